@@ -1,0 +1,1 @@
+"""What answers: everything that ships inside the archive, and nothing else."""

@@ -1,0 +1,77 @@
+"""The exported network behind one face, whatever runs it.
+
+Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.settings import EngineName
+
+OPENVINO_FILE = "model.xml"
+TORCH_FILE = "model.pt2"
+OUTPUTS = ("logits", "embeddings", "activations")
+"""Names of the exported network's outputs, in order."""
+
+Floats = NDArray[np.float32]
+Photos = NDArray[np.uint8]
+
+
+class EngineError(Exception):
+    """The archive holds no engine that this machine can run, or not the one asked for."""
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives."""
+
+    logits_BK: Floats
+    embeddings_BD: Floats
+    """Pooled features: what drift is measured on."""
+
+
+class Engine(Protocol):
+    name: str
+    device: str
+
+    def run(self, photos_BHWC: Photos) -> Outputs:
+        """Return the outputs for uint8 RGB *photos_BHWC* in [0, 255]."""
+
+    def locate(self, photos_BHWC: Photos) -> Floats:
+        """Return the class activation maps, logits_BKhw: the classifier at each place of the feature map.
+
+        Where the classifier is linear their mean over h and w is the photo's logits (Zhou et al., CVPR 2016).
+        """
+
+
+def load_engine(folder: Path, name: EngineName, threads: int, gpu: int | None = None) -> Engine:
+    """Return the engine of the unpacked archive *folder*; raise `EngineError`.
+
+    `auto` takes torch where there is a GPU and an exported program, else OpenVINO.
+    """
+    files = {"openvino": folder / OPENVINO_FILE, "torch": folder / TORCH_FILE}
+    if name == "auto":
+        name = "torch" if (gpu is not None or not files["openvino"].exists()) else "openvino"
+        if not files[name].exists():
+            name = "openvino"
+    if not files[name].exists():
+        held = [engine for engine, path in files.items() if path.exists()]
+        raise EngineError(
+            f"the archive has no {name} engine, it has {' and '.join(held) or 'none'}; "
+            f"build it with engines={name} or set engine: auto in model-config.yaml"
+        )
+    if name == "openvino":
+        from handler.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(files[name], threads)
+    from handler.torch_engine import TorchEngine
+
+    return TorchEngine(files[name], threads, gpu)
+
+
+def threads_per_worker(workers: int) -> int:
+    """Return this worker's share of the CPUs that the process may use, at least 1."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1

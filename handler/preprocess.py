@@ -1,0 +1,42 @@
+"""The one preprocessing: a photo's bytes to the model's input.
+
+Serving, evaluation, calibration and benchmarks all call it, so that none can skew.
+Axes: H height, W width, C channel.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler.decode import decode_photo
+from handler.settings import Limits
+from handler.spec import Preprocessing
+
+_RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def preprocess_photo(photo: bytes | bytearray, preprocessing: Preprocessing, limits: Limits) -> NDArray[np.uint8]:
+    """Return *photo* as uint8 HWC, RGB in [0, 255], square; raise a `Problem`."""
+    short_side = math.ceil(preprocessing.size / preprocessing.crop)
+    return preprocess_image(decode_photo(photo, limits, short_side), preprocessing)
+
+
+def preprocess_image(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return the central square of an RGB *image*, resampled, as uint8 HWC in [0, 255].
+
+    The same as scaling the short side to size / crop and cutting out the centre, in one step.
+    """
+    side = min(image.size) * preprocessing.crop
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    square = image.resize(
+        (preprocessing.size, preprocessing.size),
+        _RESAMPLING[preprocessing.interpolation],
+        box=(left, top, left + side, top + side),
+    )
+    return np.asarray(square)

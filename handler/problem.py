@@ -1,0 +1,55 @@
+"""What can be wrong with a request or a photo, each with its HTTP status.
+
+    Problem
+    ├── MalformedRequest  400  the request cannot be understood
+    ├── TooLarge          413  too many bytes, pixels or photos
+    ├── NotAPhoto         415  not an image of a format that we read
+    └── UnusablePhoto     422  an image, but broken or too small
+
+Each becomes a problem document (RFC 9457).
+"""
+
+from typing import ClassVar
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """Bad input from outside; its text is the `detail` that the client reads."""
+
+    status: ClassVar[int]
+    title: ClassVar[str]
+    kind: ClassVar[str]
+
+    def document(self) -> dict[str, object]:
+        """Return the problem document's members, ready for JSON."""
+        return {
+            "type": f"urn:fruity:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": str(self),
+        }
+
+
+class MalformedRequest(Problem):
+    status = 400
+    title = "The request cannot be understood"
+    kind = "malformed-request"
+
+
+class TooLarge(Problem):
+    status = 413
+    title = "The photo or the request is too large"
+    kind = "too-large"
+
+
+class NotAPhoto(Problem):
+    status = 415
+    title = "Not an image of a format that fruity reads"
+    kind = "not-a-photo"
+
+
+class UnusablePhoto(Problem):
+    status = 422
+    title = "The photo cannot be used"
+    kind = "unusable-photo"

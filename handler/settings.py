@@ -1,0 +1,37 @@
+"""The `fruity` section of model-config.yaml: limits on what clients send, and the engine."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+EngineName = Literal["auto", "openvino", "torch"]
+
+
+class SettingsError(Exception):
+    """model-config.yaml holds something that it may not."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client may send; all of it is checked before any pixel is decoded."""
+
+    max_photo_bytes: Positive = 16 * 1024 * 1024
+    max_photo_pixels: Positive = 50_000_000
+    min_photo_side: Positive = 16
+    max_photos: Positive = 16
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    engine: EngineName = "auto"
+    default_top_k: Positive = 5
+    limits: Limits = Limits()
+
+
+def read_settings(model_config: Mapping[str, Any] | None) -> Settings:
+    """Return the checked `fruity` section of *model_config*; raise `SettingsError`."""
+    section = (model_config or {}).get("fruity", {})
+    try:
+        return msgspec.convert(section, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"model-config.yaml, section fruity: {error}") from error

@@ -1,0 +1,114 @@
+"""`spec.json`: the one contract between training, archive and server.
+
+Training writes it, everyone else reads it. K is the number of labels.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+FILE_NAME = "spec.json"
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Rgb = tuple[float, float, float]
+
+
+class SpecError(Exception):
+    """spec.json is missing, is not JSON, or does not keep the contract."""
+
+
+class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a photo becomes the model's input."""
+
+    size: Annotated[int, msgspec.Meta(ge=16, le=2048)]
+    """Side of the square input, in pixels."""
+    crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+    """Side of the central square that is kept, as a share of the photo's short side."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"]
+    mean: Rgb
+    """Subtracted from channels scaled to [0, 1]; the network does it, not the server."""
+    std: Rgb
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the weights come from."""
+
+    weights: str
+    data_digest: str | None = None
+    code_revision: str | None = None
+    seed: int | None = None
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    schema: Literal[1] = SCHEMA
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]*$")]
+    architecture: str
+    """A model of timm, by its name there."""
+    num_outputs: Annotated[int, msgspec.Meta(ge=1)]
+    """Width of the network's own classifier."""
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    """In the order of their class index."""
+    label_outputs: tuple[tuple[int, ...], ...] | None = None
+    """For each label the network outputs that it sums over (log-sum-exp); None: one each."""
+    groups: tuple[str, ...] | None = None
+    """For each label its coarse label, where labels have groups."""
+    preprocessing: Preprocessing
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    """Logits are divided by it before the softmax (Guo et al., ICML 2017)."""
+    threshold: Share
+    """From this probability of the first label on, an answer is `confident`."""
+    metrics: dict[str, dict[str, float]] = {}
+    """By split, then by the metric's name."""
+    engines: dict[str, dict[str, float | str]] = {}
+    """For each exported engine how well it agrees with the network."""
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels):
+            twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
+            raise ValueError(f"labels must differ, but these stand twice: {', '.join(twice)}")
+        if self.groups is not None and len(self.groups) != len(self.labels):
+            raise ValueError(f"{len(self.groups)} groups for {len(self.labels)} labels")
+        self._check_label_outputs()
+
+    def _check_label_outputs(self) -> None:
+        if self.label_outputs is None:
+            if self.num_outputs != len(self.labels):
+                raise ValueError(f"{self.num_outputs} outputs for {len(self.labels)} labels")
+            return
+        if len(self.label_outputs) != len(self.labels):
+            raise ValueError(f"label_outputs has {len(self.label_outputs)} entries for {len(self.labels)} labels")
+        outputs = sorted(index for group in self.label_outputs for index in group)
+        if outputs != list(range(self.num_outputs)) or not all(self.label_outputs):
+            raise ValueError(f"label_outputs must name each of 0 to {self.num_outputs - 1} once, at least one a label")
+
+
+def parse_spec(text: bytes) -> Spec:
+    """Return the checked spec; raise `SpecError` with what is wrong and where."""
+    try:
+        fields: Any = msgspec.json.decode(text)
+        schema = fields.get("schema") if isinstance(fields, dict) else None
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise SpecError(f"schema {schema} is newer than this fruity reads (up to {SCHEMA}); update fruity")
+        return msgspec.convert(fields, Spec)
+    except msgspec.DecodeError as error:
+        raise SpecError(str(error)) from error
+
+
+def read_spec(folder: Path) -> Spec:
+    """Return the checked spec of the run or unpacked archive *folder*; raise `SpecError`."""
+    path = folder / FILE_NAME
+    try:
+        return parse_spec(path.read_bytes())
+    except FileNotFoundError as error:
+        raise SpecError(f"{path} does not exist; is {folder} a run or an unpacked archive?") from error
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def write_spec(spec: Spec, folder: Path) -> None:
+    """Write *spec* as sorted, indented JSON, the same bytes for the same spec."""
+    text = msgspec.json.format(msgspec.json.encode(spec, order="sorted"), indent=1)
+    (folder / FILE_NAME).write_bytes(text + b"\n")

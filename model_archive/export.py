@@ -1,0 +1,85 @@
+"""A run's network to the engines that serve it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from scipy.special import softmax
+from torch.export import Dim, ExportedProgram
+
+from handler.engine import OPENVINO_FILE, OUTPUTS, TORCH_FILE, Engine, Photos
+from handler.openvino_engine import OpenVinoEngine
+from handler.spec import Spec
+from handler.torch_engine import TorchEngine
+from model_archive.network import ServedNetwork
+
+ENGINES = ("openvino", "torch")
+
+_NUM_PARITY_PHOTOS = 16
+# Weights are rounded to float16 in the OpenVINO engine; a wrong export is off by tenths.
+_MAX_PROBABILITY_DIFFERENCE = 0.02
+
+Parity = dict[str, float | str]
+
+
+class ExportError(Exception):
+    """An exported engine does not answer as the network does."""
+
+
+def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], folder: Path) -> dict[str, Parity]:
+    """Write *engines* into *folder*; return how well each agrees with *network*, or raise `ExportError`."""
+    photos_BHWC = _parity_photos(spec.preprocessing.size)
+    program = _export_program(network, photos_BHWC)
+    parity: dict[str, Parity] = {}
+    for name in engines:
+        engine: Engine
+        if name == "openvino":
+            _write_openvino(program, folder / OPENVINO_FILE)
+            # In float32, so that the figure says what the export lost, not what this CPU rounds.
+            engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, precision="f32")
+        else:
+            torch.export.save(program, folder / TORCH_FILE)
+            engine = TorchEngine(folder / TORCH_FILE, threads=1, gpu=None)
+        parity[name] = _compare(engine, network, photos_BHWC)
+    return parity
+
+
+def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProgram:
+    with torch.no_grad():
+        return torch.export.export(
+            network, (torch.from_numpy(photos_BHWC),), dynamic_shapes={"photos_BHWC": {0: Dim.DYNAMIC}}
+        )
+
+
+def _write_openvino(program: ExportedProgram, path: Path) -> None:
+    model = ov.convert_model(program)
+    model.reshape([-1, *program.example_inputs[0][0].shape[1:]])
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    ov.save_model(model, path, compress_to_fp16=True)
+
+
+def _parity_photos(size: int) -> Photos:
+    """Return the same smooth coloured patterns each time, uint8 BHWC."""
+    random = np.random.default_rng(0)
+    coarse = random.integers(0, 256, (_NUM_PARITY_PHOTOS, 8, 8, 3), dtype=np.uint8)
+    rows = np.arange(size) * 8 // size
+    return coarse[:, rows][:, :, rows]
+
+
+def _compare(engine: Engine, network: ServedNetwork, photos_BHWC: Photos) -> Parity:
+    with torch.no_grad():
+        expected_BK = network(torch.from_numpy(photos_BHWC))[0].numpy()
+    actual_BK = engine.run(photos_BHWC).logits_BK
+    difference = float(np.abs(softmax(actual_BK, axis=1) - softmax(expected_BK, axis=1)).max())
+    if not difference <= _MAX_PROBABILITY_DIFFERENCE:
+        raise ExportError(
+            f"the {engine.name} engine's probabilities differ from the network's by up to {difference:.3f}, "
+            f"allowed is {_MAX_PROBABILITY_DIFFERENCE}; this architecture does not survive the export"
+        )
+    agreement = float((actual_BK.argmax(1) == expected_BK.argmax(1)).mean())
+    # Rounded up to thousandths, so that another CPU's last digits do not change the archive.
+    return {"max_probability_difference": math.ceil(difference * 1000) / 1000, "top1_agreement": agreement}
