@@ -1,0 +1,1 @@
+"""What learns: from a source of labelled photos to a run."""
