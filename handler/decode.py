@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "HEIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _WHITE = (255, 255, 255)
@@ -44,10 +44,12 @@ def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> I
 
 
 def _open(photo: bytes | bytearray) -> Image.Image:
+    formats = _FORMATS
     if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
         _register_heic()
+        formats = ("HEIF",)
     try:
-        return Image.open(io.BytesIO(photo), formats=FORMATS)
+        return Image.open(io.BytesIO(photo), formats=formats)
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image has too many pixels ({error})") from error
     except Image.UnidentifiedImageError as error:

@@ -1,0 +1,76 @@
+"""What a client gets: logits to labels and probabilities, problems to problem documents.
+
+Axes: B batch, K class.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from handler.engine import Floats
+from handler.problem import MEDIA_TYPE, Problem
+from handler.spec import Spec
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP response."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+
+    @property
+    def phrase(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one photo, best label first."""
+
+    class_indices: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    confident: bool
+
+
+def rank_labels(logits_BK: Floats, spec: Spec) -> list[Prediction]:
+    """Return for each photo all labels by falling probability, after temperature scaling."""
+    scaled_BK = logits_BK / spec.temperature
+    odds_BK = np.exp(scaled_BK - scaled_BK.max(axis=1, keepdims=True))
+    probabilities_BK = odds_BK / odds_BK.sum(axis=1, keepdims=True)
+    order_BK = np.argsort(-probabilities_BK, axis=1, kind="stable")
+    return [
+        Prediction(tuple(order_K.tolist()), tuple(best_K.tolist()), bool(best_K[0] >= spec.threshold))
+        for order_K, best_K in zip(order_BK, np.take_along_axis(probabilities_BK, order_BK, axis=1), strict=True)
+    ]
+
+
+def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: int) -> dict[str, Any]:
+    """Return one entry of `predictions`."""
+    if isinstance(result, Problem):
+        return {"photo": name, "error": result.document()}
+    labels = [
+        {"label": spec.labels[index], "probability": round(probability, 6)}
+        for index, probability in zip(result.class_indices[:top_k], result.probabilities[:top_k], strict=True)
+    ]
+    return {"photo": name, "labels": labels, "confident": result.confident}
+
+
+def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:
+    """Return the answer that holds *entries*, or the first of *problems* if no photo could be used."""
+    if len(problems) < len(entries):
+        return Answer(msgspec.json.encode({"model": model, "version": version, "predictions": entries}))
+    if len(entries) == 1:
+        return answer_problem(problems[0])
+    return answer_problem(problems[0], predictions=entries)
+
+
+def answer_problem(problem: Problem, **members: Any) -> Answer:
+    """Return *problem* as a problem document, with *members* beside the standard ones."""
+    return Answer(msgspec.json.encode({**problem.document(), **members}), problem.status, MEDIA_TYPE)

@@ -1,0 +1,122 @@
+"""TorchServe's entry: a batch of requests in, one answer for each out.
+
+The walk of a photo: request → decode → preprocess → engine → answer → monitor.
+Axes: B batch, H height, W width, C channel, K class.
+"""
+
+import base64
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, rank_labels
+from handler.engine import load_engine, threads_per_worker
+from handler.explain import draw_heatmap, draw_overlay, encode_png
+from handler.monitor import Monitor, keep_log_quiet
+from handler.preprocess import preprocess_photo
+from handler.problem import Problem
+from handler.request import PNG, NamedPhoto, Request, lower_names, read_request
+from handler.settings import read_settings
+from handler.spec import read_spec
+
+
+class FruityHandler:
+    """One per worker; TorchServe calls `initialize` once, then `handle` for every batch."""
+
+    def initialize(self, context: Any) -> None:
+        """Load what the unpacked archive holds; raises `SpecError`, `SettingsError` or `EngineError`."""
+        keep_log_quiet()
+        properties = context.system_properties
+        folder = Path(properties["model_dir"])
+        config = context.model_yaml_config or {}
+        self._settings = read_settings(config)
+        self._spec = read_spec(folder)
+        self._model: str = context.model_name
+        self._version: str = context.manifest["model"]["modelVersion"]
+        self._max_batch = max(1, properties.get("batch_size") or 1)
+        threads = threads_per_worker(config.get("minWorkers", 1))
+        self._engine = load_engine(folder, self._settings.engine, threads, properties.get("gpu_id"))
+        self._monitor = Monitor(context.metrics, self._model, self._version, self._spec)
+        self._warm_up()
+
+    def handle(self, rows: list[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """Return each request's response body, in order; status and content type go into *context*."""
+        requests = [self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)]
+        photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
+        inputs, decode_seconds = self._preprocess(photos)
+        started = time.perf_counter()
+        results = self._predict(inputs)
+        self._monitor.record_batch(results, decode_seconds, time.perf_counter() - started)
+        pairs = iter(zip(inputs, results, strict=True))
+        answers = [self._answer(request, pairs) for request in requests]
+        for i, answer in enumerate(answers):
+            context.set_response_status(answer.status, answer.phrase, i)
+            context.set_response_content_type(i, answer.content_type)
+        return [answer.body for answer in answers]
+
+    def _warm_up(self) -> None:
+        size = self._spec.preprocessing.size
+        for batch in range(1, self._max_batch + 1):
+            self._engine.run(np.zeros((batch, size, size, 3), dtype=np.uint8))
+
+    def _read(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | Problem:
+        try:
+            return read_request(row, headers, self._settings, len(self._spec.labels))
+        except Problem as problem:
+            self._monitor.record_refusal(problem)
+            return problem
+
+    def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[NDArray[np.uint8] | Problem], list[float]]:
+        inputs: list[NDArray[np.uint8] | Problem] = []
+        seconds = []
+        for photo in photos:
+            started = time.perf_counter()
+            inputs.append(self._preprocess_one(photo))
+            seconds.append(time.perf_counter() - started)
+        return inputs, seconds
+
+    def _preprocess_one(self, named: NamedPhoto) -> NDArray[np.uint8] | Problem:
+        if isinstance(named.photo, Problem):
+            return named.photo
+        try:
+            return preprocess_photo(named.photo, self._spec.preprocessing, self._settings.limits)
+        except Problem as problem:
+            return problem
+
+    def _predict(self, inputs: list[NDArray[np.uint8] | Problem]) -> list[Prediction | Problem]:
+        usable = [photo_HWC for photo_HWC in inputs if not isinstance(photo_HWC, Problem)]
+        predictions: list[Prediction] = []
+        for start in range(0, len(usable), self._max_batch):
+            outputs = self._engine.run(np.stack(usable[start : start + self._max_batch]))
+            predictions += rank_labels(outputs.logits_BK, self._spec)
+        rest = iter(predictions)
+        return [given if isinstance(given, Problem) else next(rest) for given in inputs]
+
+    def _answer(
+        self,
+        request: Request | Problem,
+        pairs: Iterator[tuple[NDArray[np.uint8] | Problem, Prediction | Problem]],
+    ) -> Answer:
+        if isinstance(request, Problem):
+            return answer_problem(request)
+        entries, problems = [], []
+        for named in request.photos:
+            photo_HWC, result = next(pairs)
+            entry = describe_photo(named.name, result, self._spec, request.top_k)
+            if isinstance(photo_HWC, Problem) or isinstance(result, Problem):
+                problems.append(result)
+            elif request.explain:
+                heatmap_HW = self._explain(photo_HWC, result.class_indices[0])
+                if request.wants_picture:
+                    return Answer(encode_png(draw_overlay(photo_HWC, heatmap_HW)), content_type=PNG)
+                entry["heatmap_png"] = base64.b64encode(encode_png(heatmap_HW)).decode()
+            entries.append(entry)
+        return answer_photos(self._model, self._version, entries, problems)
+
+    def _explain(self, photo_HWC: NDArray[np.uint8], class_index: int) -> NDArray[np.uint8]:
+        activations_BKhw = self._engine.locate(photo_HWC[None])
+        return draw_heatmap(activations_BKhw[0, class_index], self._spec.preprocessing.size)

@@ -1,0 +1,65 @@
+"""What the model sees and says, as metrics; every one is declared in metrics.yaml beside this file."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from handler.answer import Prediction
+from handler.problem import Problem
+from handler.spec import Spec
+
+
+class Monitor:
+    """Emits a batch's metrics.
+
+    TorchServe takes each as a line on the worker's stdout, so counts are summed over the batch first.
+    """
+
+    def __init__(self, metrics: Any, model: str, version: str, spec: Spec) -> None:
+        """*metrics* is TorchServe's metrics cache (`context.metrics`)."""
+        self._metrics = metrics
+        # TorchServe's own enum, without importing TorchServe.
+        self._kinds = {kind.value: kind for kind in metrics.cache}
+        self._dimensions = [model, version]
+        self._labels = spec.labels
+
+    def record_batch(
+        self, results: Iterable[Prediction | Problem], decode_seconds: Iterable[float], inference_seconds: float
+    ) -> None:
+        """Emit one batch: what came of each photo, and where the time went."""
+        outcomes: Counter[str] = Counter()
+        labels: Counter[str] = Counter()
+        for result in results:
+            if isinstance(result, Problem):
+                outcomes[result.kind] += 1
+                continue
+            outcomes["confident" if result.confident else "unsure"] += 1
+            labels[self._labels[result.class_indices[0]]] += 1
+            self._emit("histogram", "fruity_confidence", result.probabilities[0])
+        for outcome, count in outcomes.items():
+            self._emit("counter", "fruity_photos_total", count, outcome)
+        for label, count in labels.items():
+            self._emit("counter", "fruity_labels_total", count, label)
+        for seconds in decode_seconds:
+            self._emit("histogram", "fruity_decode_seconds", seconds)
+        if labels:
+            self._emit("histogram", "fruity_inference_seconds", inference_seconds)
+
+    def record_refusal(self, problem: Problem) -> None:
+        """Emit a request that was refused before any photo could be read out of it."""
+        self._emit("counter", "fruity_photos_total", 1, problem.kind)
+
+    def _emit(self, kind: str, name: str, value: float, *dimensions: str) -> None:
+        metric = self._metrics.get_metric(name, self._kinds[kind])
+        metric.add_or_update(value, [*self._dimensions, *dimensions])
+
+
+def keep_log_quiet() -> None:
+    """Let the worker print warnings and metrics only.
+
+    TorchServe's worker prints a line for each batch, which its frontend parses and throws away.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    # Metrics travel as log lines of this logger.
+    logging.getLogger("ts.metrics").setLevel(logging.INFO)

@@ -1,0 +1,152 @@
+"""What a client asks: TorchServe's row of one request to photos and parameters."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from handler.problem import MalformedRequest, Problem, TooLarge
+from handler.settings import Settings
+
+TOP_K = "top_k"
+PNG = "image/png"
+
+_JSON_STARTS = b'{["-0123456789tfn'
+_MIN_PART = '--\r\n\r\n\r\n\r\nContent-Disposition: form-data; name=""; filename=""'
+# What a part's header may hold beyond its minimum: a file name, a content type, a length.
+_MAX_PART_EXTRA = 320
+
+
+@dataclass(frozen=True)
+class NamedPhoto:
+    """A photo as it was sent, or why it could not be taken out of the request."""
+
+    name: str
+    photo: bytes | bytearray | Problem
+
+
+@dataclass(frozen=True)
+class Request:
+    photos: tuple[NamedPhoto, ...]
+    top_k: int
+    explain: bool
+    """Asked at /explanations."""
+    wants_picture: bool
+    """The overlay itself instead of JSON."""
+
+
+class _Instance(msgspec.Struct, frozen=True):
+    b64: str
+
+
+class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    top_k: int | None = None
+
+
+class _JsonBody(msgspec.Struct, frozen=True):
+    instances: list[_Instance]
+    parameters: _Parameters = _Parameters()
+
+
+def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
+    """Return what is asked; *headers* have lower-case names. Raises a `Problem` where nothing can be answered."""
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    top_k: object = headers.get("x-top-k")
+    if content_type == "multipart/form-data":
+        photos, form_top_k = _read_form(row, headers)
+        top_k = top_k if form_top_k is None else form_top_k
+    elif content_type == "application/x-www-form-urlencoded":
+        raise MalformedRequest(
+            "the body is labelled application/x-www-form-urlencoded, which garbles photos; "
+            "send the file with `curl -T photo.jpg` or with Content-Type: application/octet-stream"
+        )
+    elif _is_json(body := _as_bytes(row.get("body", b"")), content_type):
+        photos, json_top_k = _read_json(body)
+        top_k = top_k if json_top_k is None else json_top_k
+    else:
+        photos = [NamedPhoto("body", body)]
+    if len(photos) > settings.limits.max_photos:
+        raise TooLarge(f"the request holds {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
+    explain = headers.get("explain") == "True"
+    wants_picture = explain and PNG in headers.get("accept", "")
+    if wants_picture and len(photos) != 1:
+        raise MalformedRequest(f"Accept: {PNG} gives one picture, but {len(photos)} photos were sent; send one")
+    return Request(tuple(photos), _parse_top_k(top_k, settings, num_labels), explain, wants_picture)
+
+
+def _as_bytes(value: Any) -> bytes | bytearray:
+    """Undo what TorchServe decodes by content type: text to str, JSON to values."""
+    if isinstance(value, bytes | bytearray):
+        return value
+    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+
+
+def _is_json(body: bytes | bytearray, content_type: str) -> bool:
+    # No image format starts with any of these bytes, so a photo is a photo whatever its content type.
+    start = body[:64].lstrip()[:1]
+    return start in (b"{", b"[") or (content_type == "application/json" and bool(start) and start in _JSON_STARTS)
+
+
+def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
+    try:
+        parsed = msgspec.json.decode(body, type=_JsonBody)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedRequest(
+            f'the JSON body is not {{"instances": [{{"b64": "…"}}], "parameters": {{"top_k": 3}}}}: {error}'
+        ) from error
+    if not parsed.instances:
+        raise MalformedRequest("`instances` is empty; send at least one photo")
+    photos = [NamedPhoto(f"instances[{i}]", _decode_base64(one.b64)) for i, one in enumerate(parsed.instances)]
+    return photos, parsed.parameters.top_k
+
+
+def _decode_base64(text: str) -> bytes | Problem:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        return MalformedRequest(f"`b64` is not base64 ({error}); encode the photo's bytes without line breaks")
+
+
+def _read_form(row: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[list[NamedPhoto], str | None]:
+    parts = {name: _as_bytes(value) for name, value in row.items()}
+    _refuse_lost_parts(parts, headers)
+    top_k = parts.pop(TOP_K, None)
+    if not parts:
+        raise MalformedRequest("the form holds no photo; send each as a file under a field name of its own")
+    photos = [NamedPhoto(name, photo) for name, photo in parts.items()]
+    return photos, None if top_k is None else bytes(top_k).decode(errors="replace")
+
+
+def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[str, str]) -> None:
+    """Raise `MalformedRequest` if the body was longer than the parts that TorchServe handed over.
+
+    TorchServe 0.12 keeps only the last of several parts with one name; an answer for the rest would
+    look complete and not be.
+    """
+    boundary = headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('" ')
+    minimum = len(_MIN_PART) + len(boundary)
+    seen = sum(len(part) + minimum + len(name.encode()) for name, part in parts.items())
+    lost = int(headers.get("content-length", 0)) - seen - len(boundary) - len("----\r\n")
+    if lost > _MAX_PART_EXTRA * max(1, len(parts)):
+        names = ", ".join(sorted(parts)) or "none"
+        raise MalformedRequest(
+            f"about {lost:,} bytes of the form got lost, most likely several photos under one field name "
+            f"(names received: {names}); give each photo a field name of its own"
+        )
+
+
+def _parse_top_k(value: object, settings: Settings, num_labels: int) -> int:
+    if value is None:
+        return min(settings.default_top_k, num_labels)
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= num_labels and len(text) <= 9):
+        raise MalformedRequest(f"top_k is {text[:40]!r}, it must be a whole number from 1 to {num_labels}")
+    return int(text)
+
+
+def lower_names(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:
+    """Return *headers* by lower-case name, without the dicts that TorchServe adds for each form part."""
+    return {name.lower(): value for name, value in headers if isinstance(value, str)}

@@ -1,0 +1,52 @@
+"""The model card: what a person wants to know before they serve an archive."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from handler.spec import Spec
+
+
+def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec) -> None:
+    """Write the Markdown card of *archive* to *path*."""
+    sections = [
+        f"# {spec.name} {version}",
+        f"`{archive.name}`, {archive.stat().st_size:,} bytes, SHA-256 `{digest}`",
+        _describe_model(spec),
+        "## Accuracy\n\n" + _table("split", spec.metrics, "not measured: this model was trained elsewhere"),
+        "## Engines\n\nCompared with the network in torch, float32.\n\n" + _table("engine", spec.engines, "none"),
+        _describe_use(spec),
+        f"## The {len(spec.labels)} labels\n\n{', '.join(spec.labels)}",
+    ]
+    path.write_text("\n\n".join(sections) + "\n")
+
+
+def _describe_model(spec: Spec) -> str:
+    how, origin = spec.preprocessing, spec.provenance
+    lines = [
+        f"- Architecture: `{spec.architecture}` (timm), {how.size}x{how.size} pixels, {how.interpolation}, crop {how.crop}",
+        f"- Weights: {origin.weights}",
+        f"- Data: {origin.data_digest or 'not recorded'}",
+        f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {origin.seed if origin.seed is not None else 'none'}",
+    ]
+    return "## Model\n\n" + "\n".join(lines)
+
+
+def _describe_use(spec: Spec) -> str:
+    return (
+        "## Use\n\n"
+        f"One photo, one subject. Probabilities are divided out at temperature {spec.temperature:g}; an answer is "
+        f"`confident` from a probability of {spec.threshold:g} on. Not for judging whether something is safe to eat."
+    )
+
+
+def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str) -> str:
+    if not rows:
+        return empty
+    columns = sorted({column for row in rows.values() for column in row})
+    head = [f"| {what} | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
+    body = [f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for name, row in rows.items()]
+    return "\n".join(head + body)
+
+
+def _cell(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""Verbs for people and CI: thin, one job each."""

