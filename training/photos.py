@@ -11,6 +11,17 @@ class DataError(Exception):
 
 
 @dataclass(frozen=True)
+class LabelledFile:
+    """A file as its source lists it, before anybody looked inside."""
+
+    path: Path
+    label: str
+    group: str | None = None
+    split: str = ""
+    """One of `SPLITS`; empty where the source leaves the choice to us."""
+
+
+@dataclass(frozen=True)
 class Photo:
     path: Path
     """A readable local file; a cached copy where the source is remote."""

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+
+from tests.training.pictures import write_photo_set
+from training.photos import PhotoSet
+from training.sources import load_photos
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 labels in 2 groups, of each 8 train, 2 val and 2 test photos of 72x56 pixels, with labels.csv."""
+    return write_photo_set(tmp_path_factory.mktemp("photos"), {"train": 8, "val": 2, "test": 2})
+
+
+@pytest.fixture(scope="session")
+def photo_set(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PhotoSet:
+    return load_photos(str(photo_folder), cache=tmp_path_factory.mktemp("cache"))
