@@ -41,14 +41,18 @@ class Prediction:
 
 def rank_labels(logits_BK: Floats, spec: Spec) -> list[Prediction]:
     """Return for each photo all labels by falling probability, after temperature scaling."""
-    scaled_BK = logits_BK / spec.temperature
-    odds_BK = np.exp(scaled_BK - scaled_BK.max(axis=1, keepdims=True))
-    probabilities_BK = odds_BK / odds_BK.sum(axis=1, keepdims=True)
+    probabilities_BK = softmax(logits_BK / spec.temperature)
     order_BK = np.argsort(-probabilities_BK, axis=1, kind="stable")
     return [
         Prediction(tuple(order_K.tolist()), tuple(best_K.tolist()), bool(best_K[0] >= spec.threshold))
         for order_K, best_K in zip(order_BK, np.take_along_axis(probabilities_BK, order_BK, axis=1), strict=True)
     ]
+
+
+def softmax(logits_BK: Floats) -> Floats:
+    """Return the probabilities_BK, which sum to 1 over K."""
+    odds_BK = np.exp(logits_BK - logits_BK.max(axis=1, keepdims=True))
+    return odds_BK / odds_BK.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
@@ -44,7 +44,7 @@ def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> I
 
 
 def _open(photo: bytes | bytearray) -> Image.Image:
-    formats = _FORMATS
+    formats: tuple[str, ...] = _FORMATS
     if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
         _register_heic()
         formats = ("HEIF",)
@@ -52,7 +52,7 @@ def _open(photo: bytes | bytearray) -> Image.Image:
         return Image.open(io.BytesIO(photo), formats=formats)
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image has too many pixels ({error})") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise NotAPhoto(f"these {len(photo):,} bytes are no image that fruity reads; it reads {_READABLE}") from error
 
 
@@ -106,12 +106,9 @@ def _to_reducible(image: Image.Image) -> Image.Image:
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scale 16- and 32-bit grey to 8 bits: integers from 16 bits, floats from [0, 1] or [0, 255]."""
     values_HW = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    peak = values_HW.max()
-    if image.mode == "F":
-        scale = 255.0 if peak <= 1.0 else 1.0
-    else:
-        scale = 1.0 / 257.0 if peak <= 65535.0 else 255.0 / peak
-    grey = Image.fromarray(np.clip(np.rint(values_HW * scale), 0, 255).astype(np.uint8))
+    peak = float(values_HW.max())
+    white = (1.0 if peak <= 1.0 else 255.0) if image.mode == "F" else max(65535.0, peak)
+    grey = Image.fromarray(np.clip(np.rint(values_HW * (255.0 / white)), 0, 255).astype(np.uint8))
     grey.info = image.info
     return grey
 

@@ -45,7 +45,9 @@ class FruityHandler:
 
     def handle(self, rows: list[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return each request's response body, in order; status and content type go into *context*."""
-        requests = [self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)]
+        requests = [
+            self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)
+        ]
         photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
         inputs, decode_seconds = self._preprocess(photos)
         started = time.perf_counter()
@@ -107,9 +109,9 @@ class FruityHandler:
         for named in request.photos:
             photo_HWC, result = next(pairs)
             entry = describe_photo(named.name, result, self._spec, request.top_k)
-            if isinstance(photo_HWC, Problem) or isinstance(result, Problem):
+            if isinstance(result, Problem):
                 problems.append(result)
-            elif request.explain:
+            elif request.explain and not isinstance(photo_HWC, Problem):
                 heatmap_HW = self._explain(photo_HWC, result.class_indices[0])
                 if request.wants_picture:
                     return Answer(encode_png(draw_overlay(photo_HWC, heatmap_HW)), content_type=PNG)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 FILE_NAME = "spec.json"
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]

@@ -6,6 +6,7 @@ Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feat
 from pathlib import Path
 
 import torch
+from torch.export.passes import move_to_device_pass
 
 from handler.engine import Floats, Outputs, Photos
 
@@ -20,7 +21,7 @@ class TorchEngine:
         # An exported program is code: it comes from our own archive alone (docs/decisions/0002).
         program = torch.export.load(program_path)
         if gpu is not None:
-            program = torch.export.passes.move_to_device_pass(program, self.device)
+            program = move_to_device_pass(program, self.device)
         self._network = program.module()
 
     def run(self, photos_BHWC: Photos) -> Outputs:

@@ -1,4 +1,4 @@
-"""Build an archive from a run: python -m model_archive.build --run runs/latest --version 1.1.0"""
+"""Build an archive from a run: python -m model_archive.build --run runs/latest --version 1.1.0."""
 
 import argparse
 import re

@@ -22,11 +22,13 @@ def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec)
 
 def _describe_model(spec: Spec) -> str:
     how, origin = spec.preprocessing, spec.provenance
+    seed = "none" if origin.seed is None else origin.seed
     lines = [
-        f"- Architecture: `{spec.architecture}` (timm), {how.size}x{how.size} pixels, {how.interpolation}, crop {how.crop}",
+        f"- Architecture: `{spec.architecture}` (timm)",
+        f"- Input: {how.size}x{how.size} pixels, {how.interpolation}, central {how.crop:.1%} of the short side",
         f"- Weights: {origin.weights}",
         f"- Data: {origin.data_digest or 'not recorded'}",
-        f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {origin.seed if origin.seed is not None else 'none'}",
+        f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {seed}",
     ]
     return "## Model\n\n" + "\n".join(lines)
 
@@ -44,7 +46,9 @@ def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str)
         return empty
     columns = sorted({column for row in rows.values() for column in row})
     head = [f"| {what} | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    body = [f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for name, row in rows.items()]
+    body = [
+        f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for name, row in rows.items()
+    ]
     return "\n".join(head + body)
 
 

@@ -4,6 +4,7 @@ A server that gives them back runs the model that was built. The pictures are ge
 photo of a person's is published with a model. Axes: B batch, H height, W width, C channel, K class.
 """
 
+import colorsys
 import io
 import zipfile
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from handler.answer import Prediction, rank_labels
@@ -22,9 +22,10 @@ from handler.spec import Spec
 
 FILE_NAME = "golden.json"
 
-_NUM_CANDIDATES = 48
+_NUM_CANDIDATES = 400
 _NUM_KEPT = 4
-_SIDE = 96
+_BATCH = 16
+_SIDE = 128
 # Below it another CPU's rounding could turn the answer.
 _MIN_MARGIN = 0.2
 
@@ -42,10 +43,12 @@ def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenP
     *infer* gives logits_BK for uint8 photos_BHWC.
     """
     pictures = [_draw_picture(seed) for seed in range(_NUM_CANDIDATES)]
-    photos_BHWC = np.stack([preprocess_photo(png, spec.preprocessing, Limits()) for png in pictures])
-    ranked = sorted(
-        zip(pictures, rank_labels(infer(photos_BHWC), spec), strict=True), key=lambda pair: -_margin(pair[1])
-    )
+    predictions = [
+        prediction
+        for start in range(0, _NUM_CANDIDATES, _BATCH)
+        for prediction in rank_labels(infer(_preprocess(pictures[start : start + _BATCH], spec)), spec)
+    ]
+    ranked = sorted(zip(pictures, predictions, strict=True), key=lambda pair: -_margin(pair[1]))
     firsts: dict[int, tuple[bytes, Prediction]] = {}
     for picture, prediction in ranked:
         firsts.setdefault(prediction.class_indices[0], (picture, prediction))
@@ -67,19 +70,31 @@ def read_golden(archive: Path) -> list[GoldenPhoto]:
         return msgspec.json.decode(members.read(FILE_NAME), type=list[GoldenPhoto])
 
 
+def _preprocess(pictures: list[bytes], spec: Spec) -> Photos:
+    return np.stack([preprocess_photo(picture, spec.preprocessing, Limits()) for picture in pictures])
+
+
 def _margin(prediction: Prediction) -> float:
     return prediction.probabilities[0] - prediction.probabilities[1]
 
 
 def _draw_picture(seed: int) -> bytes:
-    """Return a PNG of coloured discs, the same for the same *seed*."""
+    """Return a PNG of shaded balls in fruit's colours, the same for the same *seed*."""
     random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:_SIDE, :_SIDE]
-    pixels_HWC: NDArray[np.uint8] = np.full((_SIDE, _SIDE, 3), random.integers(0, 256, 3), dtype=np.uint8)
-    for _ in range(random.integers(1, 6)):
-        row, column, radius = random.integers(0, _SIDE, 2).tolist() + [int(random.integers(8, _SIDE // 2))]
-        disc_HW = (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
-        pixels_HWC[disc_HW] = random.integers(0, 256, 3)
+    y_HW, x_HW = np.mgrid[:_SIDE, :_SIDE] / _SIDE - 0.5
+    pixels_HWC = np.full((_SIDE, _SIDE, 3), random.uniform(150, 255, 3))
+    hue = random.uniform(0, 0.35)
+    for _ in range(random.integers(1, 5)):
+        x, y = random.uniform(-0.25, 0.25, 2)
+        radius, stretch = random.uniform(0.15, 0.35), random.uniform(0.7, 1.3)
+        across_HW, down_HW = (x_HW - x) / radius, (y_HW - y) / (radius * stretch)
+        distance_HW = across_HW**2 + down_HW**2
+        towards_HW = np.sqrt(np.clip(1 - distance_HW, 0, 1))
+        # Lit from the upper left, with a highlight.
+        light_HW1 = np.clip(0.75 * towards_HW - 0.4 * across_HW - 0.5 * down_HW, 0.1, 1)[..., None]
+        colour = colorsys.hsv_to_rgb((hue + random.uniform(-0.02, 0.02)) % 1, *random.uniform(0.7, 1, 2))
+        ball_HWC = 255 * np.array(colour) * light_HW1 + 90 * light_HW1**20
+        pixels_HWC = np.where((distance_HW < 1)[..., None], ball_HWC, pixels_HWC)
     buffer = io.BytesIO()
-    Image.fromarray(pixels_HWC).save(buffer, "PNG")
+    Image.fromarray(np.clip(pixels_HWC, 0, 255).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -6,6 +6,7 @@ h, w the feature map's.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -35,6 +36,8 @@ def load_network(run: Path, spec: Spec) -> "ServedNetwork":
 class ServedNetwork(nn.Module):
     """What is exported: uint8 photos in, logits, embeddings and class activation maps out."""
 
+    network: Any
+    """timm's networks share these methods, not a type that declares them."""
     mean_C: Tensor
     std_C: Tensor
 
@@ -56,7 +59,7 @@ class ServedNetwork(nn.Module):
     def _locate(self, features: Tensor) -> Tensor:
         places, h, w = _split_into_places(features, self.network)
         places_PK = self._sum_outputs(self.network.forward_head(places))
-        return places_PK.unflatten(0, (-1, h, w)).permute(0, 3, 1, 2)
+        return places_PK.reshape(-1, h, w, places_PK.shape[1]).permute(0, 3, 1, 2)
 
     def _sum_outputs(self, outputs_BO: Tensor) -> Tensor:
         if self.label_outputs is None:

@@ -14,7 +14,7 @@ _HANDLER = Path(handler.__file__).parent
 
 
 def stage_archive(run: Path, spec: Spec, golden: list[GoldenPhoto], folder: Path) -> None:
-    """Put the handler package, *spec*, *golden* and the run's drift reference, if any, beside the engines in *folder*."""
+    """Put the handler package, *spec*, *golden* and the run's drift reference beside the engines in *folder*."""
     write_spec(spec, folder)
     write_golden(golden, folder)
     if (run / REFERENCE_FILE).exists():

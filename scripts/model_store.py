@@ -1,4 +1,4 @@
-"""Put the archive to serve into the model store: python -m scripts.model_store"""
+"""Put the archive to serve into the model store: python -m scripts.model_store."""
 
 import argparse
 import re

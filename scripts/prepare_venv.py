@@ -1,4 +1,4 @@
-"""Make .venv ready for one extra of pyproject.toml: python3 scripts/prepare_venv.py serve
+"""Make .venv ready for one extra of pyproject.toml: python3 scripts/prepare_venv.py serve.
 
 Runs before anything is installed, so it uses the standard library alone; `make` calls it.
 """
@@ -64,7 +64,15 @@ def find_python() -> str | None:
 def install_extra(python: Path, extra: str, torch_index: str | None = None) -> None:
     """Install the extra's packages as the lock pins them; exit with a sentence if that fails."""
     print(f"setup: installing the packages for `{extra}` into {python.parent.parent}", flush=True)
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-c", str(ROOT / "requirements.lock")]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "-c",
+        str(ROOT / "requirements.lock"),
+    ]
     command += [] if sys.stdout.isatty() else ["--quiet"]
     command += ["--extra-index-url", torch_index] if torch_index else []
     if subprocess.run([*command, f"{ROOT}[{extra}]"], check=False).returncode != 0:

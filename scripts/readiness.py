@@ -14,9 +14,7 @@ class NotReady(Exception):
     """What is missing until the server answers."""
 
 
-def check_ready(
-    inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenPhoto]
-) -> str:
+def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenPhoto]) -> str:
     """Return the version that answers; raise `NotReady` with the reason while there is none."""
     try:
         version = _check_workers(management, model)

@@ -1,4 +1,4 @@
-"""Serve the newest archive until Ctrl-C: python -m scripts.serve"""
+"""Serve the newest archive until Ctrl-C: python -m scripts.serve."""
 
 import argparse
 import signal

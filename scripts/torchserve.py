@@ -1,5 +1,6 @@
 """One TorchServe process: started in a temp folder of its own, watched, stopped."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -105,14 +106,11 @@ class TorchServe:
         if self._process.poll() is None and pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
         try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
             shutil.rmtree(self._temp, ignore_errors=True)
 
