@@ -23,9 +23,9 @@ _NUM_LOGGED = 10
 def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0.1) -> PhotoSet:
     """Return the photos of *source*, each looked at, in splits; raise `DataError`.
 
-    *source* is a folder, a .csv manifest, the name of a public set, `gs://bucket/prefix`, or a
-    pattern of WebDataset shards that ends in .tar. Remote photos are copied to *cache* first.
-    *seed* and *val_share* choose the val split where the source has none.
+    *source* is a folder (of photos or of WebDataset shards), a .csv manifest, the name of a public
+    set, `gs://bucket/prefix`, or a pattern of shards that ends in .tar. What is remote or packed is
+    copied to *cache* first. *seed* and *val_share* choose the val split where the source has none.
     """
     listed = _list_source(source, cache)
     usable, skipped = _inspect(listed, cache)
@@ -56,18 +56,24 @@ def _list_source(source: str, cache: Path) -> list[LabelledFile]:
     if source in PUBLIC_SETS:
         from training.fetch import fetch_set
 
-        return list_folder(fetch_set(source, cache))
+        return _list_local(fetch_set(source, cache), cache)
     if source.startswith("gs://"):
         from training.bucket import mirror_bucket
 
-        return list_folder(mirror_bucket(source, cache / "buckets"))
-    if source.endswith(".tar"):
+        return _list_local(mirror_bucket(source, cache / "buckets"), cache)
+    return _list_local(Path(source), cache)
+
+
+def _list_local(path: Path, cache: Path) -> list[LabelledFile]:
+    if path.suffix == ".csv":
+        return read_manifest(path)
+    if any(path.glob("*.tar")):
+        path /= "*.tar"
+    if path.suffix == ".tar":
         from training.shards import unpack_shards
 
-        return unpack_shards(source, cache / "shards")
-    if source.endswith(".csv"):
-        return read_manifest(Path(source))
-    return list_folder(Path(source))
+        return unpack_shards(str(path), cache / "shards")
+    return list_folder(path)
 
 
 def _inspect(listed: Sequence[LabelledFile], cache: Path) -> tuple[list[Inspected], list[SkippedPhoto]]:

@@ -1,0 +1,60 @@
+"""A local HTTP server of one file that can behave as badly as the internet."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class FileServer:
+    content: bytes
+    ranges: bool = True
+    """Whether it can go on in the middle."""
+    cut_after: list[int] = field(default_factory=list)
+    """For each coming answer, how many bytes are sent before the connection breaks."""
+    statuses: list[int] = field(default_factory=list)
+    """For each coming answer, a status that is sent instead."""
+    skew: int = 0
+    """How far off the ranges are that it sends."""
+    asked: list[str | None] = field(default_factory=list)
+    """The Range header of every request."""
+    url: str = ""
+
+
+@contextmanager
+def serve(server: FileServer) -> Iterator[FileServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.asked.append(self.headers["Range"])
+            if server.statuses:
+                self.send_error(server.statuses.pop(0))
+                return
+            start = int(self.headers["Range"][len("bytes=") : -1]) if server.ranges and self.headers["Range"] else 0
+            self.answer(start)
+
+        def answer(self, start: int) -> None:
+            size = len(server.content)
+            if start and start >= size:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start + server.skew}-{size - 1}/{size}")
+            self.send_header("Content-Length", str(size - start))
+            self.end_headers()
+            end = start + server.cut_after.pop(0) if server.cut_after else size
+            self.wfile.write(server.content[start:end])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        server.url = f"http://127.0.0.1:{http.server_port}/set.tar.gz"
+        yield server
+        http.shutdown()
