@@ -1,0 +1,69 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.training.test_fetch import ARCHIVE
+
+ROOT = Path(__file__).parents[2]
+
+
+class Checkout:
+    """A copy of what the pipeline needs, with a folder as its remote."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("handler", "model_archive", "training", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml"):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, folder / name)
+        self.run("git", "init", "--quiet")
+        self.run("dvc", "remote", "modify", "--local", "storage", "url", str(folder.parent / "remote"))
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {
+            "PATH": programs,
+            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),
+            "HOME": str(self.folder.parent),
+        }
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "fruity")
+
+
+@pytest.mark.slow
+def test_dvc_repro_rebuilds_the_archive_and_its_remote_gives_it_back(checkout: Checkout) -> None:
+    (checkout.folder / "data").mkdir()
+    (checkout.folder / "data" / ".grocery.tar.gz").write_bytes(ARCHIVE)
+    archive = checkout.folder / "build" / "fruity-1.1.0.mar"
+
+    checkout.run("dvc", "repro")
+    built = archive.read_bytes()
+    checkout.run("dvc", "push")
+    shutil.rmtree(checkout.folder / ".dvc" / "cache")
+    for name in ("build", "data", "runs"):
+        shutil.rmtree(checkout.folder / name)
+    checkout.run("dvc", "pull")
+
+    assert archive.read_bytes() == built
+    assert len(list((checkout.folder / "data" / "grocery").rglob("*.jpg"))) == 10
+    assert "Data and pipelines are up to date" in checkout.run("dvc", "status")
+    assert "didn't change, skipping" in checkout.run("dvc", "repro")
+
+
+def test_the_pipeline_builds_with_params_that_exist() -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert (ROOT / "training" / "conf" / "data" / f"{params['data']}.yaml").is_file()
+    assert (ROOT / "training" / "conf" / "experiment" / f"{params['experiment']}.yaml").is_file()
