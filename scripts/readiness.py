@@ -14,6 +14,10 @@ class NotReady(Exception):
     """What is missing until the server answers."""
 
 
+class NotRegistered(NotReady):
+    """The server is up without the model: TorchServe could not load the archive, and waiting does not help."""
+
+
 def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenPhoto]) -> str:
     """Return the version that answers; raise `NotReady` with the reason while there is none."""
     try:
@@ -27,8 +31,9 @@ def check_ready(inference: httpx.Client, management: httpx.Client, model: str, g
 
 def _check_workers(management: httpx.Client, model: str) -> str:
     response = management.get(f"/models/{model}")
-    if response.status_code != httpx.codes.OK:
-        raise NotReady(f"the model {model} is not registered ({response.status_code})")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise NotRegistered(f"TorchServe runs, but the model {model} is not registered with it")
+    response.raise_for_status()
     description = response.json()[0]
     ready = sum(worker["status"] == "READY" for worker in description["workers"])
     if ready < max(1, description["minWorkers"]):

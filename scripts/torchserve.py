@@ -20,7 +20,7 @@ from ts.model_server import load_properties
 
 from model_archive.golden import read_golden
 from scripts.prepare_venv import MIN_JAVA, java_version
-from scripts.readiness import NotReady, check_ready
+from scripts.readiness import NotReady, NotRegistered, check_ready
 
 MODEL = "fruity"
 
@@ -88,6 +88,8 @@ class TorchServe:
             while True:
                 try:
                     return check_ready(inference, management, MODEL, golden)
+                except NotRegistered as reason:
+                    raise TorchServeError(f"{reason}; its log says why") from reason
                 except NotReady as reason:
                     self._check_alive(reason)
                     if time.monotonic() > deadline:
