@@ -1,6 +1,5 @@
 """One file over HTTP, going on where an earlier try stopped."""
 
-import errno
 import shutil
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ _COLUMNS = (
 
 
 def download_file(url: str, path: Path, pause_s: float = 2.0) -> None:
-    """Fetch *url* to *path*, which appears once it is whole; raise `DataError`.
+    """Fetch *url* to *path*, which appears once it is whole; raise `DataError` or `OSError`.
 
     What arrived stays in `<path>.part`, also after a crash or Ctrl-C, and a later call goes on from
     there. After a failure waits *pause_s*, then twice as long each time.
@@ -86,16 +85,11 @@ def _write_body(response: httpx.Response, part_path: Path, held: int) -> None:
         raise DataError(
             f"{part_path.parent} has {free:,} bytes free, {total - held:,} are needed; free some or choose another disk"
         )
-    try:
-        with Progress(*_COLUMNS) as progress, part_path.open("ab" if held else "wb") as file:
-            task = progress.add_task(part_path.stem, total=total, completed=held)
-            for chunk in response.iter_raw():
-                file.write(chunk)
-                progress.advance(task, len(chunk))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"the disk of {part_path.parent} is full; free some space and run it again") from error
-        raise
+    with Progress(*_COLUMNS) as progress, part_path.open("ab" if held else "wb") as file:
+        task = progress.add_task(part_path.stem.lstrip("."), total=total, completed=held)
+        for chunk in response.iter_raw():
+            file.write(chunk)
+            progress.advance(task, len(chunk))
 
 
 def _size(path: Path) -> int:

@@ -6,6 +6,7 @@ import json
 import sys
 import tarfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from filelock import FileLock
 from training.download import download_file
 from training.layouts import list_folder
 from training.photos import DataError
-from training.public_sets import PUBLIC_SETS, PublicSet
+from training.public_sets import PUBLIC_SETS
 
 LOCK_PATH = Path(__file__).with_name("fetch.lock.json")
 
@@ -43,32 +44,44 @@ def fetch_set(name: str, into: Path, *, url: str | None = None, lock_path: Path 
     The archive must have the digest that its publisher gave, and the one that *lock_path* recorded
     when it was first fetched; its photos become visible once all of them are there.
     """
-    public, folder = PUBLIC_SETS[name], into / name
-    into.mkdir(parents=True, exist_ok=True)
-    # The processes of a distributed run all ask at once.
-    with FileLock(into / f".{name}.lock"):
-        if not folder.exists():
-            archive_path = into / f".{name}.tar.gz"
-            if not archive_path.exists():
-                download_file(url or public.url, archive_path)
-            try:
-                sha256 = _verify(name, public, archive_path, lock_path)
-                _unpack(archive_path, public.root, folder)
-            finally:
-                archive_path.unlink()
-            _record(name, sha256, lock_path)
+    folder = into / name
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        # The processes of a distributed run all ask at once.
+        with FileLock(into / f".{name}.lock"):
+            if not folder.exists():
+                _fetch(name, folder, url or PUBLIC_SETS[name].url, lock_path)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or into} cannot be written ({error.strerror}); free some space or check the permissions "
+            "and run the same command again, what was fetched is kept"
+        ) from error
     return folder
 
 
-def _verify(name: str, public: PublicSet, archive_path: Path, lock_path: Path) -> str:
-    """Return the archive's SHA-256 if nothing known speaks against it."""
-    seen = {algorithm: _hash(archive_path, algorithm) for algorithm in ("md5", "sha256")}
-    wanted = {"md5": public.md5, "sha256": _read_lock(lock_path).get(name)}
+def _fetch(name: str, folder: Path, url: str, lock_path: Path) -> None:
+    wanted = {"md5": PUBLIC_SETS[name].md5, "sha256": _read_lock(lock_path).get(name)}
+    archive_path = folder.with_name(f".{name}.tar.gz")
+    if not archive_path.exists():
+        download_file(url, archive_path)
+    try:
+        sha256 = _verify(archive_path, wanted, lock_path)
+        _unpack(archive_path, PUBLIC_SETS[name].root, folder)
+    except DataError:
+        archive_path.unlink()
+        raise
+    _record(name, sha256, lock_path)
+    archive_path.unlink()
+
+
+def _verify(archive_path: Path, wanted: Mapping[str, str | None], lock_path: Path) -> str:
+    """Return the archive's SHA-256; raise `DataError` unless it has every digest *wanted*, by algorithm."""
+    seen = {algorithm: _hash(archive_path, algorithm) for algorithm in wanted}
     for algorithm, digest in wanted.items():
         if digest is not None and digest != seen[algorithm]:
             raise DataError(
-                f"the archive of {name} has the {algorithm} {seen[algorithm]}, it must have {digest}: it was changed "
-                f"or damaged and is deleted; fetch it again, and if its publisher replaced it, update {lock_path}"
+                f"what was fetched has the {algorithm} {seen[algorithm]}, it must have {digest}: it was changed or "
+                f"damaged and is deleted; fetch it again, and if its publisher replaced it, update {lock_path}"
             )
     return seen["sha256"]
 

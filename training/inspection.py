@@ -51,10 +51,10 @@ class _Look:
 
 def inspect_files(files: Sequence[LabelledFile], cache: Path, limits: Limits) -> list[Inspected]:
     """Return what is in *files*, in their order; a photo that the server would refuse has a problem."""
-    cache.mkdir(parents=True, exist_ok=True)
     # Another Pillow or other limits may judge otherwise.
     rules = f"Pillow {PIL.__version__}, {limits}"
     try:
+        cache.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(cache / FILE_NAME, timeout=60)) as memory:
             known = _recall(memory, rules)
             new: dict[str, _Look] = {}
@@ -66,8 +66,10 @@ def inspect_files(files: Sequence[LabelledFile], cache: Path, limits: Limits) ->
             finally:
                 # After Ctrl-C, too: what was seen need not be seen again.
                 _remember(memory, rules, new)
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{cache / FILE_NAME} cannot be used ({error}); delete it, it is only a cache") from error
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise DataError(
+            f"{cache / FILE_NAME} cannot be used ({error}); delete it, it is only a cache, or choose another place"
+        ) from error
 
 
 def fingerprint(image: Image.Image) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training import manifest
 from training.manifest import check_existence, read_manifest
-from training.photos import DataError, LabelledFile
+from training.photos import SPLITS, DataError, LabelledFile
 
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -45,15 +45,14 @@ def list_folder(folder: Path) -> list[LabelledFile]:
 
 def _read_grocery(folder: Path) -> list[LabelledFile]:
     """Read the layout of github.com/marcusklasson/GroceryStoreDataset, its folder `dataset`."""
-    with (folder / "classes.csv").open(encoding="utf-8-sig", newline="") as lines:
-        classes = {int(row[1]): (row[0], row[2]) for row in list(csv.reader(lines))[1:] if row}
+    _, *classes = csv.reader((folder / "classes.csv").read_text(encoding="utf-8-sig").splitlines())
+    names = {label_id: (label, group) for label, label_id, group, *_ in classes}
     files = []
-    for split in ("train", "val", "test"):
-        if (folder / f"{split}.txt").is_file():
-            with (folder / f"{split}.txt").open(encoding="utf-8", newline="") as lines:
-                for place, label_id, _ in csv.reader(lines, skipinitialspace=True):
-                    label, group = classes[int(label_id)]
-                    files.append(LabelledFile(folder / place, label, group, split))
+    for split in SPLITS:
+        path = folder / f"{split}.txt"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for place, label_id, _ in csv.reader(lines, skipinitialspace=True):
+            files.append(LabelledFile(folder / place, *names[label_id], split))
     return files
 
 
@@ -80,8 +79,13 @@ def _read_image_folder(folder: Path) -> list[LabelledFile]:
             f"{folder} holds neither {' nor '.join(manifest.FILE_NAMES)} nor folders; "
             "put each label's photos into a folder that bears its name"
         )
-    if not all(inner.name.lower() in _SPLIT_FOLDERS for inner in folders):
+    others = [inner.name for inner in folders if inner.name.lower() not in _SPLIT_FOLDERS]
+    if len(others) == len(folders):
         return _read_label_folders(folders, split="")
+    if others:
+        raise DataError(
+            f"{folder} mixes folders of splits with others ({', '.join(others)}); a split folder holds a folder a label"
+        )
     files = []
     for inner in folders:
         files += _read_label_folders(_visible_folders(inner), _SPLIT_FOLDERS[inner.name.lower()])

@@ -86,12 +86,12 @@ def _read_samples(shard_path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _read_label(sample: Mapping[str, Any], place: str) -> tuple[str, str | None]:
-    if "cls" in sample:
-        return sample["cls"].decode().strip(), None
-    fields = json.loads(sample.get("json", b"{}"))
-    if not isinstance(fields, dict) or "label" not in fields:
+    fields = {"label": sample["cls"].decode()} if "cls" in sample else json.loads(sample.get("json", b"{}"))
+    label = fields.get("label") if isinstance(fields, dict) else None
+    if label is None or not str(label).strip():
         raise DataError(f"{place} has no label, it has {_name_fields(sample)}; add cls, or label in json")
-    return str(fields["label"]), fields.get("coarse_label")
+    group = fields.get("coarse_label")
+    return str(label).strip(), None if group is None else str(group)
 
 
 def _name_fields(sample: Mapping[str, Any]) -> str:

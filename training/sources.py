@@ -12,7 +12,7 @@ from training.inspection import Inspected, inspect_files
 from training.labels import check_any, check_known, check_labels, find_groups
 from training.layouts import list_folder
 from training.manifest import read_manifest
-from training.photos import LabelledFile, Photo, PhotoSet, SkippedPhoto
+from training.photos import DataError, LabelledFile, Photo, PhotoSet, SkippedPhoto
 from training.public_sets import PUBLIC_SETS
 from training.split import choose_splits, place, set_copies_aside
 
@@ -53,6 +53,15 @@ def load_test_photos(source: str, labels: tuple[str, ...], *, cache: Path) -> Ph
 
 
 def _list_source(source: str, cache: Path) -> list[LabelledFile]:
+    try:
+        return _list_any(source, cache)
+    except OSError as error:
+        raise DataError(
+            f"{source} cannot be read or copied ({error}); check permissions and free space, then run it again"
+        ) from error
+
+
+def _list_any(source: str, cache: Path) -> list[LabelledFile]:
     if source in PUBLIC_SETS:
         from training.fetch import fetch_set
 
@@ -96,13 +105,13 @@ def _assemble(
     if near_duplicates:
         first = near_duplicates[0]
         _LOG.warning(
-            "%d photos look like one of an earlier split, so figures may flatter; the first is %s, like %s",
+            "%d photo(s) look like one of an earlier split, so figures may flatter; the first is %s, like %s",
             len(near_duplicates),
             first.photo.path,
             first.twin.path,
         )
     return PhotoSet(
-        name=source if source in PUBLIC_SETS else Path(source).resolve().name.removesuffix(".csv"),
+        name=_name_set(source),
         photos=photos,
         labels=labels,
         groups=groups,
@@ -110,6 +119,14 @@ def _assemble(
         skipped=tuple(skipped),
         near_duplicates=near_duplicates,
     )
+
+
+def _name_set(source: str) -> str:
+    if source in PUBLIC_SETS:
+        return source
+    path = Path(source).resolve()
+    # A pattern of shards is no name.
+    return path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
 
 
 def _digest(usable: Sequence[Inspected]) -> str:

@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import io
 import json
+import os
 import sys
 import tarfile
 from collections.abc import Callable
@@ -66,6 +68,13 @@ def test_a_set_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
         for _ in range(2):
             fetch_set("grocery", tmp_path, url=server.url, lock_path=tmp_path / "digests.json")
     assert server.asked == [None]
+
+
+def test_an_archive_that_was_brought_by_hand_is_taken(tmp_path: Path) -> None:
+    (tmp_path / ".grocery.tar.gz").write_bytes(ARCHIVE)
+    folder = fetch_set("grocery", tmp_path, url="http://127.0.0.1:1/none", lock_path=tmp_path / "digests.json")
+    assert len(list(folder.rglob("*.jpg"))) == 10
+    assert visible(tmp_path) == ["digests.json", "grocery"]
 
 
 def test_processes_that_ask_at_once_fetch_once(tmp_path: Path) -> None:
@@ -146,6 +155,38 @@ def test_an_archive_whose_lists_name_missing_photos_never_becomes_visible(tmp_pa
     assert visible(tmp_path) == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_disk_that_fills_up_while_fetching_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".grocery.tar.gz.part").symlink_to("/dev/full")
+    with (
+        serve(FileServer(ARCHIVE)) as server,
+        pytest.raises(DataError, match=r"cannot be written \(No space left on device\); free some space"),
+    ):
+        fetch_set("grocery", tmp_path, url=server.url, lock_path=tmp_path / "digests.json")
+    assert visible(tmp_path) == [".grocery.tar.gz.part"]
+
+
+def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", fail)
+    with (
+        serve(FileServer(ARCHIVE)) as server,
+        pytest.raises(DataError, match=r"cannot be written \(No space left on device\).* what was fetched is kept"),
+    ):
+        fetch_set("grocery", tmp_path, url=server.url, lock_path=tmp_path / "digests.json")
+    assert visible(tmp_path) == [".grocery.tar.gz"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataError, match=r"data cannot be written \(File exists\); free some space or check"):
+        fetch_set("grocery", tmp_path / "data", lock_path=tmp_path / "digests.json")
+
+
 def test_a_lock_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "digests.json").write_text("<<<<<<< ours")
     with (
@@ -153,6 +194,7 @@ def test_a_lock_that_is_no_json_is_named(tmp_path: Path) -> None:
         pytest.raises(DataError, match=r"digests\.json is not JSON .* restore it from version control"),
     ):
         fetch_set("grocery", tmp_path, url=server.url, lock_path=tmp_path / "digests.json")
+    assert server.asked == []
 
 
 def test_fetching_by_name_asks_the_publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,12 @@ def test_a_broken_cache_is_named(tmp_path: Path) -> None:
         inspect_files([], tmp_path, Limits())
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"cannot be used .*File exists.* or choose another place"):
+        inspect_files([], tmp_path / "cache", Limits())
+
+
 def test_fingerprint_of_a_slope_to_the_right_is_all_ones() -> None:
     assert fingerprint(Image.linear_gradient("L").rotate(90).convert("RGB")) == b"\xff" * 8
     assert fingerprint(Image.linear_gradient("L").rotate(270).convert("RGB")) == b"\x00" * 8

@@ -39,6 +39,13 @@ def test_folders_named_as_splits_give_the_split_by_any_usual_name(tmp_path: Path
     }
 
 
+def test_a_label_beside_split_folders_is_refused(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "train", {"apple": 1})
+    write_image_folder(tmp_path, {"leek": 1})
+    with pytest.raises(DataError, match=r"mixes folders of splits with others \(leek\); a split folder holds"):
+        list_folder(tmp_path)
+
+
 def test_an_empty_label_folder_in_val_is_no_fault(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "train", {"apple": 1, "leek": 1})
     write_image_folder(tmp_path / "val", {"apple": 1, "leek": 0})

@@ -52,6 +52,7 @@ def test_shards_load_as_a_set(tmp_path: Path) -> None:
         write_shard(tmp_path / f"{split}.tar", *(sample(label, seed + len(label)) for label in ("apple", "leek")))
     photos = load_photos(f"{tmp_path}/*.tar", cache=tmp_path / "cache")
     assert (photos.labels, len(photos.of("train")), len(photos.of("val"))) == (("apple", "leek"), 2, 2)
+    assert photos.name == tmp_path.name
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_shards_load_as_a_set(tmp_path: Path) -> None:
     [
         ({"cls": b"apple"}, r"a\.tar, sample sample0 has no photo, it has cls; add one of jpg, jpeg, png"),
         ({"jpg": b"x"}, r"a\.tar, sample sample0 has no label, it has jpg; add cls, or label in json"),
+        ({"jpg": b"x", "cls": b" "}, r"has no label, it has cls, jpg"),
         ({"jpg": b"x", "json": b"[1]"}, r"has no label, it has jpg, json"),
         ({"jpg": b"x", "json": b"{"}, r"the shard .*a\.tar is damaged"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.training.pictures import GROUPS, draw_photo, photo_bytes, write_image_folder, write_photo_set
+from tests.training.shard_files import sample, write_shard
 from training.photos import DataError, PhotoSet
 from training.sources import load_photos, load_test_photos
 
@@ -82,7 +83,7 @@ def test_near_duplicates_across_splits_are_reported(tmp_path: Path, caplog: pyte
     photos = load_photos(str(tmp_path), cache=tmp_path / "cache")
     [pair] = photos.near_duplicates
     assert (pair.photo.path.name, pair.twin.path.name) == ("1000.jpg", "001.jpg")
-    assert "1 photos look like one of an earlier split" in caplog.text
+    assert "1 photo(s) look like one of an earlier split" in caplog.text
     assert pair.photo in photos.photos
 
 
@@ -150,6 +151,13 @@ def test_a_test_manifest_without_a_usable_photo_is_refused(tmp_path: Path) -> No
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none does not exist; check its path"):
         load_photos(str(tmp_path / "none"), cache=tmp_path)
+
+
+def test_a_place_for_copies_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", sample("apple", 1))
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"a\.tar cannot be read or copied .* check permissions and free space"):
+        load_photos(f"{tmp_path}/a.tar", cache=tmp_path / "cache")
 
 
 def test_nothing_is_logged_about_a_clean_set(
