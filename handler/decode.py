@@ -105,7 +105,7 @@ def _to_reducible(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scale 16- and 32-bit grey to 8 bits: integers from 16 bits, floats from [0, 1] or [0, 255]."""
-    values_HW = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    values_HW = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
     peak = float(values_HW.max())
     white = (1.0 if peak <= 1.0 else 255.0) if image.mode == "F" else max(65535.0, peak)
     grey = Image.fromarray(np.clip(np.rint(values_HW * (255.0 / white)), 0, 255).astype(np.uint8))

@@ -93,7 +93,7 @@ def _is_json(body: bytes | bytearray, content_type: str) -> bool:
 def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
     try:
         parsed = msgspec.json.decode(body, type=_JsonBody)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRequest(
             f'the JSON body is not {{"instances": [{{"b64": "…"}}], "parameters": {{"top_k": 3}}}}: {error}'
         ) from error

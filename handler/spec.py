@@ -12,7 +12,7 @@ SCHEMA: Literal[1] = 1
 FILE_NAME = "spec.json"
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Rgb = tuple[float, float, float]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class SpecError(Exception):
@@ -27,9 +27,9 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
     """Side of the central square that is kept, as a share of the photo's short side."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"]
-    mean: Rgb
+    mean: tuple[float, float, float]
     """Subtracted from channels scaled to [0, 1]; the network does it, not the server."""
-    std: Rgb
+    std: tuple[Positive, Positive, Positive]
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,7 +55,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     groups: tuple[str, ...] | None = None
     """For each label its coarse label, where labels have groups."""
     preprocessing: Preprocessing
-    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    temperature: Positive = 1.0
     """Logits are divided by it before the softmax (Guo et al., ICML 2017)."""
     threshold: Share
     """From this probability of the first label on, an answer is `confident`."""

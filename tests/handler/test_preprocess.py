@@ -1,0 +1,125 @@
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.preprocess import preprocess_image, preprocess_photo
+from handler.problem import UnusablePhoto
+from handler.settings import Limits
+from handler.spec import Preprocessing
+from tests.pictures import draw_corners, draw_waves, encode
+
+
+def preprocessing(size: int, crop: float = 1.0, interpolation: str = "bicubic") -> Preprocessing:
+    return Preprocessing(
+        size=size,
+        crop=crop,
+        interpolation=interpolation,  # type: ignore[arg-type]  # one of the three, of a parameter
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+
+
+def test_a_photo_of_the_models_size_is_its_own_input() -> None:
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+    input_HWC = preprocess_photo(encode(Image.fromarray(pixels_HWC)), preprocessing(16), Limits())
+
+    assert input_HWC.dtype == np.uint8
+    np.testing.assert_array_equal(input_HWC, pixels_HWC)
+
+
+def test_the_central_square_is_cut_out() -> None:
+    pixels_HWC = np.zeros((16, 48, 3), dtype=np.uint8)
+    pixels_HWC[:, 16:32] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+
+    input_HWC = preprocess_photo(encode(Image.fromarray(pixels_HWC)), preprocessing(16), Limits())
+
+    np.testing.assert_array_equal(input_HWC, pixels_HWC[:, 16:32])
+
+
+def test_the_crop_is_a_share_of_the_short_side() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8))
+
+    input_HWC = preprocess_image(image, preprocessing(16, crop=0.5))
+
+    np.testing.assert_array_equal(input_HWC, np.asarray(image)[8:24, 12:28])
+
+
+def test_halving_with_bilinear_weighs_neighbours_by_their_distance() -> None:
+    columns = np.zeros((32, 32, 3), dtype=np.uint8)
+    columns[:, 16:] = 200
+
+    input_HWC = preprocess_image(Image.fromarray(columns), preprocessing(16, interpolation="bilinear"))
+
+    # A triangle two pixels wide at each side reaches one pixel (weight 1/8) across the edge.
+    np.testing.assert_array_equal(input_HWC[8, 6:10, 0], [0, 25, 175, 200])
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "resampling"),
+    [
+        ("bilinear", Image.Resampling.BILINEAR),
+        ("bicubic", Image.Resampling.BICUBIC),
+        ("lanczos", Image.Resampling.LANCZOS),
+    ],
+)
+def test_each_interpolation_is_pillows(interpolation: str, resampling: Image.Resampling) -> None:
+    image = draw_waves(40, 40)
+
+    input_HWC = preprocess_image(image, preprocessing(16, interpolation=interpolation))
+
+    np.testing.assert_array_equal(input_HWC, np.asarray(image.resize((16, 16), resampling)))
+
+
+def test_it_is_what_timm_does_in_two_steps() -> None:
+    image = draw_waves(600, 400)
+    scaled = image.resize((384, 256), Image.Resampling.BICUBIC)
+
+    input_HWC = preprocess_image(image, preprocessing(224, crop=0.875))
+
+    expected_HWC = np.asarray(scaled.crop((80, 16, 304, 240)))
+    assert np.abs(input_HWC.astype(int) - expected_HWC).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(16, 2000), (2000, 16), (16, 16)])
+def test_any_shape_gives_a_square(size: tuple[int, int]) -> None:
+    assert preprocess_photo(encode(draw_corners(*size)), preprocessing(224, 0.875), Limits()).shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:4:4"}], ids=str)
+def test_a_12_megapixel_jpeg_gives_nearly_what_its_full_decoding_gives(options: dict[str, Any]) -> None:
+    photo = encode(draw_waves(4000, 3000), "JPEG", quality=90, **options)
+    how = preprocessing(224, crop=0.875)
+    full_HWC = preprocess_image(_decode_fully(photo), how)
+
+    input_HWC = preprocess_photo(photo, how, Limits())
+
+    difference = np.abs(input_HWC.astype(int) - full_HWC)
+    assert difference.mean() < 0.5
+    assert difference.max() <= 4
+
+
+def test_a_real_photo_enlarged_fourfold_gives_nearly_the_same_input(coffee: bytes) -> None:
+    image = Image.open(_file(coffee)).convert("RGB")
+    large = encode(image.resize((2400, 1600), Image.Resampling.BICUBIC), "JPEG", quality=95)
+    how = preprocessing(224, crop=0.875)
+
+    difference = np.abs(preprocess_photo(large, how, Limits()).astype(int) - preprocess_photo(coffee, how, Limits()))
+
+    assert difference.mean() < 2
+
+
+def test_a_problem_of_the_photo_is_raised_as_it_is() -> None:
+    with pytest.raises(UnusablePhoto, match="8x8 pixels"):
+        preprocess_photo(encode(Image.new("RGB", (8, 8))), preprocessing(16), Limits())
+
+
+def _decode_fully(photo: bytes) -> Image.Image:
+    return Image.open(_file(photo)).convert("RGB")
+
+
+def _file(content: bytes) -> io.BytesIO:
+    return io.BytesIO(content)

@@ -1,0 +1,180 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handler.problem import MalformedRequest, Problem, TooLarge
+from handler.request import NamedPhoto, Request, lower_names, read_request
+from handler.settings import Limits, Settings
+from tests.handler.posting import NUM_LABELS, PHOTO, read, read_json
+
+PHOTO_B64 = base64.b64encode(PHOTO).decode()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "image/jpeg",
+        "application/octet-stream",
+        "application/json",
+        "text/plain; charset=utf-8",
+        "application/x-unknown",
+        "nonsense",
+        "",
+    ],
+)
+def test_a_raw_photo_is_a_photo_whatever_its_content_type(content_type: str) -> None:
+    request = read({"body": bytearray(PHOTO)}, {"content-type": content_type})
+
+    assert request.photos == (NamedPhoto("body", PHOTO),)
+
+
+def test_a_request_without_content_type_is_a_raw_photo() -> None:
+    assert read({"body": PHOTO}) == Request((NamedPhoto("body", PHOTO),), 5, explain=False, wants_picture=False)
+
+
+def test_an_empty_request_is_an_empty_photo() -> None:
+    assert read({}).photos == (NamedPhoto("body", b""),)
+
+
+def test_a_photo_posted_as_a_web_form_is_refused_with_the_way_to_send_it() -> None:
+    with pytest.raises(MalformedRequest, match=r"application/x-www-form-urlencoded.*curl -T photo\.jpg"):
+        read({"\\xff\\xd8": ""}, {"content-type": "application/x-www-form-urlencoded"})
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "text/plain", ""])
+@pytest.mark.parametrize("space", ["", " \r\n\t"])
+def test_json_is_read_whatever_its_content_type(content_type: str, space: str) -> None:
+    body = bytearray(f'{space}{{"instances": [{{"b64": "{PHOTO_B64}"}}]}}'.encode())
+
+    assert read({"body": body}, {"content-type": content_type}).photos == (NamedPhoto("instances[0]", PHOTO),)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [{"b64": PHOTO_B64}], "parameters": {"top_k": 2}},
+        json.dumps({"instances": [{"b64": PHOTO_B64}], "parameters": {"top_k": 2}}),
+    ],
+    ids=["values", "text"],
+)
+def test_json_that_torchserve_has_decoded_is_read_the_same(body: object) -> None:
+    request = read({"body": body}, {"content-type": "application/json"})
+
+    assert request == Request((NamedPhoto("instances[0]", PHOTO),), 2, explain=False, wants_picture=False)
+
+
+def test_several_instances_keep_their_order_and_one_bad_one_its_place() -> None:
+    request = read_json({"instances": [{"b64": PHOTO_B64}, {"b64": "###"}, {"b64": ""}]})
+
+    assert [photo.name for photo in request.photos] == ["instances[0]", "instances[1]", "instances[2]"]
+    first, second, third = (photo.photo for photo in request.photos)
+    assert (first, third) == (PHOTO, b"")
+    assert isinstance(second, MalformedRequest)
+    assert str(second).startswith("`b64` is not base64")
+
+
+@pytest.mark.parametrize("b64", ["é", "AAA", "A A=", PHOTO_B64 + "\n", "data:image/png;base64,AAAA"])
+def test_what_is_not_base64_is_a_problem_of_that_photo_alone(b64: str) -> None:
+    (photo,) = read_json({"instances": [{"b64": b64}]}).photos
+
+    assert isinstance(photo.photo, MalformedRequest)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"{", "Input data was truncated"),
+        (b"{}", "missing required field `instances`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"instances": 3}', r"Expected `array`, got `int` - at `\$\.instances`"),
+        (b'{"instances": []}', "`instances` is empty; send at least one photo"),
+        (b'{"instances": [{}]}', r"missing required field `b64` - at `\$\.instances\[0\]`"),
+        (b'{"instances": [{"b64": 1}]}', "Expected `str`, got `int`"),
+        (b'{"instances": [], "parameters": {"topk": 1}}', "contains unknown field `topk`"),
+        (b'{"instances": [{"b64": "\xff"}]}', "invalid start byte"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "recursion depth"),
+        (b'{"instances": [], "parameters": {"top_k": ' + b"1" * 5000 + b"}}", "out of range"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, bytes) else None,
+)
+def test_json_of_another_shape_is_refused_with_the_place(body: bytes, detail: str) -> None:
+    with pytest.raises(MalformedRequest, match=detail):
+        read({"body": body}, {"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("body", [b"3", b"-1", b'"text"', b"null", b"true"])
+def test_json_that_is_no_object_is_malformed_where_it_says_it_is_json(body: bytes) -> None:
+    with pytest.raises(MalformedRequest, match="the JSON body is not"):
+        read({"body": body}, {"content-type": "application/json"})
+
+
+def test_more_photos_than_the_limit_are_too_large() -> None:
+    body = json.dumps({"instances": [{"b64": ""}] * 3}).encode()
+    limits = Limits(max_photos=2)
+
+    with pytest.raises(TooLarge, match="the request holds 3 photos, the limit is 2; send fewer"):
+        read_request({"body": body}, {}, Settings(limits=limits), NUM_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "explain", "wants_picture"),
+    [
+        ({}, False, False),
+        ({"accept": "image/png"}, False, False),
+        ({"explain": "True"}, True, False),
+        ({"explain": "True", "accept": "application/json"}, True, False),
+        ({"explain": "True", "accept": "image/png"}, True, True),
+        ({"explain": "True", "accept": "text/html, image/png;q=0.9"}, True, True),
+    ],
+)
+def test_explanations_are_pictures_where_the_client_accepts_them(
+    headers: dict[str, str], explain: bool, wants_picture: bool
+) -> None:
+    request = read({"body": PHOTO}, headers)
+
+    assert (request.explain, request.wants_picture) == (explain, wants_picture)
+
+
+def test_one_picture_cannot_explain_two_photos() -> None:
+    with pytest.raises(MalformedRequest, match="gives one picture, but 2 photos were sent; send one"):
+        read_json({"instances": [{"b64": ""}] * 2}, explain="True", accept="image/png")
+
+
+def test_headers_are_found_in_any_case_and_form_parts_are_none() -> None:
+    given_headers = {"X-Top-K": "3", "Content-Type": "a/b", "photo": {"content-type": "image/png"}}
+
+    assert lower_names(given_headers.items()) == {"x-top-k": "3", "content-type": "a/b"}
+
+
+def read_or_refuse(body: str | bytes, headers: dict[str, str]) -> Request | Problem:
+    try:
+        return read({"body": body}, headers)
+    except Problem as problem:
+        return problem
+
+
+@given(
+    body=st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["instances", "b64", "parameters", "top_k", "x"]), inner, max_size=3)
+            ),
+            max_leaves=12,
+        ).map(json.dumps),
+    ),
+    content_type=st.sampled_from(["application/json", "image/png", "multipart/form-data; boundary=x", "text/plain"]),
+    top_k=st.none() | st.text(max_size=4),
+)
+def test_any_request_gives_photos_or_a_problem(body: str | bytes, content_type: str, top_k: str | None) -> None:
+    headers = {"content-type": content_type} | ({} if top_k is None else {"x-top-k": top_k})
+
+    outcome = read_or_refuse(body, headers)
+
+    assert outcome.status in {400, 413} if isinstance(outcome, Problem) else 1 <= outcome.top_k <= NUM_LABELS

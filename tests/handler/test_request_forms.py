@@ -1,0 +1,70 @@
+import pytest
+
+from handler.problem import MalformedRequest
+from handler.request import NamedPhoto, Request
+from tests.handler.posting import PHOTO, post_form, read
+
+
+def test_the_parts_of_a_form_are_photos_under_their_names() -> None:
+    request = post_form(("left", PHOTO, ""), ("right", b"\x89PNG", '; filename="b.png"\r\nContent-Type: image/png'))
+
+    assert request.photos == (NamedPhoto("left", PHOTO), NamedPhoto("right", b"\x89PNG"))
+
+
+def test_a_form_part_that_torchserve_has_decoded_is_bytes_again() -> None:
+    request = read({"photo": "text", "other": {"a": 1}}, {"content-type": "multipart/form-data; boundary=x"})
+
+    assert request.photos == (NamedPhoto("photo", b"text"), NamedPhoto("other", b'{"a":1}'))
+
+
+def test_top_k_of_a_form_is_no_photo() -> None:
+    request = post_form(("photo", PHOTO, '; filename="a.jpg"'), ("top_k", b"3", ""))
+
+    assert request == Request((NamedPhoto("photo", PHOTO),), 3, explain=False, wants_picture=False)
+
+
+@pytest.mark.parametrize("parts", [(), (("top_k", b"3", ""),)], ids=["nothing", "top_k alone"])
+def test_a_form_without_photo_is_malformed(parts: tuple[tuple[str, bytes, str], ...]) -> None:
+    with pytest.raises(MalformedRequest, match="the form holds no photo; send each as a file"):
+        post_form(*parts)
+
+
+@pytest.mark.parametrize("content_type", ["Multipart/Form-Data; boundary=x", 'multipart/form-data; boundary="x"'])
+def test_a_form_is_known_however_its_content_type_is_written(content_type: str) -> None:
+    assert read({"photo": PHOTO}, {"content-type": content_type}).photos == (NamedPhoto("photo", PHOTO),)
+
+
+@pytest.mark.parametrize("size", [400, 100_000])
+def test_parts_that_got_lost_under_one_name_are_noticed(size: int) -> None:
+    with pytest.raises(MalformedRequest, match=r"bytes of the form got lost.*\(names received: photo\)"):
+        post_form(("photo", bytes(size), '; filename="a.jpg"'), ("photo", PHOTO, '; filename="b.jpg"'))
+
+
+def test_lost_parts_are_noticed_among_others_that_arrived() -> None:
+    with pytest.raises(MalformedRequest, match=r"names received: other, photo\); give each photo a field name"):
+        post_form(("photo", bytes(5_000), ""), ("photo", PHOTO, ""), ("other", PHOTO, ""))
+
+
+def test_a_form_whose_parts_all_got_lost_is_noticed() -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "5000"}
+
+    with pytest.raises(MalformedRequest, match="names received: none"):
+        read({}, headers)
+
+
+@pytest.mark.parametrize("num_parts", [1, 3, 16])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        f'; filename="{"n" * 251}.jpg"\r\nContent-Type: application/octet-stream',
+        f'; filename="{"ñ" * 125}.jpg"\r\nContent-Type: image/jpeg\r\nContent-Length: 10485760',
+        "; filename=\"a.jpg\"; filename*=UTF-8''%C3%A4.jpg\r\nContent-Type: image/jpeg\r\n"
+        "Content-Transfer-Encoding: binary\r\nMIME-Version: 1.0",
+    ],
+    ids=["bare", "long name", "length", "all of them"],
+)
+def test_long_file_names_and_further_part_headers_are_no_lost_parts(num_parts: int, more: str) -> None:
+    request = post_form(*((f"photo{number}", PHOTO, more) for number in range(num_parts)))
+
+    assert len(request.photos) == num_parts

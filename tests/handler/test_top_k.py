@@ -1,0 +1,83 @@
+import pytest
+
+from handler.problem import MalformedRequest
+from tests.handler.posting import NUM_LABELS, PHOTO, post_form, read, read_json
+
+
+def top_k_of(**sources: str) -> int:
+    return read({"body": PHOTO}, sources).top_k
+
+
+def test_top_k_comes_from_the_header() -> None:
+    assert top_k_of(**{"x-top-k": "7"}) == 7
+
+
+def test_top_k_of_the_body_wins_over_the_header() -> None:
+    json_request = read_json({"instances": [{"b64": ""}], "parameters": {"top_k": 2}}, **{"x-top-k": "7"})
+    form_request = post_form(("photo", PHOTO, ""), ("top_k", b"2", ""), **{"x-top-k": "7"})
+
+    assert (json_request.top_k, form_request.top_k) == (2, 2)
+
+
+def test_the_header_counts_where_the_body_says_nothing() -> None:
+    json_request = read_json({"instances": [{"b64": ""}], "parameters": {}}, **{"x-top-k": "7"})
+    form_request = post_form(("photo", PHOTO, ""), **{"x-top-k": "7"})
+
+    assert (json_request.top_k, form_request.top_k) == (7, 7)
+
+
+def test_without_top_k_the_settings_decide_up_to_the_number_of_labels() -> None:
+    assert read({"body": PHOTO}, default_top_k=3).top_k == 3
+    assert read({"body": PHOTO}, default_top_k=1000).top_k == NUM_LABELS
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1", 1), ("60", 60), (" 5 ", 5), ("007", 7)])
+def test_a_whole_number_up_to_the_number_of_labels_is_a_top_k(text: str, expected: int) -> None:
+    assert top_k_of(**{"x-top-k": text}) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "-1",
+        "x",
+        "",
+        "61",
+        "1000000000",
+        "10000000000000000000",
+        "10**9",
+        "1e1",
+        "+5",
+        "\N{FULLWIDTH DIGIT ONE}",
+        "²",
+        "2.5",
+        "true",
+    ],
+)
+def test_any_other_top_k_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(MalformedRequest) as from_header:
+        top_k_of(**{"x-top-k": text})
+    with pytest.raises(MalformedRequest) as from_form:
+        post_form(("photo", PHOTO, ""), ("top_k", text.encode(), ""))
+
+    expected = f"top_k is {text!r}, it must be a whole number from 1 to 60"
+    assert (str(from_header.value), str(from_form.value)) == (expected, expected)
+
+
+@pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, [3]], ids=repr)
+def test_a_bad_top_k_in_json_is_refused(value: object) -> None:
+    with pytest.raises(MalformedRequest, match="top_k"):
+        read_json({"instances": [{"b64": ""}], "parameters": {"top_k": value}})
+
+
+def test_a_long_top_k_is_quoted_in_part() -> None:
+    with pytest.raises(MalformedRequest) as refusal:
+        top_k_of(**{"x-top-k": "9" * 5000})
+
+    assert len(str(refusal.value)) < 120
+
+
+def test_a_top_k_that_is_no_text_is_refused() -> None:
+    with pytest.raises(MalformedRequest, match="top_k is"):
+        post_form(("photo", PHOTO, ""), ("top_k", b"\xff\xfe", ""))
