@@ -53,8 +53,7 @@ def write_run(
     *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A run is never
     overwritten. What is None is not written.
     """
-    if folder.exists():
-        raise RunError(f"the run {folder} exists and is never overwritten; choose another run id or remove it")
+    check_free(folder)
     partial = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +74,12 @@ def write_run(
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def check_free(folder: Path) -> None:
+    """Raise `RunError` if the run *folder* exists."""
+    if folder.exists():
+        raise RunError(f"the run {folder} exists and is never overwritten; choose another run id or remove it")
 
 
 def point_latest(folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""Stopping and going on: a checkpoint after every epoch, and in mid-epoch on Ctrl-C."""
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+
+class InterruptionError(Exception):
+    """Training was stopped by Ctrl-C or SIGTERM and can be resumed."""
+
+
+class Interruptible(Callback):
+    """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the running batch and stops.
+
+    A second Ctrl-C stops at once: what was written last is what a resume goes on from.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._checkpoint = checkpoint
+        self._stop = False
+        self._handlers: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._ask)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        # Behind the last batch come validation and the end of the epoch: stop there instead.
+        if not progress.is_last_batch and self._shall_stop(trainer):
+            self._save(trainer)
+            raise InterruptionError(
+                f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs} after "
+                f"{progress.current.ready} of {trainer.num_training_batches} batches"
+            )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+        if self._shall_stop(trainer):
+            raise InterruptionError(f"stopped after epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._stop = True
+        self._restore()
+
+    def _shall_stop(self, trainer: Trainer) -> bool:
+        # All processes must stop behind the same batch, or the others wait for ever.
+        return bool(trainer.strategy.reduce_boolean_decision(self._stop, all=False))
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self._checkpoint)
+
+    def _restore(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+
+class History(Callback):
+    """The figures of each epoch, kept through a resume."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch + 1, **figures})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = list(state_dict["epochs"])

@@ -1,0 +1,91 @@
+"""The ways to learn from photos: a linear probe, fine-tuning, and fine-tuning once more with val.
+
+Axes: N photos, D embedding, K class.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from handler.spec import Preprocessing
+from training.config import Config
+from training.features import embed_split
+from training.fit import Fitted, Job, fine_tune
+from training.loader import serve_batches
+from training.network import build_network
+from training.photos import PhotoSet
+from training.probe import fit_probe, set_classifier
+
+
+def learn(config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None) -> Fitted:
+    """Return a network that learned from the train photos alone."""
+    network = build_network(
+        config.network.architecture,
+        config.network.weights,
+        len(photos.labels),
+        dropout=config.network.dropout,
+        drop_path=config.network.drop_path,
+    )
+    if config.recipe.method == "probe":
+        return _probe(network, config, photos, preprocessing)
+    job = _build_job("fit", config, photos, preprocessing, tracker)
+    return fine_tune(network, job, config.recipe, config.augment, config.trainer)
+
+
+def learn_from_val(
+    fitted: Fitted, config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None
+) -> Fitted:
+    """Return the *fitted* network after some more epochs on train and val together, at a lower rate.
+
+    Val cannot judge the result: its figures are those from before.
+    """
+    recipe = config.recipe
+    again = msgspec.structs.replace(
+        recipe,
+        epochs=recipe.refit_epochs,
+        lr=recipe.lr * recipe.refit_lr_share,
+        warmup_epochs=0.0,
+        freeze_epochs=0,
+        start_size=None,
+        patience=0,
+        keep="last",
+    )
+    job = _build_job("refit", config, photos, preprocessing, tracker)
+    job = replace(job, train=(*job.train, *job.val))
+    refitted = fine_tune(fitted.network, job, again, config.augment, config.trainer)
+    return replace(refitted, epochs=fitted.epochs)
+
+
+def _build_job(
+    name: str, config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None
+) -> Job:
+    return Job(
+        train=photos.of("train"),
+        val=photos.of("val"),
+        labels=photos.labels,
+        preprocessing=preprocessing,
+        folder=Path(config.logs) / config.id,
+        name=name,
+        seed=config.seed,
+        resume=config.resume,
+        logger=tracker,
+    )
+
+
+def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Fitted:
+    cache = Path(config.data.cache) / "features"
+    train, val = (
+        embed_split(
+            network,
+            serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers),
+            preprocessing,
+            cache,
+            (photos.digest, split),
+        )
+        for split in ("train", "val")
+    )
+    set_classifier(network, *fit_probe(train, val, class_weighting=config.recipe.class_weighting))
+    return Fitted(network, is_chief=True)

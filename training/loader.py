@@ -1,0 +1,160 @@
+"""Photos on disk to batches: shuffled and augmented for training, as served for evaluation.
+
+Axes: B batch, C channel, H height, W width.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from handler.decode import decode_photo
+from handler.preprocess import preprocess_photo
+from handler.settings import Limits
+from handler.spec import Preprocessing
+from training.augment import Augmentation
+from training.photos import Photo
+
+Example = tuple[Tensor, int]
+
+# The clients' limits do not hold for training photos: those were inspected when they were loaded.
+TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
+
+
+class AugmentedPhotos(Dataset[Example]):
+    """Training examples; the key is (epoch, index), and equal keys give equal pixels."""
+
+    def __init__(
+        self, photos: Sequence[Photo], labels: Sequence[str], augmentation: Augmentation, short_side: int, seed: int
+    ) -> None:
+        self._photos = photos
+        self._class_indices = {label: index for index, label in enumerate(labels)}
+        self._augmentation = augmentation
+        self._short_side = short_side
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        """Return a uint8 CHW photo and its class index."""
+        photo = self._photos[key[1]]
+        image = decode_photo(photo.path.read_bytes(), TRAINING_LIMITS, self._short_side)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self._seed, *key))
+            return self._augmentation(image), self._class_indices[photo.label]
+
+
+class ServedPhotos(Dataset[Example]):
+    """Examples through the serving preprocessing: uint8 CHW, and the class index."""
+
+    def __init__(self, photos: Sequence[Photo], labels: Sequence[str], preprocessing: Preprocessing) -> None:
+        self._photos = photos
+        self._class_indices = {label: index for index, label in enumerate(labels)}
+        self._preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, index: int) -> Example:
+        photo = self._photos[index]
+        photo_HWC = preprocess_photo(photo.path.read_bytes(), self._preprocessing, TRAINING_LIMITS)
+        return torch.from_numpy(photo_HWC.copy()).permute(2, 0, 1), self._class_indices[photo.label]
+
+
+class ShuffledShard(Sampler[tuple[int, int]]):
+    """One process's share of each epoch: equal in size for all, overlapping with none."""
+
+    def __init__(self, num_photos: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._num_photos = num_photos
+        self._seed = seed
+        self._rank = rank
+        self._world = world
+        self._epoch = 0
+        self._num_done = 0
+
+    def __len__(self) -> int:
+        return self._num_photos // self._world
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def skip(self, num_done: int) -> None:
+        """Leave out the first *num_done* keys of the next pass alone: they were trained before a resume."""
+        self._num_done = num_done
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Return keys (epoch, index); the photos that do not divide evenly wait for another epoch."""
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._num_photos)
+        mine = order[: len(self) * self._world][self._rank :: self._world]
+        keys = [(self._epoch, int(index)) for index in mine[self._num_done :]]
+        self._num_done = 0
+        return iter(keys)
+
+
+class PhotoData(LightningDataModule):
+    """Training and val batches for the trainer, resumable in mid-epoch."""
+
+    trainer: Trainer
+
+    def __init__(self, train: AugmentedPhotos, val: ServedPhotos, batch: int, workers: int, seed: int) -> None:
+        super().__init__()
+        self._train = train
+        self._val = val
+        self._batch = batch
+        self._workers = workers
+        self._seed = seed
+        self._num_batches_done = 0
+
+    def train_dataloader(self) -> DataLoader[Example]:
+        shard = ShuffledShard(len(self._train), self._seed, self.trainer.global_rank, self.trainer.world_size)
+        batch = min(self._batch, len(shard))
+        shard.skip(self._num_batches_done * batch)
+        # A last batch of one photo would break the networks' batch norms.
+        return _build_loader(self._train, batch, self._workers, sampler=shard, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Example]:
+        # Every process evaluates all of val: figures are then exact, not padded.
+        return _build_loader(self._val, self._batch, self._workers)
+
+    def state_dict(self) -> dict[str, Any]:
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        num_done = progress.current.ready
+        return {"num_batches_done": 0 if num_done >= self.trainer.num_training_batches else num_done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._num_batches_done = state_dict["num_batches_done"]
+
+
+def serve_batches(
+    photos: Sequence[Photo], labels: Sequence[str], preprocessing: Preprocessing, batch: int, workers: int = 0
+) -> DataLoader[Example]:
+    """Return the batches of *photos* in their order, photos_BCHW as they would be served."""
+    return _build_loader(ServedPhotos(photos, labels, preprocessing), batch, workers)
+
+
+def derive_seed(*parts: int) -> int:
+    """Return a seed that depends on all *parts*, evenly spread."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def draft_side(size: int, min_area: float) -> int:
+    """Return the short side to decode to, so that the smallest random crop still has *size* pixels."""
+    return math.ceil(size / math.sqrt(min_area))
+
+
+def _build_loader(dataset: Dataset[Example], batch: int, workers: int, **options: Any) -> DataLoader[Example]:
+    return DataLoader(
+        dataset,
+        batch_size=batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
+        **options,
+    )

