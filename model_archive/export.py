@@ -59,7 +59,15 @@ def _write_openvino(program: ExportedProgram, path: Path) -> None:
     model.reshape([-1, *program.example_inputs[0][0].shape[1:]])
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
+    _name_operations(model)
     ov.save_model(model, path, compress_to_fp16=True)
+
+
+def _name_operations(model: ov.Model) -> None:
+    # OpenVINO's own names count everything that the process has converted so far.
+    model.set_friendly_name("fruity")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
 
 
 def _parity_photos(size: int) -> Photos:

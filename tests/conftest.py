@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from model_archive.build import build_archive
+from tests.runs import write_tiny_run
+from tests.specs import make_spec
+
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
 
 
@@ -20,9 +24,30 @@ def cat() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def default_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def default_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive that comes with fruity, unpacked as TorchServe unpacks it."""
-    folder = tmp_path_factory.mktemp("default-archive")
-    with zipfile.ZipFile(DEFAULT_ARCHIVE) as archive:
-        archive.extractall(folder)
+    return _unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a tiny network with random weights."""
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny", make_spec())
+
+
+@pytest.fixture(scope="session")
+def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the tiny run, with both engines."""
+    return build_archive(tiny_run, "1.2.3", ["openvino", "torch"], tmp_path_factory.mktemp("build"))[0]
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of the tiny run, unpacked."""
+    return _unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
+
+
+def _unpack(archive: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(folder)
     return folder

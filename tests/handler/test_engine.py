@@ -1,0 +1,126 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handler.engine import EngineError, Photos, load_engine, threads_per_worker
+from handler.spec import read_spec
+from model_archive.network import load_network
+
+NAMES = ("openvino", "torch")
+PHOTOS_BHWC: Photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+def copy_engines(source: Path, target: Path, *files: str) -> Path:
+    for file in files:
+        shutil.copyfile(source / file, target / file)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("files", "asked", "loaded"),
+    [
+        (("model.xml", "model.bin", "model.pt2"), "auto", "openvino"),
+        (("model.xml", "model.bin"), "auto", "openvino"),
+        (("model.pt2",), "auto", "torch"),
+        (("model.xml", "model.bin", "model.pt2"), "openvino", "openvino"),
+        (("model.xml", "model.bin", "model.pt2"), "torch", "torch"),
+    ],
+)
+def test_the_engine_is_the_one_asked_for_or_the_best_there_is(
+    tiny_folder: Path, tmp_path: Path, files: tuple[str, ...], asked: str, loaded: str
+) -> None:
+    engine = load_engine(copy_engines(tiny_folder, tmp_path, *files), asked, threads=1)  # type: ignore[arg-type]
+
+    assert (engine.name, engine.device) == (loaded, "cpu")
+
+
+def test_a_gpu_without_exported_program_leaves_the_work_to_the_cpu(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = copy_engines(tiny_folder, tmp_path, "model.xml", "model.bin")
+
+    assert load_engine(folder, "auto", threads=1, gpu=0).name == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("files", "asked", "message"),
+    [
+        ((), "auto", "the archive has no openvino engine, it has none; build it with engines=openvino or set engine"),
+        (("model.pt2",), "openvino", "the archive has no openvino engine, it has torch"),
+        (("model.xml",), "torch", "the archive has no torch engine, it has openvino; build it with engines=torch"),
+    ],
+)
+def test_an_engine_that_the_archive_lacks_is_named_with_what_it_has(
+    tiny_folder: Path, tmp_path: Path, files: tuple[str, ...], asked: str, message: str
+) -> None:
+    folder = copy_engines(tiny_folder, tmp_path, *files)
+
+    with pytest.raises(EngineError, match=message):
+        load_engine(folder, asked, threads=1)  # type: ignore[arg-type]  # one of the three, of a parameter
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_engine_answers_as_the_network_does(tiny_run: Path, tiny_folder: Path, name: str) -> None:
+    with torch.no_grad():
+        outputs = load_network(tiny_run, read_spec(tiny_run))(torch.tensor(PHOTOS_BHWC))
+
+    engine = load_engine(tiny_folder, name, threads=1)  # type: ignore[arg-type]
+    logits_BK, embeddings_BD = engine.run(PHOTOS_BHWC)
+    activations_BKhw = engine.locate(PHOTOS_BHWC)
+
+    assert (logits_BK.shape, embeddings_BD.shape, activations_BKhw.shape) == ((3, 4), (3, 256), (3, 4, 2, 2))
+    # The hardware's best precision may be bfloat16, whose 8 bits give relative steps of 0.004.
+    for actual, wanted in zip((logits_BK, embeddings_BD, activations_BKhw), outputs, strict=True):
+        np.testing.assert_allclose(actual, wanted.numpy(), atol=0.03 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_photo_gets_the_same_answer_in_a_batch_of_any_size(tiny_folder: Path, name: str, batch: int) -> None:
+    photos_BHWC = np.random.default_rng(1).integers(0, 256, (batch, 64, 64, 3), dtype=np.uint8)
+    engine = load_engine(tiny_folder, name, threads=1)  # type: ignore[arg-type]
+
+    together_BK = engine.run(photos_BHWC).logits_BK
+
+    alone_BK = np.concatenate([engine.run(photo_HWC[None]).logits_BK for photo_HWC in photos_BHWC])
+    np.testing.assert_allclose(together_BK, alone_BK, atol=0.02 * np.abs(alone_BK).max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_stays_when_the_next_batch_is_run(tiny_folder: Path, name: str) -> None:
+    engine = load_engine(tiny_folder, name, threads=1)  # type: ignore[arg-type]
+    first = engine.run(PHOTOS_BHWC)
+    kept_BK = first.logits_BK.copy()
+
+    engine.run(255 - PHOTOS_BHWC)
+
+    np.testing.assert_array_equal(first.logits_BK, kept_BK)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_the_torch_engine_answers_the_same_on_a_gpu(tiny_folder: Path) -> None:
+    on_cpu = load_engine(tiny_folder, "torch", threads=1)
+
+    on_gpu = load_engine(tiny_folder, "auto", threads=1, gpu=0)
+
+    assert (on_gpu.name, on_gpu.device) == ("torch", "cuda:0")
+    np.testing.assert_allclose(on_gpu.run(PHOTOS_BHWC).logits_BK, on_cpu.run(PHOTOS_BHWC).logits_BK, atol=1e-2)
+    np.testing.assert_allclose(on_gpu.locate(PHOTOS_BHWC), on_cpu.locate(PHOTOS_BHWC), atol=1e-2)
+
+
+@pytest.mark.parametrize(("cpus", "workers", "threads"), [(8, 2, 4), (2, 2, 1), (1, 4, 1), (7, 2, 3), (4, 1, 4)])
+def test_workers_share_the_cpus_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+
+    assert threads_per_worker(workers) == threads
+
+
+def test_a_worker_has_one_thread_where_the_system_does_not_say_its_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+
+    assert threads_per_worker(1) == 1

@@ -1,0 +1,190 @@
+import base64
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.engine import EngineError, Outputs, Photos
+from handler.settings import SettingsError
+from handler.spec import SpecError
+from tests.handler.worker import Response, Worker, replaced_engine
+from tests.pictures import draw_corners, encode
+
+
+class FailingEngine:
+    name = "failing"
+    device = "cpu"
+
+    def run(self, photos_BHWC: Photos) -> Outputs:
+        raise MemoryError("a bug or a machine in trouble")
+
+
+class CountingEngine:
+    """Says of every photo that it is the first label, and notes the sizes of its batches."""
+
+    name = "counting"
+    device = "cpu"
+
+    def __init__(self, num_labels: int) -> None:
+        self.batches: list[int] = []
+        self._logits_K = np.arange(num_labels, 0, -1, dtype=np.float32)
+
+    def run(self, photos_BHWC: Photos) -> Outputs:
+        self.batches.append(len(photos_BHWC))
+        return Outputs(np.tile(self._logits_K, (len(photos_BHWC), 1)), np.zeros((len(photos_BHWC), 2), np.float32))
+
+
+@pytest.fixture(scope="module")
+def worker(default_folder: Path) -> Worker:
+    return Worker(default_folder)
+
+
+def raw(photo: bytes, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
+    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", **headers}
+
+
+def instances(*photos: bytes, **parameters: int) -> tuple[dict[str, Any], dict[str, str]]:
+    listed = [{"b64": base64.b64encode(photo).decode()} for photo in photos]
+    body = json.dumps({"instances": listed, "parameters": parameters})
+    return {"body": bytearray(body.encode())}, {"Content-Type": "application/json"}
+
+
+def first_labels(response: Response) -> list[str]:
+    return [
+        entry["labels"][0]["label"] if "labels" in entry else f"error {entry['error']['status']}"
+        for entry in json.loads(response.body)["predictions"]
+    ]
+
+
+def test_a_coffee_is_an_espresso_and_a_cat_is_no_food(worker: Worker, coffee: bytes, cat: bytes) -> None:
+    of_coffee, of_cat = worker.answer(raw(coffee), raw(cat))
+
+    assert (of_coffee.code_and_phrase, of_coffee.content_type) == ((200, "OK"), "application/json")
+    answer = json.loads(of_coffee.body)
+    assert (answer["model"], answer["version"]) == ("fruity", "1.2.3")
+    (entry,) = answer["predictions"]
+    assert (entry["photo"], entry["confident"], len(entry["labels"])) == ("body", True, 5)
+    assert entry["labels"][0]["label"] == "espresso"
+    assert entry["labels"][0]["probability"] > 0.8
+    assert first_labels(of_cat) == ["not food"]
+
+
+def test_good_and_bad_requests_of_a_batch_keep_their_order_and_answers(
+    worker: Worker, coffee: bytes, cat: bytes
+) -> None:
+    responses = worker.answer(
+        raw(b"text"),
+        raw(coffee),
+        raw(coffee, **{"X-Top-K": "0"}),
+        instances(cat, b"", coffee, top_k=1),
+        raw(coffee[:10_000]),
+        ({}, {"Content-Type": "multipart/form-data; boundary=x"}),
+        ({"left": bytearray(cat), "top_k": bytearray(b"2")}, {"Content-Type": "multipart/form-data; boundary=x"}),
+    )
+
+    assert [response.status for response in responses] == [415, 200, 400, 200, 422, 400, 200]
+    assert [response.content_type for response in responses] == [
+        "application/json" if response.status == 200 else "application/problem+json" for response in responses
+    ]
+    assert first_labels(responses[1]) == ["espresso"]
+    assert first_labels(responses[3]) == ["not food", "error 400", "espresso"]
+    assert first_labels(responses[6]) == ["not food"]
+    assert [len(entry["labels"]) for entry in json.loads(responses[6].body)["predictions"]] == [2]
+
+
+def test_a_batch_of_refused_requests_alone_runs_no_engine(worker: Worker) -> None:
+    with replaced_engine(worker, FailingEngine()):
+        responses = worker.answer(raw(b""), raw(b"text"))
+
+    assert [response.status for response in responses] == [400, 415]
+
+
+def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: Path, worker: Worker) -> None:
+    photo = encode(draw_corners())
+    engine = CountingEngine(num_labels=60)
+
+    with replaced_engine(worker, engine):
+        worker.answer(instances(photo, photo, photo), raw(photo), instances(photo, photo))
+
+    assert engine.batches == [4, 2]
+
+
+def test_a_bug_inside_is_raised_and_no_answer_invented(worker: Worker, coffee: bytes) -> None:
+    with replaced_engine(worker, FailingEngine()), pytest.raises(MemoryError, match="a machine in trouble"):
+        worker.answer(raw(coffee))
+
+
+def test_an_explanation_adds_a_heatmap_of_the_models_size(worker: Worker, coffee: bytes) -> None:
+    predicted, explained = worker.answer(raw(coffee), raw(coffee, explain="True"))
+
+    (entry,) = json.loads(explained.body)["predictions"]
+    heatmap = Image.open(io.BytesIO(base64.b64decode(entry.pop("heatmap_png"))))
+    assert (heatmap.format, heatmap.mode, heatmap.size) == ("PNG", "L", (224, 224))
+    # The cup stands in the middle, the table's edge is at the corners.
+    pixels_HW = np.asarray(heatmap).astype(int)
+    assert pixels_HW[80:150, 80:150].mean() > pixels_HW[:30, :30].mean() + 50
+    assert [entry] == json.loads(predicted.body)["predictions"]
+
+
+def test_an_explanation_is_the_overlay_itself_where_a_picture_is_accepted(worker: Worker, coffee: bytes) -> None:
+    predicted, explained, refused = worker.answer(
+        raw(coffee),
+        raw(coffee, explain="True", Accept="image/png"),
+        raw(b"text", explain="True", Accept="image/png"),
+    )
+
+    assert (explained.status, explained.content_type) == (200, "image/png")
+    image = Image.open(io.BytesIO(explained.body))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGB", (224, 224))
+    assert first_labels(predicted) == ["espresso"]
+    assert (refused.status, refused.content_type) == (415, "application/problem+json")
+
+
+def test_explanations_and_predictions_of_a_batch_do_not_get_mixed_up(worker: Worker, coffee: bytes, cat: bytes) -> None:
+    responses = worker.answer(
+        raw(cat, explain="True"), raw(b"text", explain="True"), raw(coffee), raw(coffee, explain="True"), raw(cat)
+    )
+
+    assert [response.status for response in responses] == [200, 415, 200, 200, 200]
+    good = [response for response in responses if response.status == 200]
+    assert [first_labels(response)[0] for response in good] == ["not food", "espresso", "espresso", "not food"]
+    assert ["heatmap_png" in json.loads(response.body)["predictions"][0] for response in good] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: bytes) -> None:
+    worker = Worker(default_folder, default_top_k=2, limits={"max_photo_bytes": 1000, "max_photos": 2})
+
+    large, small, many = worker.answer(raw(coffee), raw(encode(draw_corners())), instances(b"", b"", b""))
+
+    assert (large.status, small.status, many.status) == (413, 200, 413)
+    assert len(json.loads(small.body)["predictions"][0]["labels"]) == 2
+
+
+def test_a_worker_does_not_start_with_bad_settings(default_folder: Path) -> None:
+    with pytest.raises(SettingsError, match="unknown field `treshold`"):
+        Worker(default_folder, treshold=0.5)
+
+
+def test_a_worker_does_not_start_without_spec(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"spec\.json does not exist"):
+        Worker(tmp_path)
+
+
+def test_a_worker_does_not_start_with_an_engine_that_is_not_there(default_folder: Path) -> None:
+    with pytest.raises(EngineError, match="the archive has no torch engine, it has openvino"):
+        Worker(default_folder, engine="torch")
+
+
+def test_the_worker_prints_no_line_for_each_batch(worker: Worker) -> None:
+    assert logging.getLogger().level == logging.WARNING
+    assert logging.getLogger("ts.metrics.caching_metric").isEnabledFor(logging.INFO)
