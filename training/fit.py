@@ -4,6 +4,7 @@ Axes: K class.
 """
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,14 @@ def fine_tune(
     )
     checkpoint = job.folder / f"{job.name}.ckpt"
     resumed = str(checkpoint) if job.resume and checkpoint.exists() else None
-    trainer.fit(module, data, ckpt_path=resumed, weights_only=False if resumed else None)
+    with warnings.catch_warnings():
+        # The moving average is never trained, and rightly in evaluation mode.
+        warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+        # It does not see that PhotoData resumes behind the batch where the run stopped.
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        # Lightning 2.6 asks torch in a way that torch 2.14 is about to drop; remove with Lightning 2.7.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=False if resumed else None)
     if recipe.keep == "best":
         best = torch.load(job.folder / f"{job.name}-best.ckpt", map_location="cpu", weights_only=True)
         module.load_state_dict(best["state_dict"])
@@ -123,5 +131,5 @@ def _build_trainer(job: Job, recipe: RecipeConfig, config: TrainerConfig, histor
         enable_checkpointing=recipe.keep == "best",
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
     )

@@ -110,11 +110,14 @@ class PhotoData(LightningDataModule):
         self._batch = batch
         self._workers = workers
         self._seed = seed
+        self._epoch = 0
         self._num_batches_done = 0
 
     def train_dataloader(self) -> DataLoader[Example]:
         shard = ShuffledShard(len(self._train), self._seed, self.trainer.global_rank, self.trainer.world_size)
         batch = min(self._batch, len(shard))
+        # Lightning draws the first keys before it has told the sampler of a resumed run's epoch.
+        shard.set_epoch(self._epoch)
         shard.skip(self._num_batches_done * batch)
         # A last batch of one photo would break the networks' batch norms.
         return _build_loader(self._train, batch, self._workers, sampler=shard, drop_last=True)
@@ -124,11 +127,13 @@ class PhotoData(LightningDataModule):
         return _build_loader(self._val, self._batch, self._workers)
 
     def state_dict(self) -> dict[str, Any]:
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        num_done = progress.current.ready
-        return {"num_batches_done": 0 if num_done >= self.trainer.num_training_batches else num_done}
+        num_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if num_done >= self.trainer.num_training_batches:
+            return {"epoch": self.trainer.current_epoch + 1, "num_batches_done": 0}
+        return {"epoch": self.trainer.current_epoch, "num_batches_done": num_done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._epoch = state_dict["epoch"]
         self._num_batches_done = state_dict["num_batches_done"]
 
 

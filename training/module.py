@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import Tensor, nn
 from torch.nn import functional
+from torchmetrics import MeanMetric
 
 from handler.spec import Preprocessing
 from training.augment import Mixing
@@ -42,6 +43,9 @@ class FineTuning(LightningModule):
         super().__init__()
         self.network = network
         self.average = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.train_loss = MeanMetric()
+        # Part of the checkpoint, so that a resumed epoch's mean counts the batches before the stop.
+        self.train_loss.persistent(True)
         self._recipe = recipe
         self._train_size = recipe.train_size or preprocessing.size
         self._mixing = mixing
@@ -54,6 +58,10 @@ class FineTuning(LightningModule):
     def best_network(self) -> nn.Module:
         """The moving average of the weights where there is one, else the weights themselves."""
         return self.network if self.average is None else self.average.module
+
+    def on_train_start(self) -> None:
+        # A run that goes on in mid-epoch is not told of that epoch's start.
+        self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
         train_backbone(self.network, learns=self.current_epoch >= self._recipe.freeze_epochs)
@@ -73,7 +81,8 @@ class FineTuning(LightningModule):
             weight=self.class_weights_K,
             label_smoothing=self._recipe.label_smoothing,
         )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(photos_BCHW))
+        self.train_loss.update(loss.detach())
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -33,20 +33,23 @@ class Predictions:
     """Standard deviation of that luma."""
 
 
-@torch.inference_mode()
 def predict_batches(network: nn.Module, batches: Iterable[Example], preprocessing: Preprocessing) -> Predictions:
-    """Return what *network* says of uint8 *batches*, in float32; the network is left in evaluation mode."""
-    network.eval()
+    """Return what *network* says of uint8 *batches*, in float32.
+
+    It is left in evaluation mode and channels last, as its inputs are.
+    """
+    network.eval().to(memory_format=torch.channels_last)  # half as fast again on CPUs
     device = next(network.parameters()).device
     mean_C11, std_C11 = (
         torch.tensor(values, device=device)[:, None, None] * 255.0 for values in (preprocessing.mean, preprocessing.std)
     )
     parts = []
-    for photos_BCHW, classes_B in batches:
-        inputs_BCHW = photos_BCHW.to(device).float()
-        embeddings_BD = embed(network, (inputs_BCHW - mean_C11) / std_C11)
-        logits_BK = network.get_classifier()(embeddings_BD)  # type: ignore[operator]
-        parts.append((logits_BK, embeddings_BD, torch.as_tensor(classes_B), *_measure_light(inputs_BCHW)))
+    with torch.inference_mode():
+        for photos_BCHW, classes_B in batches:
+            inputs_BCHW = photos_BCHW.to(device).float().contiguous(memory_format=torch.channels_last)
+            embeddings_BD = embed(network, (inputs_BCHW - mean_C11) / std_C11)
+            logits_BK = network.get_classifier()(embeddings_BD)  # type: ignore[operator]
+            parts.append((logits_BK, embeddings_BD, torch.as_tensor(classes_B), *_measure_light(inputs_BCHW)))
     return Predictions(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
 
 

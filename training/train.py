@@ -64,7 +64,7 @@ def _find_exam_photos(config: Config, photos: PhotoSet) -> dict[str, tuple[Photo
     return {"val": photos.of("val"), "test": test}
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(Path(__file__).parent / "conf"), config_name="train")
 def main(node: DictConfig) -> None:
     try:
         config = read_config(node)
