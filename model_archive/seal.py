@@ -46,7 +46,9 @@ def _run_archiver(stage: Path, entry: Path, config: Path, name: str, version: st
     )
     raw = scratch / f"{name}.mar"
     if done.returncode != 0 or not raw.exists():
-        raise SealError(f"torch-model-archiver failed: {done.stderr.strip() or done.stdout.strip()}")
+        # The last line of a traceback is the one that says why.
+        reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+        raise SealError(f"torch-model-archiver failed: {reason}")
     return raw
 
 

@@ -97,6 +97,15 @@ def test_good_and_bad_requests_of_a_batch_keep_their_order_and_answers(
     assert [len(entry["labels"]) for entry in json.loads(responses[6].body)["predictions"]] == [2]
 
 
+def test_an_instance_that_is_not_base64_has_its_problem_in_its_place(worker: Worker, coffee: bytes) -> None:
+    row, headers = instances(coffee, b"", coffee)
+    row["body"] = row["body"].replace(b'"b64": ""', b'"b64": "###"')
+
+    (response,) = worker.answer((row, headers))
+
+    assert first_labels(response) == ["espresso", "error 400", "espresso"]
+
+
 def test_a_batch_of_refused_requests_alone_runs_no_engine(worker: Worker) -> None:
     with replaced_engine(worker, FailingEngine()):
         responses = worker.answer(raw(b""), raw(b"text"))

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from handler.spec import Provenance, Spec
+from model_archive.card import write_card
+from tests.specs import make_spec
+
+
+def read_card(folder: Path, spec: Spec) -> str:
+    archive = folder / "fruity-1.2.3.mar"
+    archive.write_bytes(bytes(1234))
+    write_card(folder / "fruity-1.2.3.md", archive, "1.2.3", "ab" * 32, spec)
+    return (folder / "fruity-1.2.3.md").read_text()
+
+
+def test_the_card_says_what_the_archive_is_and_holds(tmp_path: Path) -> None:
+    spec = make_spec(
+        metrics={"val": {"top1": 0.87654}, "test": {"top1": 0.8, "top5": 0.9}},
+        engines={"openvino": {"top1_agreement": 1.0, "precision": "f32"}},
+        provenance=Provenance(weights="own", data_digest="sha256:00", code_revision="abc", seed=0),
+        temperature=1.25,
+        threshold=0.75,
+    )
+
+    card = read_card(tmp_path, spec)
+
+    assert card.startswith(f"# fruity 1.2.3\n\n`fruity-1.2.3.mar`, 1,234 bytes, SHA-256 `{'ab' * 32}`\n")
+    assert "- Architecture: `test_efficientnet` (timm)\n" in card
+    assert "- Input: 64x64 pixels, bicubic, central 87.5% of the short side\n" in card
+    assert "- Weights: own\n- Data: sha256:00\n- Code revision: abc; seed: 0\n" in card
+    assert "| split | top1 | top5 |\n| --- | --- | --- |\n| val | 0.8765 |  |\n| test | 0.8 | 0.9 |\n" in card
+    assert "| engine | precision | top1_agreement |\n| --- | --- | --- |\n| openvino | f32 | 1 |\n" in card
+    assert "temperature 1.25" in card
+    assert "from a probability of 0.75 on" in card
+    assert card.endswith("## The 4 labels\n\napple, banana, cherry, not food\n")
+
+
+def test_the_card_says_what_is_not_known(tmp_path: Path) -> None:
+    card = read_card(tmp_path, make_spec())
+
+    assert "- Data: not recorded\n- Code revision: not recorded; seed: none\n" in card
+    assert "## Accuracy\n\nnot measured: this model was trained elsewhere\n" in card
+    assert "float32.\n\nnone\n" in card
