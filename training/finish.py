@@ -28,6 +28,7 @@ class Outcome:
     judgement: Judgement
     epochs: Sequence[Mapping[str, float]]
     minutes: float
+    pruning: Mapping[str, Any] | None = None
 
 
 def finish_run(config: Config, photos: PhotoSet, exam: Exam, outcome: Outcome, tracker: Logger | None) -> Path:
@@ -40,6 +41,7 @@ def finish_run(config: Config, photos: PhotoSet, exam: Exam, outcome: Outcome, t
         "refit": config.recipe.refit_epochs > 0,
         "epochs": outcome.epochs,
         "minutes": outcome.minutes,
+        "pruning": outcome.pruning,
         "data": _describe_data(photos, exam),
     }
     shown = "test" if exam.splits["test"] else "val"

@@ -38,6 +38,7 @@ class Job:
     seed: int
     resume: bool = False
     logger: Logger | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _build_data(job: Job, recipe: RecipeConfig, augment: AugmentConfig, config: 
 def _build_trainer(job: Job, recipe: RecipeConfig, config: TrainerConfig, history: History) -> Trainer:
     # Lightning's advice on hardware and its tips are for those who write the trainer.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    callbacks: list[Callback] = [history, RichProgressBar(), Interruptible(job.folder / f"{job.name}.ckpt")]
+    callbacks = [*job.callbacks, history, RichProgressBar(), Interruptible(job.folder / f"{job.name}.ckpt")]
     if recipe.patience:
         callbacks.append(EarlyStopping("val_top1", mode="max", patience=recipe.patience))
     if recipe.keep == "best":

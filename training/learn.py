@@ -22,17 +22,22 @@ from training.probe import fit_probe, set_classifier
 
 def learn(config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None) -> Fitted:
     """Return a network that learned from the train photos alone."""
-    network = build_network(
+    network = start_network(config, len(photos.labels))
+    if config.recipe.method == "probe":
+        return _probe(network, config, photos, preprocessing)
+    job = build_job("fit", config, photos, preprocessing, tracker)
+    return fine_tune(network, job, config.recipe, config.augment, config.trainer)
+
+
+def start_network(config: Config, num_classes: int) -> nn.Module:
+    """Return the configured network with pretrained weights and a new classifier; raise `NetworkError`."""
+    return build_network(
         config.network.architecture,
         config.network.weights,
-        len(photos.labels),
+        num_classes,
         dropout=config.network.dropout,
         drop_path=config.network.drop_path,
     )
-    if config.recipe.method == "probe":
-        return _probe(network, config, photos, preprocessing)
-    job = _build_job("fit", config, photos, preprocessing, tracker)
-    return fine_tune(network, job, config.recipe, config.augment, config.trainer)
 
 
 def learn_from_val(
@@ -53,15 +58,14 @@ def learn_from_val(
         patience=0,
         keep="last",
     )
-    job = _build_job("refit", config, photos, preprocessing, tracker)
+    job = build_job("refit", config, photos, preprocessing, tracker)
     job = replace(job, train=(*job.train, *job.val))
     refitted = fine_tune(fitted.network, job, again, config.augment, config.trainer)
     return replace(refitted, epochs=fitted.epochs)
 
 
-def _build_job(
-    name: str, config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None
-) -> Job:
+def build_job(name: str, config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None) -> Job:
+    """Return what a fit works on when it trains on the train photos; its checkpoints are called *name*."""
     return Job(
         train=photos.of("train"),
         val=photos.of("val"),

@@ -49,6 +49,18 @@ def draw_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) ->
         return _to_svg(_plot_confusion(confusion, labels))
 
 
+def draw_study(values: Sequence[float]) -> str:
+    """Draw the val top-1 of a sweep's trials and the best so far."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0, 3.2), layout="constrained")
+        axes = figure.subplots()
+        axes.scatter(range(len(values)), values, color=_GREY, label="trial")
+        axes.step(range(len(values)), np.maximum.accumulate(values), where="post", color=_GREEN, label="best so far")
+        _label(axes, "trial", "val top-1")
+        axes.legend(frameon=False)
+        return _to_svg(figure)
+
+
 def rasterize_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> NDArray[np.uint8]:
     """Return what `draw_confusion` draws as RGB pixels, uint8 HWC."""
     with mpl.rc_context(_STYLE):

@@ -3,7 +3,6 @@
 Axes: H height, W width, C channel.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,9 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
     if config.kind == "tensorboard":
         return TensorBoardLogger(folder, name="", version="tensorboard")
     folder.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(name=run_id, save_dir=folder, project=config.project, offline=not _has_wandb_key())
+    # Lightning's own `offline` asks for a key all the same (wandb 0.31).
+    mode = "online" if wandb.login(prompt=False) else "offline"
+    return WandbLogger(name=run_id, save_dir=folder, project=config.project, mode=mode)
 
 
 def track_results(
@@ -66,7 +67,3 @@ def track_run(tracker: Logger | None, run: Path, name: str) -> None:
         tracker.experiment.finish()
     elif tracker is not None:
         tracker.finalize("success")
-
-
-def _has_wandb_key() -> bool:
-    return bool(os.environ.get("WANDB_API_KEY")) or wandb.api.api_key is not None

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import optuna
+import pytest
+
+from handler.spec import read_spec
+from tests.training.tiny_runs import TINY
+from training.sweep import Range, Sweep, SweepError, main, open_study, read_space, run_sweep
+
+SPACE = {"recipe.lr": Range(low=1e-4, high=1e-2, log=True), "recipe.batch": Range(choices=(4, 8))}
+
+
+def tiny_sweep(photo_folder: Path, folder: Path, *overrides: str) -> Sweep:
+    places = (
+        f"data.source={photo_folder}",
+        f"data.cache={folder / 'data'}",
+        "recipe.epochs=1",
+        "recipe.warmup_epochs=0",
+    )
+    return Sweep(SPACE, folder / "sweep", (*TINY, *places, *overrides))
+
+
+def test_trials_run_side_by_side_and_a_second_start_goes_on(photo_folder: Path, tmp_path: Path) -> None:
+    sweep = tiny_sweep(photo_folder, tmp_path)
+
+    num_first = len(run_sweep(sweep, num_trials=2, num_jobs=2).trials)
+    second = run_sweep(sweep, num_trials=3, num_jobs=1)
+
+    assert num_first == 2
+    assert len(second.trials) == 3
+    tops = [read_spec(run).metrics["val"]["top1"] for run in sorted(sweep.folder.glob("runs/trial-*"))]
+    assert second.best_value == max(tops)
+    assert all(1e-4 <= trial.params["recipe.lr"] <= 1e-2 for trial in second.trials)
+    assert (sweep.folder / "study.svg").read_text().startswith("<?xml")
+
+
+def test_a_sweep_whose_trials_all_fail_says_where_to_look(photo_folder: Path, tmp_path: Path) -> None:
+    sweep = tiny_sweep(photo_folder, tmp_path, "network.architecture=nothing_at_all")
+
+    with pytest.raises(SweepError, match="none of 1 trials finished; see the logs in"):
+        run_sweep(sweep, num_trials=1, num_jobs=1)
+    assert "timm has no architecture 'nothing_at_all'" in (sweep.folder / "trial-000.log").read_text()
+
+
+def test_a_finished_study_is_read_and_its_best_values_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = open_study(Sweep(SPACE, tmp_path, ()))
+    distribution = optuna.distributions.FloatDistribution(0.0, 1.0)
+    for value in (0.25, 0.75, 0.5):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"recipe.lr": value}, distributions={"recipe.lr": distribution}, value=value
+            )
+        )
+
+    main(["finetune", "--trials", "3", "--folder", str(tmp_path)])
+
+    assert capsys.readouterr().out == "best val top-1 0.7500 in trial 1: recipe.lr=0.75\n"
+
+
+def test_the_shipped_space_holds_ranges_and_choices() -> None:
+    space = read_space("finetune")
+
+    assert space["recipe.layer_decay"] == Range(low=0.7, high=1.0)
+    assert space["augment"].choices == ("light", "strong")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recipe.lr: {low: 2, high: 1}", "each key needs either low below high, or choices"),
+        ("recipe.lr: {low: 1, high: 2, choices: [1]}", "each key needs either low below high, or choices"),
+        ("recipe.lr: [", "while parsing"),
+    ],
+)
+def test_a_space_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(text)
+
+    with pytest.raises(SweepError, match=message):
+        read_space(str(tmp_path / "space.yaml"))
+
+
+def test_an_unknown_space_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SystemExit, match="there is no sweep 'nothing'; there are finetune"):
+        main(["nothing"])

@@ -1,0 +1,120 @@
+"""What limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
+
+Takes what `training.train` takes. Writes trace.json (for Perfetto) and operators.txt to logs/<id>/.
+"""
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+from torch.profiler import ProfilerActivity, profile
+
+from training.config import Config, ConfigError, read_config
+from training.fit import Job, fine_tune
+from training.learn import build_job, start_network
+from training.network import NetworkError, default_preprocessing
+from training.photos import DataError
+from training.sources import load_photos
+
+_NUM_WARM_UP = 3
+_NUM_TIMED = 10
+_NUM_TRACED = 3
+_NUM_OPERATORS = 25
+
+
+class _EnoughError(Exception):
+    """As many batches were trained as had to be looked at."""
+
+
+class StepClock(Callback):
+    """Times each batch's wait for the loader and its step; ends the training after *num_batches*."""
+
+    def __init__(self, num_batches: int) -> None:
+        self.waits_s: list[float] = []
+        self.steps_s: list[float] = []
+        self._num_batches = num_batches
+        self._last_s = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._last_s = time.perf_counter()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.waits_s.append(self._lap())
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.steps_s.append(self._lap())
+        if len(self.steps_s) == self._num_batches:
+            raise _EnoughError
+
+    def _lap(self) -> float:
+        before, self._last_s = self._last_s, time.perf_counter()
+        return self._last_s - before
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median seconds of a batch."""
+
+    wait_s: float
+    step_s: float
+    batch: int
+
+    def __str__(self) -> str:
+        limit = "the loader: give it more trainer.workers" if self.wait_s > 0.1 * self.step_s else "the step"
+        rate = self.batch / (self.wait_s + self.step_s)
+        return (
+            f"a batch of {self.batch} waits {self.wait_s * 1000:.0f} ms for the loader and takes "
+            f"{self.step_s * 1000:.0f} ms to learn from: {rate:.1f} photos/s, limited by {limit}"
+        )
+
+
+def profile_training(config: Config) -> Speed:
+    """Return the speed of the configured training and write its trace; raise what `train` raises."""
+    torch.set_num_threads(config.trainer.threads)
+    preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
+    photos = load_photos(
+        config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
+    )
+    job = build_job("profile", config, photos, preprocessing, None)
+    clock = _run_batches(config, job, _NUM_WARM_UP + _NUM_TIMED)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+    with profile(activities=activities, record_shapes=True) as trace:
+        _run_batches(config, job, _NUM_TRACED)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    trace.export_chrome_trace(str(job.folder / "trace.json"))
+    table = trace.key_averages().table(sort_by="self_cpu_time_total", row_limit=_NUM_OPERATORS)
+    (job.folder / "operators.txt").write_text(table)
+    waits_s, steps_s = (np.median(times[_NUM_WARM_UP:]) for times in (clock.waits_s, clock.steps_s))
+    return Speed(float(waits_s), float(steps_s), min(config.recipe.batch, len(job.train)))
+
+
+def _run_batches(config: Config, job: Job, num_batches: int) -> StepClock:
+    clock = StepClock(num_batches)
+    network = start_network(config, len(job.labels))
+    with suppress(_EnoughError):
+        fine_tune(network, replace(job, callbacks=(clock,)), config.recipe, config.augment, config.trainer)
+    return clock
+
+
+@hydra.main(version_base="1.3", config_path=str(Path(__file__).parent / "conf"), config_name="train")
+def main(node: DictConfig) -> None:
+    try:
+        config = read_config(node)
+        speed = profile_training(config)
+    except (ConfigError, DataError, NetworkError) as error:
+        sys.exit(f"error: {error}")
+    Console().print(f"{speed}\ntrace: {Path(config.logs) / config.id}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
