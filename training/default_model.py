@@ -41,15 +41,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the model that comes with fruity as a run.")
     parser.add_argument("--run", type=Path, default=Path("runs/default"), help="its folder (default: %(default)s)")
     run: Path = parser.parse_args().run
-    config_text = CONFIG.read_text()
     try:
-        config = msgspec.convert(yaml.safe_load(config_text), DefaultModel)
-        network = build_network(config.architecture, "package")
-        spec = compose_spec(config, ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
-        write_run(run, state_dict=network.state_dict(), spec=spec, metrics={}, config=config_text)
+        spec = write_default_run(run)
     except (DefaultModelError, NetworkError, RunError) as error:
         sys.exit(f"default model: {error}")
     Console().print(f"default model: {len(spec.labels)} labels, written to {run}")
+
+
+def write_default_run(run: Path) -> Spec:
+    """Write the run and return its spec; raise `DefaultModelError`, `NetworkError` or `RunError`."""
+    config_text = CONFIG.read_text()
+    config = msgspec.convert(yaml.safe_load(config_text), DefaultModel)
+    network = build_network(config.architecture, "package")
+    spec = compose_spec(config, ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
+    write_run(run, state_dict=network.state_dict(), spec=spec, metrics={}, config=config_text)
+    return spec
 
 
 def compose_spec(config: DefaultModel, synsets: list[str]) -> Spec:

@@ -1,0 +1,56 @@
+"""Rebuild the archive that comes with fruity, and record with what: python -m scripts.default_archive."""
+
+import argparse
+import platform
+import sys
+import tempfile
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from model_archive.build import build_archive
+from model_archive.export import ExportError
+from model_archive.seal import SealError
+from scripts.model_store import DEFAULT_ARCHIVES
+from training.default_model import DefaultModelError, write_default_run
+from training.network import NetworkError
+
+VERSION = "1.0.0"
+TOOLCHAIN_FILE = "toolchain.json"
+
+# Whatever decides a byte: of the weights, of the pictures in the golden set, of the zip.
+_PACKAGES = ("numpy", "openvino", "pillow", "timm", "torch", "torch-model-archiver")
+
+
+def main() -> None:
+    """Write run, archive, card and toolchain."""
+    parser = argparse.ArgumentParser(description="Rebuild the archive that comes with fruity.")
+    parser.add_argument("--out", type=Path, default=DEFAULT_ARCHIVES, help="its folder (default: %(default)s)")
+    out: Path = parser.parse_args().out
+    try:
+        archive, digest = rebuild_default_archive(out)
+    except (DefaultModelError, NetworkError, ExportError, SealError, OSError) as error:
+        sys.exit(f"default archive: {error}")
+    print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
+
+
+def rebuild_default_archive(out: Path) -> tuple[Path, str]:
+    """Return the archive and its SHA-256 in hex; in the folder *out* its card and its toolchain stand beside it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch) / "default"
+        write_default_run(run)
+        archive, digest = build_archive(run, VERSION, ["openvino"], out)
+    (out / TOOLCHAIN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(read_toolchain()), indent=1) + b"\n")
+    return archive, digest
+
+
+def read_toolchain() -> dict[str, str]:
+    """Return the versions of everything that decides the archive's bytes: with equal ones they are equal."""
+    here = {"machine": platform.machine(), "python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
+    return dict(sorted({**here, **{name: version(name) for name in _PACKAGES}}.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The archive that comes with fruity is what its recipe gives."""
+
+import csv
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handler.engine import Floats, load_engine
+from handler.preprocess import preprocess_photo
+from handler.settings import Limits
+from handler.spec import read_spec
+from model_archive.export import export_engines
+from model_archive.network import load_network
+from scripts.default_archive import read_toolchain
+from tests.conftest import DEFAULT_ARCHIVE
+from tests.handler.worker import Worker
+from training.default_model import write_default_run
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+GROCERY = ROOT.parent / "shared" / "data" / "grocery"
+NUM_PHOTOS = 64
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive made anew, in a process of its own as `make default-archive` does it."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    subprocess.run([sys.executable, "-m", "scripts.default_archive", "--out", str(folder)], cwd=ROOT, check=True)
+    return folder / DEFAULT_ARCHIVE.name
+
+
+@pytest.fixture(scope="module")
+def both_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model's spec and both its engines."""
+    folder = write_default_run_into(tmp_path_factory.mktemp("runs") / "default")
+    spec = read_spec(folder)
+    export_engines(load_network(folder, spec), spec, ["openvino", "torch"], folder)
+    return folder
+
+
+def write_default_run_into(folder: Path) -> Path:
+    write_default_run(folder)
+    return folder
+
+
+def test_the_committed_archive_is_what_its_recipe_gives_on_the_recorded_toolchain(rebuilt: Path) -> None:
+    recorded = json.loads((DEFAULT_ARCHIVE.parent / "toolchain.json").read_text())
+    if recorded != read_toolchain():
+        pytest.skip(f"bytes are equal on the recorded toolchain alone: {recorded}")
+
+    assert _digest_members(rebuilt) == _digest_members(DEFAULT_ARCHIVE)
+    assert rebuilt.read_bytes() == DEFAULT_ARCHIVE.read_bytes()
+    assert rebuilt.with_suffix(".md").read_text() == DEFAULT_ARCHIVE.with_suffix(".md").read_text()
+
+
+def test_the_rebuilt_archive_gives_the_committed_ones_answers_on_any_toolchain(
+    rebuilt: Path, default_folder: Path, tmp_path: Path, coffee: bytes, cat: bytes
+) -> None:
+    with zipfile.ZipFile(rebuilt) as members:
+        members.extractall(tmp_path)
+
+    answers = [_top_five(folder, coffee, cat) for folder in (tmp_path, default_folder)]
+
+    assert [[label for label, _ in photo[:1]] for photo in answers[0]] == [["espresso"], ["not food"]]
+    for new, committed in zip(*answers, strict=True):
+        assert dict(new) == pytest.approx(dict(committed), abs=0.01)
+
+
+def test_the_committed_archive_is_small_and_has_the_cpus_engine_alone() -> None:
+    with zipfile.ZipFile(DEFAULT_ARCHIVE) as members:
+        names = members.namelist()
+
+    assert DEFAULT_ARCHIVE.stat().st_size <= 10 * 1024 * 1024
+    assert {"model.xml", "model.bin"} <= set(names)
+    assert "model.pt2" not in names
+
+
+def test_both_engines_see_the_same_in_the_coffee_and_the_cat(both_engines: Path, coffee: bytes, cat: bytes) -> None:
+    openvino, torch = _judge(both_engines, [coffee, cat])
+
+    labels = read_spec(both_engines).labels
+    assert [labels[index] for index in openvino.argmax(axis=1)] == ["espresso", "not food"]
+    assert openvino.argmax(axis=1).tolist() == torch.argmax(axis=1).tolist()
+
+
+@pytest.mark.skipif(not GROCERY.exists(), reason="the Grocery Store photos are not at ../shared/data/grocery")
+def test_both_engines_see_the_same_in_real_photos(both_engines: Path) -> None:
+    openvino, torch = _judge(both_engines, _read_grocery_photos())
+
+    first_two = np.sort(torch, axis=1)[:, -2:]
+    # Where torch itself is torn between two labels, bfloat16 may turn the answer.
+    clear = first_two[:, 1] - first_two[:, 0] > 0.2
+    assert clear.mean() > 0.8
+    assert openvino.argmax(axis=1)[clear].tolist() == torch.argmax(axis=1)[clear].tolist()
+    assert (openvino.argmax(axis=1) == torch.argmax(axis=1)).mean() >= 0.95
+
+
+def _judge(folder: Path, photos: list[bytes]) -> list[Floats]:
+    """Return the logits of both engines as they serve, OpenVINO in the hardware's best precision."""
+    preprocessing = read_spec(folder).preprocessing
+    photos_BHWC = np.stack([preprocess_photo(photo, preprocessing, Limits()) for photo in photos])
+    return [load_engine(folder, name, threads=2).run(photos_BHWC).logits_BK for name in ("openvino", "torch")]
+
+
+def _read_grocery_photos() -> list[bytes]:
+    with (GROCERY / "labels.csv").open() as table:
+        files = [row["file"] for row in csv.DictReader(table) if row["split"] == "val"]
+    step = len(files) // NUM_PHOTOS
+    return [(GROCERY / file).read_bytes() for file in files[::step][:NUM_PHOTOS]]
+
+
+def _top_five(folder: Path, *photos: bytes) -> list[list[tuple[str, float]]]:
+    responses = Worker(folder).answer(*(({"body": photo}, {}) for photo in photos))
+    entries = [json.loads(response.body)["predictions"][0] for response in responses]
+    return [[(one["label"], one["probability"]) for one in entry["labels"]] for entry in entries]
+
+
+def _digest_members(archive: Path) -> dict[str, int]:
+    with zipfile.ZipFile(archive) as members:
+        return {member.filename: member.CRC for member in members.infolist()}

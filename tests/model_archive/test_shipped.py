@@ -1,0 +1,103 @@
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).with_name("shipped_worker.py")
+STAND_IN = ROOT / "scripts" / "torch_stand_in.py"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, coffee: bytes, cat: bytes) -> list[Path]:
+    """The coffee, the cat and a text that is no photo, as files."""
+    paths = [tmp_path / name for name in ("coffee.png", "cat.png", "text.jpg")]
+    for path, content in zip(paths, (coffee, cat, b"text"), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def ask(folder: Path, stand_in: Path | None, refused: Iterable[str], photos: list[Path]) -> dict[str, Any]:
+    """Return what a worker says that runs in the unpacked archive *folder* and cannot import *refused*."""
+    arguments = [str(folder), str(stand_in or ""), json.dumps(sorted(refused)), *map(str, photos)]
+    done = subprocess.run(
+        [sys.executable, "-P", str(WORKER), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def modules_outside_of(extra: str) -> set[str]:
+    """Return the installed modules that none of the packages needed for *extra* brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = close_over(project["optional-dependencies"][extra])
+    return {
+        module
+        for module, packages in packages_distributions().items()
+        if not needed & {canonicalize_name(package) for package in packages}
+    }
+
+
+def close_over(requirements: Iterable[str]) -> set[str]:
+    """Return the names of all packages that *requirements* need, and theirs."""
+    found: dict[str, set[str]] = {}
+    open_ones = [(Requirement(text), "") for text in requirements]
+    while open_ones:
+        requirement, extra = open_ones.pop()
+        name = canonicalize_name(requirement.name)
+        seen = found.setdefault(name, set())
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        for wanted in ({"", *requirement.extras} - seen) if applies else ():
+            seen.add(wanted)
+            open_ones += [(Requirement(text), wanted) for text in _requires(name)]
+    return {name for name, extras in found.items() if extras}
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:
+        return []
+
+
+def test_what_ships_answers_with_the_serving_packages_alone(default_folder: Path, photos: list[Path]) -> None:
+    refused = modules_outside_of("serve")
+
+    said = ask(default_folder, STAND_IN, refused, photos)
+
+    assert {"torch", "torchvision", "timm", "skimage", "safetensors", "lightning"} <= refused
+    assert refused.isdisjoint({"numpy", "openvino", "PIL", "msgspec", "pillow_heif", "ts", "yaml"})
+    coffee, cat, text = said["answers"]
+    assert (coffee["model"], coffee["version"]) == ("fruity", "1.0.0")
+    assert coffee["predictions"][0]["labels"][0]["label"] == "espresso"
+    assert coffee["predictions"][0]["labels"][0]["probability"] > 0.8
+    assert cat["predictions"][0]["labels"][0]["label"] == "not food"
+    assert (text["status"], text["type"]) == (415, "urn:fruity:not-a-photo")
+    assert (said["engine"], said["torch"]) == ("openvino", "0+stand.in")
+    assert said["handler"] == str(default_folder / "handler" / "__init__.py")
+
+
+def test_the_torch_engine_needs_neither_timm_nor_torchvision(
+    tiny_folder: Path, tmp_path: Path, photos: list[Path]
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "archive")
+    config = folder / "model-config.yaml"
+    config.write_text(config.read_text().replace("engine: auto", "engine: torch"))
+
+    with_torch = ask(folder, None, ["timm", "torchvision"], photos[:1])
+    with_openvino = ask(tiny_folder, STAND_IN, modules_outside_of("serve"), photos[:1])
+
+    assert (with_torch["engine"], with_openvino["engine"]) == ("torch", "openvino")
+    label, other = (said["answers"][0]["predictions"][0]["labels"][0] for said in (with_torch, with_openvino))
+    assert label["label"] == other["label"]
+    assert label["probability"] == pytest.approx(other["probability"], abs=0.05)
