@@ -60,6 +60,8 @@ class AugmentConfig(_Node, frozen=True):
 
 class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
+    probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
+    """Shares of the served crop at which a probe sees each train photo, each time mirrored too."""
     epochs: Positive
     freeze_epochs: Count
     """Epochs at the start in which only the classifier learns."""
@@ -131,8 +133,11 @@ class Config(_Node, frozen=True):
 
 def read_config(node: DictConfig) -> Config:
     """Return *node*, resolved and checked; raise `ConfigError` with what is wrong and where."""
+    missing = sorted(OmegaConf.missing_keys(node))
+    if missing:
+        raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        return convert_config(OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
+        return convert_config(OmegaConf.to_container(node, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
 

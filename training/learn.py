@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
@@ -17,6 +18,7 @@ from training.fit import Fitted, Job, fine_tune
 from training.loader import serve_batches
 from training.network import build_network
 from training.photos import PhotoSet
+from training.predict import Predictions
 from training.probe import fit_probe, set_classifier
 
 
@@ -80,16 +82,36 @@ def build_job(name: str, config: Config, photos: PhotoSet, preprocessing: Prepro
 
 
 def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Fitted:
-    cache = Path(config.data.cache) / "features"
-    train, val = (
-        embed_split(
-            network,
-            serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers),
-            preprocessing,
-            cache,
-            (photos.digest, split),
-        )
-        for split in ("train", "val")
+    """Return *network* with a classifier fitted to its features, of train photos at several zooms and mirrored."""
+    val = _embed(network, "val", config, photos, preprocessing)
+    views = [
+        _embed(network, "train", config, photos, zoom_in(preprocessing, zoom), mirror=mirror)
+        for zoom in config.recipe.probe_zooms
+        for mirror in (False, True)
+    ]
+    embeddings_ND = np.concatenate([view.embeddings_ND for view in views])
+    classes_N = np.concatenate([view.classes_N for view in views])
+    weights_KD, biases_K = fit_probe(
+        embeddings_ND, classes_N, val, num_views=len(views), class_weighting=config.recipe.class_weighting
     )
-    set_classifier(network, *fit_probe(train, val, class_weighting=config.recipe.class_weighting))
+    set_classifier(network, weights_KD, biases_K)
     return Fitted(network, is_chief=True)
+
+
+def zoom_in(preprocessing: Preprocessing, zoom: float) -> Preprocessing:
+    """Return *preprocessing* with the share *zoom* of its crop."""
+    return msgspec.structs.replace(preprocessing, crop=preprocessing.crop * zoom)
+
+
+def _embed(
+    network: nn.Module,
+    split: str,
+    config: Config,
+    photos: PhotoSet,
+    preprocessing: Preprocessing,
+    *,
+    mirror: bool = False,
+) -> Predictions:
+    batches = serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
+    cache = Path(config.data.cache) / "features"
+    return embed_split(network, batches, preprocessing, cache, (photos.digest, split), mirror=mirror)

@@ -33,8 +33,10 @@ class Predictions:
     """Standard deviation of that luma."""
 
 
-def predict_batches(network: nn.Module, batches: Iterable[Example], preprocessing: Preprocessing) -> Predictions:
-    """Return what *network* says of uint8 *batches*, in float32.
+def predict_batches(
+    network: nn.Module, batches: Iterable[Example], preprocessing: Preprocessing, *, mirror: bool = False
+) -> Predictions:
+    """Return what *network* says of uint8 *batches*, in float32; of their mirror images with *mirror*.
 
     It is left in evaluation mode and channels last, as its inputs are.
     """
@@ -47,6 +49,8 @@ def predict_batches(network: nn.Module, batches: Iterable[Example], preprocessin
     with torch.inference_mode():
         for photos_BCHW, classes_B in batches:
             inputs_BCHW = photos_BCHW.to(device).float().contiguous(memory_format=torch.channels_last)
+            if mirror:
+                inputs_BCHW = inputs_BCHW.flip(-1)
             embeddings_BD = embed(network, (inputs_BCHW - mean_C11) / std_C11)
             logits_BK = network.get_classifier()(embeddings_BD)  # type: ignore[operator]
             parts.append((logits_BK, embeddings_BD, torch.as_tensor(classes_B), *_measure_light(inputs_BCHW)))

@@ -18,22 +18,36 @@ from training.predict import Predictions
 
 Floats = NDArray[np.floating]
 
-_STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)
-"""Inverse weights of the L2 penalty that are tried, on features of unit variance."""
+_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse weights of the L2 penalty that are tried, on features of unit variance over all."""
 
 
-def fit_probe(train: Predictions, val: Predictions, *, class_weighting: bool = False) -> tuple[Floats, Floats]:
-    """Return weights_KD and biases_K for embeddings as they are; the penalty is that of the least NLL on *val*.
+def fit_probe(
+    embeddings_ND: Floats,
+    classes_N: NDArray[np.int64],
+    val: Predictions,
+    *,
+    num_views: int = 1,
+    class_weighting: bool = False,
+) -> tuple[Floats, Floats]:
+    """Return weights_KD and biases_K, with the penalty of the least negative log-likelihood on *val*.
 
-    Every class must have a photo in *train*.
+    Each train photo stands for *num_views* rows; every class must have one.
     """
-    mean_D, std_D = train.embeddings_ND.mean(axis=0), train.embeddings_ND.std(axis=0) + 1e-6
-    train_ND, val_ND = ((split.embeddings_ND - mean_D) / std_D for split in (train, val))
-    weight = "balanced" if class_weighting else None
-    probes = [_fit_classifier(train_ND, train.classes_N, strength, weight) for strength in _STRENGTHS]
-    weights_KD, biases_K = min(probes, key=lambda probe: mean_nll(val_ND @ probe[0].T + probe[1], val.classes_N))
-    weights_KD = weights_KD / std_D
-    return weights_KD.astype(np.float32), (biases_K - weights_KD @ mean_D).astype(np.float32)
+    scale = embeddings_ND.std()
+    probe = LogisticRegression(
+        max_iter=200, tol=1e-3, warm_start=True, class_weight="balanced" if class_weighting else None
+    )
+    fitted = []
+    for strength in _STRENGTHS:
+        probe.set_params(C=strength / num_views)
+        with warnings.catch_warnings():
+            # Cut short it is still a probe; val decides whether it is the best one.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probe.fit(embeddings_ND / scale, classes_N)
+        weights_KD, biases_K = _read_classifier(probe)
+        fitted.append((weights_KD / scale, biases_K))
+    return min(fitted, key=lambda found: mean_nll(val.embeddings_ND @ found[0].T + found[1], val.classes_N))
 
 
 def set_classifier(network: nn.Module, weights_KD: Floats, biases_K: Floats) -> None:
@@ -49,17 +63,8 @@ def set_classifier(network: nn.Module, weights_KD: Floats, biases_K: Floats) -> 
         classifier.bias.copy_(torch.from_numpy(biases_K))
 
 
-def _fit_classifier(
-    features_ND: Floats, classes_N: NDArray[np.int64], strength: float, weight: str | None
-) -> tuple[Floats, Floats]:
-    probe = LogisticRegression(C=strength, max_iter=300, class_weight=weight)
-    with warnings.catch_warnings():
-        # Cut short it is still a probe; val decides whether it is the best one.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(features_ND, classes_N)
-    if len(probe.classes_) == 2:
-        # Of two labels scikit-learn keeps one row: the second's logit above the first's.
-        return np.concatenate([-probe.coef_, probe.coef_]) / 2, np.concatenate(
-            [-probe.intercept_, probe.intercept_]
-        ) / 2
-    return probe.coef_, probe.intercept_
+def _read_classifier(probe: LogisticRegression) -> tuple[Floats, Floats]:
+    if len(probe.classes_) > 2:
+        return probe.coef_.copy(), probe.intercept_.copy()
+    # Of two labels scikit-learn keeps one row: the second's logit above the first's.
+    return np.concatenate([-probe.coef_, probe.coef_]) / 2, np.concatenate([-probe.intercept_, probe.intercept_]) / 2

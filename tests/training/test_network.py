@@ -1,0 +1,131 @@
+from pathlib import Path
+from typing import cast
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from handler.spec import Preprocessing
+from training.network import NetworkError, build_network, default_preprocessing, group_parameters, train_backbone
+
+
+def test_weights_of_a_package_recognise_what_they_were_trained_on() -> None:
+    photo_HWC = pytest.importorskip("skimage.data").coffee()
+    photo_BCHW = torch.from_numpy(photo_HWC.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1.0
+    photo_BCHW = torch.nn.functional.interpolate(photo_BCHW, (224, 224), mode="bilinear", antialias=True)
+
+    network = build_network("tf_efficientnet_lite0").eval()
+
+    espresso = 967
+    assert network(photo_BCHW).argmax() == espresso
+
+
+def test_another_number_of_labels_gets_a_new_classifier_on_the_same_backbone() -> None:
+    whole = build_network("tf_efficientnet_lite0", "package").state_dict()
+    network = build_network("tf_efficientnet_lite0", "package", 7)
+
+    assert network.state_dict()["classifier.weight"].shape == (7, 1280)
+    assert torch.equal(network.state_dict()["conv_head.weight"], whole["conv_head.weight"])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_of_a_file_are_loaded_with_their_classifier_where_it_fits(suffix: str, tmp_path: Path) -> None:
+    weights = build_network("test_efficientnet", "random", 3).state_dict()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(weights, path)
+    else:
+        safetensors.torch.save_file(weights, path)
+
+    same = build_network("test_efficientnet", str(path), 3).state_dict()
+    wider = build_network("test_efficientnet", str(path), 5).state_dict()
+
+    assert all(torch.equal(same[name], tensor) for name, tensor in weights.items())
+    assert wider["classifier.weight"].shape[0] == 5
+    assert torch.equal(wider["conv_stem.weight"], weights["conv_stem.weight"])
+
+
+def test_networks_without_stochastic_depth_can_be_built_too() -> None:
+    network = build_network("test_vgg_tiny" if timm.is_model("test_vgg_tiny") else "vgg11", "random", 3, drop_path=0.1)
+
+    assert network.get_classifier().out_features == 3  # type: ignore[operator]
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest_names() -> None:
+    with pytest.raises(
+        NetworkError, match="no architecture 'tf_efficientnet_lite9'; did you mean tf_efficientnet_lite"
+    ):
+        build_network("tf_efficientnet_lite9")
+    with pytest.raises(NetworkError, match=r"no architecture '§'; timm\.list_models\(\) names them all"):
+        default_preprocessing("§")
+
+
+def test_an_architecture_without_a_package_is_pointed_to_the_hub() -> None:
+    with pytest.raises(NetworkError, match=r"no package holds weights for resnet18, .* use network\.weights=hub"):
+        build_network("resnet18", "package")
+
+
+def test_a_hub_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    with pytest.raises(NetworkError, match=r"the hub does not give weights for resnet18 .* these install with theirs"):
+        build_network("resnet18", "auto")
+
+
+def test_a_missing_weights_file_is_named() -> None:
+    with pytest.raises(NetworkError, match=r"the weights '/nowhere\.pth' are no file"):
+        build_network("test_efficientnet", "/nowhere.pth")
+
+
+@pytest.mark.parametrize("name", ["broken.pth", "broken.safetensors"])
+def test_a_broken_weights_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"no weights")
+
+    with pytest.raises(NetworkError, match="cannot be read"):
+        build_network("test_efficientnet", str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [("test_byobnet", "tensors do not match"), ("tf_efficientnet_lite0", "are of another architecture")],
+)
+def test_weights_of_another_architecture_are_refused(other: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(build_network(other, "random", 3).state_dict(), path)
+
+    with pytest.raises(NetworkError, match=message):
+        build_network("test_efficientnet", str(path), 3)
+
+
+def test_preprocessing_is_the_weights_own_unless_it_is_given() -> None:
+    assert default_preprocessing("tf_efficientnet_lite2") == Preprocessing(
+        size=260, crop=0.89, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+    )
+    assert default_preprocessing("tf_efficientnet_lite2", size=288, crop=1.0).size == 288
+
+
+def test_lower_layers_learn_slower_and_biases_do_not_decay() -> None:
+    network = build_network("test_efficientnet", "random", 3)
+
+    groups = group_parameters(network, lr=1.0, layer_decay=0.5, weight_decay=0.1)
+
+    parameters = dict(network.named_parameters())
+    group_of = {id(parameter): group for group in groups for parameter in cast(list[nn.Parameter], group["params"])}
+    assert group_of[id(parameters["classifier.weight"])]["lr"] == 1.0
+    assert cast(float, group_of[id(parameters["conv_stem.weight"])]["lr"]) < 0.1
+    assert group_of[id(parameters["classifier.bias"])]["weight_decay"] == 0.0
+    assert group_of[id(parameters["classifier.weight"])]["weight_decay"] == 0.1
+
+
+def test_a_frozen_backbone_keeps_weights_and_running_statistics() -> None:
+    network = build_network("test_efficientnet", "random", 3)
+    train_backbone(network, learns=False)
+    before = network.state_dict()["bn1.running_mean"].clone()
+
+    network(torch.randn(2, 3, 64, 64)).sum().backward()
+
+    learning = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+    assert learning == ["classifier.weight", "classifier.bias"]
+    assert torch.equal(network.state_dict()["bn1.running_mean"], before)
