@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from handler.spec import read_spec
+from tests.training.tiny_runs import tiny_config
+from training.evaluate import main
+from training.features import digest_backbone, embed_split
+from training.loader import ServedPhotos, serve_batches
+from training.network import build_network, default_preprocessing
+from training.photos import PhotoSet
+from training.predict import predict_batches
+from training.robustness import CorruptedPhotos, add_noise, blur, compress, darken, measure_robustness, rotate
+from training.train import train
+
+PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)
+
+
+@pytest.fixture(scope="module")
+def run(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    written = train(tiny_config(photo_folder, tmp_path_factory.mktemp("run"), "recipe.method=probe"))
+    assert written is not None
+    return written
+
+
+def test_a_finished_run_gives_the_figures_that_training_wrote(
+    run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(run), str(photo_folder), "--cache", str(tmp_path), "--json", str(tmp_path / "figures.json")])
+
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["test"]["summary"] == pytest.approx(read_spec(run).metrics["test"], abs=1e-5)
+    assert "top1" in capsys.readouterr().out
+
+
+def test_a_run_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .*nothing.* does not exist"):
+        main([str(tmp_path / "nothing"), "photos"])
+
+
+def test_embeddings_are_what_the_classifier_sees(photo_set: PhotoSet) -> None:
+    network = build_network("test_efficientnet", "random", 4)
+    photos = photo_set.of("val")
+
+    found = predict_batches(network, serve_batches(photos, photo_set.labels, PREPROCESSING, 3), PREPROCESSING)
+
+    weights = network.state_dict()
+    expected_NK = torch.from_numpy(found.embeddings_ND) @ weights["classifier.weight"].T + weights["classifier.bias"]
+    assert torch.allclose(torch.from_numpy(found.logits_NK), expected_NK, atol=1e-5)
+    assert [photo_set.labels[index] for index in found.classes_N] == [photo.label for photo in photos]
+    assert found.brightness_N.min() > 0.0
+    assert found.brightness_N.max() < 1.0
+
+
+def test_features_are_computed_once(photo_set: PhotoSet, tmp_path: Path) -> None:
+    network = build_network("test_efficientnet", "random", 4)
+    batches = serve_batches(photo_set.of("val"), photo_set.labels, PREPROCESSING, 3)
+    first = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"))
+
+    again = embed_split(network, serve_batches((), (), PREPROCESSING, 3), PREPROCESSING, tmp_path, ("digest", "val"))
+
+    assert np.array_equal(again.embeddings_ND, first.embeddings_ND)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_mirrored_features_are_kept_apart(photo_set: PhotoSet, tmp_path: Path) -> None:
+    network = build_network("test_efficientnet", "random", 4)
+    batches = serve_batches(photo_set.of("val"), photo_set.labels, PREPROCESSING, 3)
+
+    plain = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"))
+    mirrored = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"), mirror=True)
+
+    assert not np.allclose(plain.embeddings_ND, mirrored.embeddings_ND)
+    assert np.allclose(plain.brightness_N, mirrored.brightness_N)
+
+
+def test_the_digest_of_a_backbone_sees_its_weights_but_not_the_classifier() -> None:
+    network = build_network("test_efficientnet", "random", 4)
+    before = digest_backbone(network)
+
+    torch.nn.init.zeros_(dict(network.named_parameters())["classifier.weight"])
+    same = digest_backbone(network)
+    torch.nn.init.zeros_(dict(network.named_parameters())["conv_stem.weight"])
+
+    assert same == before
+    assert digest_backbone(network) != before
+
+
+def test_robustness_names_every_corruption_and_the_photos_as_they_are(run: Path, photo_set: PhotoSet) -> None:
+    network = build_network("test_efficientnet", str(run / "model.safetensors"), 4)
+
+    figures = measure_robustness(network, photo_set.of("test"), photo_set.labels, PREPROCESSING, 4)
+
+    assert figures["none"]["as is"] == read_spec(run).metrics["test"]["top1"]
+    assert set(figures) == {"none", "blur", "noise", "jpeg", "darkness", "rotation"}
+    assert all(set(degrees) == {"mild", "strong"} for name, degrees in figures.items() if name != "none")
+
+
+def test_corrupted_photos_are_the_same_each_time(photo_set: PhotoSet) -> None:
+    served = ServedPhotos(photo_set.of("val"), photo_set.labels, PREPROCESSING)
+    noisy = CorruptedPhotos(served, add_noise, 20.0)
+
+    first, again = noisy[0][0], noisy[0][0]
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, served[0][0])
+
+
+def test_each_corruption_does_what_its_name_says() -> None:
+    random = np.random.default_rng(0)
+    photo_HWC = np.zeros((64, 64, 3), np.uint8)
+    photo_HWC[:, 32:] = 200
+
+    assert len(np.unique(blur(photo_HWC, 0.05, random))) > 10
+    assert add_noise(photo_HWC, 20.0, random)[:, :32].std() > 5
+    assert not np.array_equal(
+        compress(photo_HWC + random.integers(0, 50, photo_HWC.shape, np.uint8), 5, random), photo_HWC
+    )
+    assert darken(photo_HWC, 0.5, random).max() == 100
+    assert rotate(photo_HWC, 45.0, random)[0, 0].tolist() == [128, 128, 128]
