@@ -71,6 +71,8 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
     )
     split = "test" if "test" in metrics["splits"] else "val"
     figures = metrics["splits"][split]
+    # Of a label without photos nothing can be said.
+    shown = [(label, row) for label, row in figures["per_class"].items() if row["photos"]]
     return environment.get_template(_TEMPLATE).render(
         spec=spec,
         metrics=metrics,
@@ -79,7 +81,7 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
         mistakes=mistakes,
         config=config,
         confusions=find_confusions(figures["confusion"], spec.labels),
-        weakest=sorted(figures["per_class"].items(), key=lambda item: (item[1]["f1"], item[0])),
+        weakest=sorted(shown, key=lambda item: (item[1]["f1"], item[0])),
         curves=_embed_svg(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
         matrix=_embed_svg(draw_confusion(figures["confusion"], spec.labels)),
         reliability=_embed_svg(draw_reliability(figures["reliability"], figures["reliability_scaled"])),

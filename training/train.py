@@ -1,5 +1,6 @@
 """From photos to a run: `python -m training.train data.source=FOLDER experiment=quick`."""
 
+import errno
 import shlex
 import sys
 import time
@@ -71,6 +72,12 @@ def main(node: DictConfig) -> None:
         run = train(config)
     except (ConfigError, DataError, NetworkError, RunError) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(
+            "error: the disk is full; free some space and run the command again, with resume=true and the run's id"
+        )
     except InterruptionError as stop:
         arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
         command = shlex.join(["python", "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])

@@ -90,6 +90,16 @@ def test_a_page_without_curves_robustness_or_mistakes_says_so() -> None:
     assert "learned from val too" in page
 
 
+def test_labels_without_photos_are_counted_but_not_judged() -> None:
+    unseen = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "photos": 0.0}
+    figures = {**FIGURES, "per_class": {**FIGURES["per_class"], "<pear>": unseen}}  # type: ignore[dict-item]
+
+    page = render_report(SPEC, {**METRICS, "splits": {"val": figures}}, [], "")
+
+    assert "1 labels have no photo in val" in page
+    assert "<td>0.0 %</td>" not in page.partition("Labels, the weakest first")[2].partition("</section>")[0]
+
+
 def test_equal_figures_give_equal_pages() -> None:
     assert render_report(SPEC, METRICS, [MISTAKE], "") == render_report(SPEC, METRICS, [MISTAKE], "")
 

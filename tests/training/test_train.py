@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -101,7 +102,9 @@ def test_a_refit_learns_from_val_and_keeps_its_figures_from_before(photo_folder:
 
 
 def test_two_processes_train_one_run(photo_folder: Path, tmp_path: Path) -> None:
-    command = run_command(photo_folder, tmp_path, "trainer=ddp", "id=pair", "recipe.batch=4", *TINY)
+    command = run_command(
+        photo_folder, tmp_path, "trainer=ddp", "id=pair", "recipe.batch=4", "recipe.refit_epochs=1", *TINY
+    )
 
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=180, check=False)
 
@@ -151,6 +154,20 @@ def test_bad_input_gets_one_sentence(
     assert stop.value.code.startswith("error: ")
     assert message in stop.value.code
     assert "\n" not in stop.value.code
+
+
+def test_a_full_disk_gets_one_sentence(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", *run_command(photo_folder, tmp_path, "recipe.method=probe", "id=one")[3:]]
+    )
+
+    with pytest.raises(SystemExit, match=r"^error: the disk is full; free some space"):
+        main()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_id_that_is_taken_is_refused_before_training(photo_folder: Path, tmp_path: Path) -> None:
