@@ -49,9 +49,13 @@ def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], f
 
 def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProgram:
     with torch.no_grad():
-        return torch.export.export(
+        program = torch.export.export(
             network, (torch.from_numpy(photos_BHWC),), dynamic_shapes={"photos_BHWC": {0: Dim.DYNAMIC}}
         )
+    for node in program.graph.nodes:
+        # Holds the paths of this machine, which would make another checkout's archive differ.
+        node.meta.pop("stack_trace", None)
+    return program
 
 
 def _write_openvino(program: ExportedProgram, path: Path) -> None:

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import openvino as ov
@@ -54,6 +55,15 @@ def test_two_exports_in_one_process_have_the_same_bytes(tiny_run: Path, spec: Sp
     first, second = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders)
 
     assert first == second
+
+
+def test_the_engines_do_not_tell_where_they_were_built(tiny_folder: Path) -> None:
+    with zipfile.ZipFile(tiny_folder / "model.pt2") as program:
+        contents = [program.read(name) for name in program.namelist()]
+    contents.append((tiny_folder / "model.xml").read_bytes())
+
+    built_at = (str(Path(__file__).parents[2]).encode(), b"site-packages")
+    assert [place for place in built_at if any(place in content for content in contents)] == []
 
 
 def test_the_openvino_model_takes_any_batch_and_names_its_outputs(tiny_run: Path, spec: Spec, tmp_path: Path) -> None:
