@@ -47,7 +47,8 @@ def _open(photo: bytes | bytearray) -> Image.Image:
     formats: tuple[str, ...] = _FORMATS
     if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
         _register_heic()
-        formats = ("HEIF",)
+        # An AVIF may carry one of these brands, too; its reader looks closer, so it is asked first.
+        formats = ("AVIF", "HEIF")
     try:
         return Image.open(io.BytesIO(photo), formats=formats)
     except Image.DecompressionBombError as error:
@@ -94,12 +95,12 @@ def _to_reducible(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode == "PA":
         return image.convert("RGBA")
+    if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
+        return image.convert("RGBA")
     if image.mode == "1":
         return image.convert("L")
     if image.mode == "F" or image.mode.startswith("I"):
         return _to_8_bits(image)
-    if image.mode in ("L", "RGB") and "transparency" in image.info:
-        return image.convert("RGBA")
     return image
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,8 +31,11 @@ def archive_and_seal(stage: Path, entry: Path, config: Path, name: str, version:
         archive.parent.mkdir(parents=True, exist_ok=True)
         # Onto the target's file system first, so that the last step is one atomic rename.
         partial = archive.with_suffix(".partial")
-        partial.write_bytes(sealed.read_bytes())
-        partial.replace(archive)
+        try:
+            shutil.copyfile(sealed, partial)
+            partial.replace(archive)
+        finally:
+            partial.unlink(missing_ok=True)
     return digest
 
 

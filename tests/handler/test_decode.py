@@ -113,6 +113,19 @@ def test_transparent_places_of_other_formats_are_white(kind: str, options: dict[
     np.testing.assert_allclose(np.array(right), (0, 0, 255), atol=2)
 
 
+def test_a_black_and_white_png_with_a_colour_key_is_laid_on_white() -> None:
+    both = halves(0, 255, "L").convert("1", dither=Image.Dither.NONE)
+
+    assert read_halves(encode(both, "PNG", transparency=0)) == (WHITE, WHITE)
+
+
+def test_an_avif_under_the_brand_of_its_container_is_read() -> None:
+    photo = bytearray(encode(draw_corners(), "AVIF"))
+    photo[8:12] = b"mif1"
+
+    assert read_corners(decode(bytes(photo))) == UPRIGHT
+
+
 def test_half_transparent_places_are_mixed_with_white() -> None:
     left, _ = read_halves(encode(halves((255, 0, 0, 128), (0, 0, 0, 255), "RGBA")))
 
