@@ -28,18 +28,19 @@ def embed_split(
     data: Sequence[str],
     *,
     mirror: bool = False,
+    bfloat16: bool = False,
 ) -> Predictions:
     """Return the predictions for *batches*, from the folder *cache* if they were computed before.
 
     *data* names the photos: the set's digest and the split. The logits are those of whatever
     classifier computed them: only what the backbone gives is to be used.
     """
-    key = msgspec.json.encode([*data, digest_backbone(network), preprocessing, mirror])
+    key = msgspec.json.encode([*data, digest_backbone(network), preprocessing, mirror, bfloat16])
     path = cache / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
     if path.exists():
         with np.load(path) as arrays:
             return Predictions(*(arrays[field.name] for field in fields(Predictions)))
-    predictions = predict_batches(network, batches, preprocessing, mirror=mirror)
+    predictions = predict_batches(network, batches, preprocessing, mirror=mirror, bfloat16=bfloat16)
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f".{os.getpid()}-{path.name}"
     np.savez(partial, **{field.name: getattr(predictions, field.name) for field in fields(predictions)})

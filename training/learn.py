@@ -114,4 +114,5 @@ def _embed(
 ) -> Predictions:
     batches = serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
     cache = Path(config.data.cache) / "features"
-    return embed_split(network, batches, preprocessing, cache, (photos.digest, split), mirror=mirror)
+    bfloat16 = config.trainer.precision == "bf16-mixed"
+    return embed_split(network, batches, preprocessing, cache, (photos.digest, split), mirror=mirror, bfloat16=bfloat16)

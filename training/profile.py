@@ -26,9 +26,9 @@ from training.network import NetworkError, default_preprocessing
 from training.photos import DataError
 from training.sources import load_photos
 
-_NUM_WARM_UP = 3
-_NUM_TIMED = 10
-_NUM_TRACED = 3
+_NUM_WARM_UP = 2
+_NUM_TIMED = 8
+_NUM_TRACED = 2
 _NUM_OPERATORS = 25
 
 

@@ -115,11 +115,14 @@ def test_two_processes_train_one_run(photo_folder: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Path) -> None:
-    command = run_command(photo_folder, tmp_path, "id=cut", "recipe.epochs=1000")
-    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    command = run_command(photo_folder, tmp_path, "id=cut", "recipe.epochs=1000", "trainer.workers=1")
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     wait_for(tmp_path / "logs" / "cut" / "fit.ckpt")
 
-    os.kill(process.pid, signal.SIGINT)
+    # A terminal sends it to the loader's processes, too.
+    os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
