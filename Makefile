@@ -50,9 +50,9 @@ check: $(VENV)/.dev  ## Lint and check types
 format: $(VENV)/.dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-lock: $(VENV)/.dev  ## Pin the newest versions that pyproject.toml allows into requirements.lock
-	$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager '.[dev]'
-	$(BIN)/pip freeze --exclude fruity > requirements.lock
+lock:  ## Pin the newest versions that pyproject.toml allows into requirements.lock
+	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[dev]'
+	build/lock/bin/pip freeze --exclude fruity > requirements.lock && rm -rf build/lock
 
 clean:  ## Remove what was built and cached; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
