@@ -4,6 +4,7 @@ Axes: B batch, C channel, H height, W width.
 """
 
 import math
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -161,5 +162,11 @@ def _build_loader(dataset: Dataset[Example], batch: int, workers: int, **options
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_leave_ctrl_c_to_the_trainer,
         **options,
     )
+
+
+def _leave_ctrl_c_to_the_trainer(worker: int) -> None:
+    # A terminal sends it to every process, but the running batch needs its loader.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -18,7 +18,7 @@ from training.predict import Predictions
 
 Floats = NDArray[np.floating]
 
-_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+_STRENGTHS = (0.1, 0.3, 1.0)
 """Inverse weights of the L2 penalty that are tried, on features of unit variance over all."""
 
 
@@ -35,9 +35,7 @@ def fit_probe(
     Each train photo stands for *num_views* rows; every class must have one.
     """
     scale = embeddings_ND.std()
-    probe = LogisticRegression(
-        max_iter=200, tol=1e-3, warm_start=True, class_weight="balanced" if class_weighting else None
-    )
+    probe = LogisticRegression(max_iter=200, warm_start=True, class_weight="balanced" if class_weighting else None)
     fitted = []
     for strength in _STRENGTHS:
         probe.set_params(C=strength / num_views)

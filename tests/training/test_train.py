@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from handler.spec import read_spec
+from tests.training.pictures import write_image_folder
 from tests.training.tiny_runs import TINY, tiny_config
 from training.config import convert_config
 from training.export import RunError
@@ -33,7 +34,7 @@ def run_command(photos: Path, folder: Path, *arguments: str) -> list[str]:
 
 
 def test_a_probe_gives_a_whole_run(photo_folder: Path, tmp_path: Path) -> None:
-    run = train(tiny_config(photo_folder, tmp_path, "experiment=quick", "network=lite0", *TINY))
+    run = train(tiny_config(photo_folder, tmp_path, "experiment=quick", *TINY))
 
     assert run == tmp_path / "runs" / "tiny"
     assert sorted(path.name for path in run.iterdir()) == [
@@ -101,6 +102,19 @@ def test_a_refit_learns_from_val_and_keeps_its_figures_from_before(photo_folder:
     assert not torch.equal(weights["classifier.weight"], plain_weights["classifier.weight"])
 
 
+def test_a_test_source_is_evaluated_and_val_is_spoilt_for_robustness(photo_folder: Path, tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "field", {"leek": 3, "apple": 2}, first_seed=9000)
+    overrides = ("recipe.method=probe", f"data.test={tmp_path / 'field'}", "evaluation.robustness_photos=4")
+
+    run = train(tiny_config(photo_folder, tmp_path, *overrides))
+
+    assert run is not None
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["splits"]["test"]["summary"]["photos"] == 5
+    assert metrics["data"]["photos"] == {"train": 32, "val": 8, "test": 5}
+    assert set(metrics["robustness"]) == {"none", "blur", "noise", "jpeg", "darkness", "rotation"}
+
+
 def test_two_processes_train_one_run(photo_folder: Path, tmp_path: Path) -> None:
     command = run_command(
         photo_folder, tmp_path, "trainer=ddp", "id=pair", "recipe.batch=4", "recipe.refit_epochs=1", *TINY
@@ -125,7 +139,7 @@ def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Pat
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "of 1000" in stderr
     assert "id=cut resume=true" in stderr
     assert list(tmp_path.glob("runs/*")) == []
