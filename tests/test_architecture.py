@@ -109,13 +109,17 @@ events = []
 def is_standard(file):
     return file.startswith(("<frozen", standard_library)) and "site-packages" not in file
 
+def is_ours(file):
+    # A venv may stand in the checkout.
+    return file.startswith(root) and "site-packages" not in file
+
 def watch(event, arguments):
     if event not in watched or (event == "open" and not set("wax+") & set(arguments[1] or "")):
         return
     frame = sys._getframe(1)
     while frame is not None and is_standard(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is not None and frame.f_code.co_filename.startswith(root):
+    if frame is not None and is_ours(frame.f_code.co_filename):
         events.append([event, frame.f_code.co_filename, frame.f_lineno])
 
 sys.addaudithook(watch)
