@@ -6,6 +6,7 @@ TORCH_INDEX ?=
 
 DATA ?= data/photos
 experiment ?= quick
+TRIALS ?= 20
 RUN ?= runs/latest
 VERSION ?= 1.1.0
 ENGINES ?= openvino
@@ -16,7 +17,7 @@ BIN = $(VENV)/bin
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py scripts/torch_stand_in.py
 
 .DEFAULT_GOAL = help
-.PHONY: help setup serve predict train archive default-archive test check format lock clean
+.PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive test check format lock clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,6 +34,18 @@ predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
 
 train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick or full); writes runs/latest
 	$(BIN)/python -m training.train data.source=$(DATA) experiment=$(experiment)
+
+evaluate: $(VENV)/.train  ## Judge RUN on the photos of DATA, by the serving preprocessing
+	$(BIN)/python -m training.evaluate $(RUN) $(DATA)
+
+sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
+	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) data.source=$(DATA)
+
+profile: $(VENV)/.train  ## Picture where a training step on DATA spends its time: the network or the loader
+	$(BIN)/python -m training.profile data.source=$(DATA)
+
+prune: $(VENV)/.train  ## Prune a fifth of RUN's filters, fine-tune, and report what it cost
+	$(BIN)/python -m training.prune $(RUN) --amount 0.2
 
 archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN, for the ENGINES openvino, torch or both
 	$(BIN)/python -m model_archive.build --run $(RUN) --version $(VERSION) --engines $(ENGINES)

@@ -25,7 +25,7 @@ class _Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class DataConfig(_Node, frozen=True):
     source: str
-    """What `training.sources.load_photos` reads: a folder, a manifest, a name, a bucket or shards."""
+    """What `training.data.sources.load_photos` reads: a folder, a manifest, a name, a bucket or shards."""
     cache: str
     seed: int
     val_share: Share

@@ -14,14 +14,14 @@ from torch import nn
 
 from handler.spec import Preprocessing, SpecError, read_spec
 from training.config import EvaluationConfig
+from training.data.photos import DataError, Photo
+from training.data.sources import load_test_photos
+from training.evaluation.measures import Decision, evaluate_split, fit_decision
+from training.evaluation.predict import Predictions, predict_batches
+from training.evaluation.robustness import measure_robustness
 from training.export import format_json
 from training.loader import serve_batches
-from training.measures import Decision, evaluate_split, fit_decision
 from training.network import NetworkError, load_network
-from training.photos import DataError, Photo
-from training.predict import Predictions, predict_batches
-from training.robustness import measure_robustness
-from training.sources import load_test_photos
 
 BATCH = 32
 
@@ -121,7 +121,7 @@ def _measure(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate a finished run on photos that it has not seen.")
     parser.add_argument("run", type=Path, help="a run folder, for example runs/latest")
-    parser.add_argument("source", help="what training.sources reads: a folder, a manifest, a name, a bucket")
+    parser.add_argument("source", help="what training.data.sources reads: a folder, a manifest, a name, a bucket")
     parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="where remote photos are kept")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)

@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from handler.spec import Preprocessing
+from training.evaluation.predict import Predictions, predict_batches
 from training.loader import Example
 from training.network import classifier_prefixes
-from training.predict import Predictions, predict_batches
 
 
 def embed_split(

@@ -13,12 +13,12 @@ from torch import nn
 
 from handler.spec import Preprocessing
 from training.config import Config
+from training.data.photos import PhotoSet
+from training.evaluation.predict import Predictions
 from training.features import embed_split
 from training.fit import Fitted, Job, fine_tune
 from training.loader import serve_batches
 from training.network import build_network
-from training.photos import PhotoSet
-from training.predict import Predictions
 from training.probe import fit_probe, set_classifier
 
 

@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from torch import nn
 
-from training.calibration import mean_nll
+from training.evaluation.calibration import mean_nll
+from training.evaluation.predict import Predictions
 from training.network import NetworkError
-from training.predict import Predictions
 
 Floats = NDArray[np.floating]
 

@@ -20,11 +20,11 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from training.config import Config, ConfigError, read_config
+from training.data.photos import DataError
+from training.data.sources import load_photos
 from training.fit import Job, fine_tune
 from training.learn import build_job, start_network
 from training.network import NetworkError, default_preprocessing
-from training.photos import DataError
-from training.sources import load_photos
 
 _NUM_WARM_UP = 2
 _NUM_TIMED = 8

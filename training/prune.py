@@ -18,14 +18,14 @@ from torch.nn.utils import prune
 
 from handler.spec import SpecError, read_spec
 from training.config import Config, ConfigError, convert_config
+from training.data.photos import DataError
+from training.data.sources import load_photos
 from training.evaluate import Exam, judge_network, show_summary
 from training.export import CONFIG_FILE, REPORT_FILE, RunError, check_free
 from training.finish import Outcome, finish_run
 from training.fit import fine_tune
 from training.learn import build_job
 from training.network import NetworkError, load_network
-from training.photos import DataError
-from training.sources import load_photos
 
 _NUM_TIMED = 10
 _BATCH = 8

@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from handler.spec import read_spec
-from training.plots import draw_study
+from training.evaluation.plots import draw_study
 
 _SPACES = Path(__file__).parent / "conf" / "sweep"
 

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from handler.spec import read_spec
 from training.config import Config, ConfigError, read_config
+from training.data.photos import DataError, Photo, PhotoSet
+from training.data.sources import load_photos, load_test_photos
 from training.evaluate import Exam, judge_network, judge_refitted, show_summary
 from training.export import REPORT_FILE, RunError, check_free
 from training.finish import Outcome, finish_run
 from training.interruption import InterruptionError
 from training.learn import learn, learn_from_val
 from training.network import NetworkError, default_preprocessing
-from training.photos import DataError, Photo, PhotoSet
-from training.sources import load_photos, load_test_photos
 from training.trackers import build_tracker
 
 _EXIT_INTERRUPTED = 130

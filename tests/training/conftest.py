@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.pictures import write_photo_set
-from training.photos import PhotoSet
-from training.sources import load_photos
+from training.data.photos import PhotoSet
+from training.data.sources import load_photos
 
 
 @pytest.fixture(scope="session")

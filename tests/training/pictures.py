@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.manifest import write_manifest
-from training.photos import LabelledFile
+from training.data.manifest import write_manifest
+from training.data.photos import LabelledFile
 
 GROUPS = {"apple": "fruit", "banana": "fruit", "carrot": "vegetable", "leek": "vegetable"}
 

@@ -7,13 +7,21 @@ import torch
 
 from handler.spec import read_spec
 from tests.training.tiny_runs import tiny_config
+from training.data.photos import PhotoSet
 from training.evaluate import main
+from training.evaluation.predict import predict_batches
+from training.evaluation.robustness import (
+    CorruptedPhotos,
+    add_noise,
+    blur,
+    compress,
+    darken,
+    measure_robustness,
+    rotate,
+)
 from training.features import digest_backbone, embed_split
 from training.loader import ServedPhotos, serve_batches
 from training.network import build_network, default_preprocessing
-from training.photos import PhotoSet
-from training.predict import predict_batches
-from training.robustness import CorruptedPhotos, add_noise, blur, compress, darken, measure_robustness, rotate
 from training.train import train
 
 PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)

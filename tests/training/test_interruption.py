@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tests.training.tiny_runs import tiny_config
 from training.config import Config
+from training.data.photos import Photo, PhotoSet
 from training.fit import Fitted, Job, fine_tune
 from training.interruption import InterruptionError
 from training.network import build_network, default_preprocessing
-from training.photos import Photo, PhotoSet
 
 
 class InterruptingPath(PosixPath):

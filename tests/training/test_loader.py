@@ -6,9 +6,9 @@ from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from training.augment import build_augmentation, build_mixing
 from training.config import AugmentConfig
+from training.data.photos import PhotoSet
 from training.loader import AugmentedPhotos, ServedPhotos, ShuffledShard, draft_side, serve_batches
 from training.network import default_preprocessing
-from training.photos import PhotoSet
 
 STRONG = AugmentConfig(
     min_area=0.3,

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from training.data.photos import PhotoSet
 from training.fit import weigh_classes
 from training.module import learning_rate_share, size_of_epoch
-from training.photos import PhotoSet
 
 
 def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:

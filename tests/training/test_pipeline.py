@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.training.test_fetch import ARCHIVE
+from tests.training.data.test_fetch import ARCHIVE
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from training.evaluation.predict import Predictions
 from training.network import NetworkError, build_network
-from training.predict import Predictions
 from training.probe import fit_probe, set_classifier
 
 

@@ -1,0 +1,158 @@
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from handler.spec import Provenance, Spec
+from training.data.photos import Photo
+from training.evaluation.plots import draw_confusion, draw_curves, draw_study, rasterize_confusion
+from training.evaluation.predict import Predictions
+from training.evaluation.reference import summarize_reference
+from training.evaluation.report import Mistake, find_confusions, find_mistakes, render_report
+from training.network import default_preprocessing
+
+SPEC = Spec(
+    name="fruity",
+    architecture="test_efficientnet",
+    num_outputs=2,
+    labels=("apple", "<pear>"),
+    preprocessing=default_preprocessing("test_efficientnet", size=32),
+    threshold=0.5,
+    provenance=Provenance(weights="random"),
+)
+SUMMARY = {
+    "photos": 4.0,
+    "top1": 0.75,
+    "top5": 1.0,
+    "macro_recall": 0.75,
+    "ece": 0.2,
+    "ece_scaled": 0.1,
+    "confident_share": 0.0,
+}
+FIGURES = {
+    "summary": SUMMARY,
+    "per_class": {label: {"precision": 0.5, "recall": 0.5, "f1": 0.5, "photos": 2.0} for label in SPEC.labels},
+    "confusion": [[2, 0], [1, 1]],
+    "reliability": [{"photos": 4, "confidence": 0.9, "accuracy": 0.75}],
+    "reliability_scaled": [{"photos": 4, "confidence": 0.8, "accuracy": 0.75}],
+    "by_short_side": [{"from": 100.0, "to": 256.0, "photos": 4, "top1": 0.75}],
+    "by_brightness": [{"from": 0.1, "to": 0.9, "photos": 4, "top1": 0.75}],
+}
+METRICS = {
+    "splits": {"val": FIGURES},
+    "robustness": {"none": {"as is": 0.75}, "blur": {"mild": 0.5, "strong": 0.25}},
+    "refit": False,
+    "epochs": [{"epoch": 1, "train_loss": 1.0, "val_loss": 0.9, "val_top1": 0.5}],
+    "minutes": 1.0,
+    "pruning": None,
+    "data": {
+        "name": "photos",
+        "digest": "sha256:00",
+        "photos": {"train": 8, "val": 4},
+        "skipped": [("broken.jpg", "the photo is empty")],
+        "near_duplicates": [("a.jpg", "b.jpg")],
+    },
+}
+MISTAKE = Mistake(np.zeros((32, 32, 3), np.uint8), "<pear>", "apple", 0.91)
+
+
+def predictions() -> Predictions:
+    logits_NK = np.array([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]], np.float32)
+    embeddings_ND = np.arange(8, dtype=np.float32).reshape(4, 2)
+    light_N = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    return Predictions(logits_NK, embeddings_ND, np.array([0, 1, 0, 1]), light_N, light_N)
+
+
+def test_the_page_needs_no_other_file_and_escapes_labels() -> None:
+    page = render_report(SPEC, METRICS, [MISTAKE], "seed: 0\n")
+
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) == 5
+    assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/jpeg;base64,")) for source in sources)
+    assert "<pear>" not in page
+    assert "is &lt;pear&gt;" in page
+    assert "75.0 %" in page
+    assert "broken.jpg: the photo is empty" in page
+    assert "a.jpg looks like b.jpg" in page
+
+
+def test_a_page_without_curves_robustness_or_mistakes_says_so() -> None:
+    metrics = {**METRICS, "epochs": [], "robustness": {}, "refit": True}
+
+    page = render_report(SPEC, metrics, [], "")
+
+    assert "<h2>Learning</h2>" not in page
+    assert "Top-1 under corruptions" not in page
+    assert "every answer on val is right" in page
+    assert "learned from val too" in page
+
+
+def test_labels_without_photos_are_counted_but_not_judged() -> None:
+    unseen = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "photos": 0.0}
+    figures = {**FIGURES, "per_class": {**FIGURES["per_class"], "<pear>": unseen}}  # type: ignore[dict-item]
+
+    page = render_report(SPEC, {**METRICS, "splits": {"val": figures}}, [], "")
+
+    assert "1 labels have no photo in val" in page
+    assert "<td>0.0 %</td>" not in page.partition("Labels, the weakest first")[2].partition("</section>")[0]
+
+
+def test_equal_figures_give_equal_pages() -> None:
+    assert render_report(SPEC, METRICS, [MISTAKE], "") == render_report(SPEC, METRICS, [MISTAKE], "")
+
+
+def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
+    photos = []
+    for index in range(4):
+        Image.new("RGB", (40, 40), (50 * index, 0, 0)).save(tmp_path / f"{index}.png")
+        photos.append(Photo(tmp_path / f"{index}.png", SPEC.labels[[0, 1, 0, 1][index]], None, "val"))
+
+    mistakes = find_mistakes(predictions(), photos, SPEC)
+
+    assert [(mistake.label, mistake.answer) for mistake in mistakes] == [("<pear>", "apple"), ("apple", "<pear>")]
+    assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert mistakes[0].pixels_HWC[0, 0].tolist() == [50, 0, 0]
+    assert base64.b64decode(mistakes[0].source.partition(",")[2]).startswith(b"\xff\xd8")
+
+
+def test_confusions_leave_out_right_answers_and_come_most_frequent_first() -> None:
+    confusion = [[5, 1, 0], [3, 4, 0], [0, 0, 2]]
+
+    assert find_confusions(confusion, ("a", "b", "c")) == [("b", "a", 3), ("a", "b", 1)]
+
+
+@pytest.mark.parametrize(("num_labels", "is_named"), [(3, True), (60, False)])
+def test_the_matrix_names_labels_where_they_fit(num_labels: int, is_named: bool) -> None:
+    labels = [f"label-{index}" for index in range(num_labels)]
+
+    svg = draw_confusion(np.eye(num_labels, dtype=int).tolist(), labels)
+
+    assert ("label-2" in svg) == is_named
+
+
+def test_the_matrix_is_a_picture_too() -> None:
+    pixels_HWC = rasterize_confusion([[1, 0], [0, 1]], ("a", "b"))
+
+    assert pixels_HWC.dtype == np.uint8
+    assert pixels_HWC.shape[2] == 3
+    assert pixels_HWC.std() > 0
+
+
+def test_curves_and_studies_are_drawn_with_their_axes() -> None:
+    assert "val top-1" in draw_curves(METRICS["epochs"])  # type: ignore[arg-type]
+    assert "best so far" in draw_study([0.1, 0.3, 0.2])
+
+
+def test_the_reference_holds_what_drift_is_measured_from() -> None:
+    reference = summarize_reference(predictions(), temperature=1.0)
+
+    assert reference["num_photos"] == 4
+    assert reference["label_shares_K"].tolist() == [0.5, 0.5]
+    assert reference["embedding_mean_D"].tolist() == [3.0, 4.0]
+    assert reference["embeddings_ND"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    for name in ("confidence", "brightness", "contrast"):
+        assert len(reference[f"{name}_shares"]) == len(reference[f"{name}_edges_E"]) + 1
+        assert reference[f"{name}_shares"].sum() == pytest.approx(1.0)

@@ -1,0 +1,98 @@
+"""WebDataset shards: tar files of photos with their labels, for sets too large for single files."""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock
+from rich.progress import track
+from webdataset.shardlists import expand_urls  # type: ignore[import-untyped]  # ships no types
+from webdataset.tariterators import group_by_keys, tar_file_expander  # type: ignore[import-untyped]
+
+from training.data.manifest import read_manifest, write_manifest
+from training.data.photos import SPLITS, DataError, LabelledFile
+
+_MANIFEST = "labels.csv"
+_PHOTO_KINDS = ("jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "heic")
+
+
+def unpack_shards(pattern: str, cache: Path) -> list[LabelledFile]:
+    """Return the photos of the shards that *pattern* names, unpacked to *cache* once; raise `DataError`.
+
+    *pattern* may hold `{000..012}` or `*`. A sample is a photo (`jpg`, `png` …) with its label in
+    `cls`, or in `json` as `label` and, where there are groups, `coarse_label`. Shards whose names
+    begin with train, val or test belong to that split.
+    """
+    paths = _find_shards(pattern)
+    cache.mkdir(parents=True, exist_ok=True)
+    files = []
+    with FileLock(cache / ".lock"):
+        for path in track(paths, "Unpacking shards", transient=True):
+            files += read_manifest(_unpack(path, cache) / _MANIFEST)
+    return files
+
+
+def _find_shards(pattern: str) -> list[Path]:
+    paths = [Path(place) for place in expand_urls(pattern)]
+    if "*" in pattern:
+        paths = sorted(found for path in paths for found in path.parent.glob(path.name))
+    missing = [path for path in paths if not path.is_file()]
+    if missing or not paths:
+        raise DataError(f"the shard {missing[0] if missing else pattern} does not exist; check the pattern {pattern}")
+    return paths
+
+
+def _unpack(shard_path: Path, cache: Path) -> Path:
+    """Return the folder that holds the shard's photos and their manifest."""
+    with shard_path.open("rb") as shard:
+        digest = hashlib.file_digest(shard, "sha256").hexdigest()
+    # The split stands in the name, so the same bytes under another name are another shard.
+    split = next((split for split in SPLITS if shard_path.name.startswith(split)), "")
+    folder = cache / f"{digest}{split}"
+    if not folder.exists():
+        with TemporaryDirectory(prefix=".", dir=cache) as temporary:
+            draft = Path(temporary) / "shard"
+            draft.mkdir()
+            write_manifest(draft / _MANIFEST, _write_photos(shard_path, split, draft))
+            draft.rename(folder)
+    return folder
+
+
+def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[LabelledFile]:
+    try:
+        for index, sample in enumerate(_read_samples(shard_path)):
+            place = f"{shard_path}, sample {sample['__key__']}"
+            kind = next((kind for kind in _PHOTO_KINDS if kind in sample), None)
+            if kind is None:
+                raise DataError(
+                    f"{place} has no photo, it has {_name_fields(sample)}; add one of {', '.join(_PHOTO_KINDS)}"
+                )
+            label, group = _read_label(sample, place)
+            path = folder / f"{index:08}.{kind}"
+            path.write_bytes(sample[kind])
+            yield LabelledFile(path, label, group, split)
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise DataError(f"the shard {shard_path} is damaged ({error}); copy it again") from error
+
+
+def _read_samples(shard_path: Path) -> Iterator[Mapping[str, Any]]:
+    # WebDataset's own reader leaves the files that it opens to the garbage collector.
+    with shard_path.open("rb") as shard:
+        yield from group_by_keys(tar_file_expander([{"url": str(shard_path), "stream": shard}]))
+
+
+def _read_label(sample: Mapping[str, Any], place: str) -> tuple[str, str | None]:
+    fields = {"label": sample["cls"].decode()} if "cls" in sample else json.loads(sample.get("json", b"{}"))
+    label = fields.get("label") if isinstance(fields, dict) else None
+    if label is None or not str(label).strip():
+        raise DataError(f"{place} has no label, it has {_name_fields(sample)}; add cls, or label in json")
+    group = fields.get("coarse_label")
+    return str(label).strip(), None if group is None else str(group)
+
+
+def _name_fields(sample: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(name for name in sample if not name.startswith("__")))

@@ -1,0 +1,1 @@
+"""How a network is judged: figures, calibration, robustness, the report."""

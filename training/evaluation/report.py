@@ -1,0 +1,108 @@
+"""The evaluation for people: one HTML page that needs no other file."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from handler.preprocess import preprocess_photo
+from handler.spec import Spec
+from training.data.photos import Photo
+from training.evaluation.calibration import to_probabilities
+from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
+from training.evaluation.predict import Predictions
+from training.loader import TRAINING_LIMITS
+
+_TEMPLATE = "report.html.j2"
+_NUM_MISTAKES = 18
+_NUM_CONFUSIONS = 12
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that the network was sure of."""
+
+    pixels_HWC: NDArray[np.uint8]
+    label: str
+    answer: str
+    probability: float
+
+    @property
+    def source(self) -> str:
+        """The picture as a `data:` address."""
+        jpeg = io.BytesIO()
+        Image.fromarray(self.pixels_HWC).save(jpeg, "JPEG", quality=85)
+        return _embed("image/jpeg", jpeg.getvalue())
+
+
+def find_mistakes(
+    predictions: Predictions, photos: Sequence[Photo], spec: Spec, most: int = _NUM_MISTAKES
+) -> list[Mistake]:
+    """Return the wrong answers of the highest probability, the surest first."""
+    probabilities_NK = to_probabilities(predictions.logits_NK, spec.temperature)
+    best_N, sure_N = probabilities_NK.argmax(axis=1), probabilities_NK.max(axis=1)
+    wrong = np.flatnonzero(best_N != predictions.classes_N)
+    return [
+        Mistake(
+            preprocess_photo(photos[index].path.read_bytes(), spec.preprocessing, TRAINING_LIMITS),
+            photos[index].label,
+            spec.labels[best_N[index]],
+            float(sure_N[index]),
+        )
+        for index in wrong[np.argsort(-sure_N[wrong], kind="stable")][:most]
+    ]
+
+
+def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mistake], config: str) -> str:
+    """Return the page for what `metrics.json` holds; *config* is the resolved configuration as YAML."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    split = "test" if "test" in metrics["splits"] else "val"
+    figures = metrics["splits"][split]
+    # Of a label without photos nothing can be said.
+    shown = [(label, row) for label, row in figures["per_class"].items() if row["photos"]]
+    return environment.get_template(_TEMPLATE).render(
+        spec=spec,
+        metrics=metrics,
+        split=split,
+        figures=figures,
+        mistakes=mistakes,
+        config=config,
+        confusions=find_confusions(figures["confusion"], spec.labels),
+        weakest=sorted(shown, key=lambda item: (item[1]["f1"], item[0])),
+        curves=_embed_svg(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
+        matrix=_embed_svg(draw_confusion(figures["confusion"], spec.labels)),
+        reliability=_embed_svg(draw_reliability(figures["reliability"], figures["reliability_scaled"])),
+        robustness=_embed_svg(draw_robustness(metrics["robustness"])) if metrics["robustness"] else None,
+    )
+
+
+def find_confusions(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Return (label, answer, photos) of the most frequent confusions, the most frequent first."""
+    pairs = [
+        (labels[row], labels[column], photos)
+        for row, counts in enumerate(confusion)
+        for column, photos in enumerate(counts)
+        if photos and row != column
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))[:_NUM_CONFUSIONS]
+
+
+def _embed_svg(svg: str) -> str:
+    return _embed("image/svg+xml", svg.encode())
+
+
+def _embed(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
