@@ -48,7 +48,7 @@ def format_answer(name: str, answer: dict[str, Any]) -> str:
     lines = [f"{name}  ({answer['model']} {answer['version']}{sure})"]
     for label in prediction["labels"]:
         bar = "█" * round(label["probability"] * _BAR_WIDTH)
-        lines.append(f"  {label['probability']:6.1%}  {label['label']:24} {bar}")
+        lines.append(f"  {label['probability']:6.1%}  {label['label']:24} {bar}".rstrip())
     return "\n".join(lines)
 
 

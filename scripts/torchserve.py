@@ -60,9 +60,11 @@ class TorchServe:
         for address in (self.addresses.inference, self.addresses.management, self.addresses.metrics):
             _check_port_free(address)
         self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
-        command = [str(Path(sys.executable).with_name("torchserve")), "--start", "--foreground"]
+        torchserve = str(Path(sys.executable).with_name("torchserve"))
+        # Snapshots would be written to logs/ at each start and never be read.
+        options = ["--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)]
         self._process = subprocess.Popen(
-            [*command, "--ts-config", str(self._config)],
+            [torchserve, *options],
             cwd=self._root,
             env=_environment(self._temp),
             stdout=self._output,

@@ -108,7 +108,7 @@ def test_torchserve_gets_the_configuration_a_temp_folder_of_its_own_and_no_pytho
         server.wait()
 
     arguments, folder, tmpdir, temp, python_path, path = (machine / "said").read_text().strip().split("|")
-    assert arguments == f"--start --foreground --ts-config {machine}/config.properties"
+    assert arguments == f"--start --foreground --no-config-snapshots --ts-config {machine}/config.properties"
     assert (folder, python_path) == (str(machine), "")
     assert tmpdir == temp
     assert Path(tmpdir).name.startswith("fruity-")
