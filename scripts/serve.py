@@ -10,7 +10,7 @@ from types import FrameType
 from scripts.model_store import BUILD, DEFAULT_ARCHIVES, ROOT, STORE, ModelStoreError, newest_archive, stage
 from scripts.torchserve import MODEL, TorchServe, TorchServeError
 
-_READY_S = 120
+_READY_S = 60
 
 
 def main() -> None:

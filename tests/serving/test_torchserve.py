@@ -128,18 +128,27 @@ def test_a_busy_port_is_named(server: TorchServe, tmp_path: Path) -> None:
         pass
 
 
-def test_an_archive_that_does_not_load_ends_the_wait_with_the_reason(tmp_path: Path) -> None:
-    store = tmp_path / "model_store"
-    stage(newest_archive(DEFAULT_ARCHIVES), store)
-    golden = newest_archive(DEFAULT_ARCHIVES)
-    (store / "fruity.mar").write_bytes(b"no archive")
-
+def wait_in_vain(folder: Path, timeout_s: float) -> None:
+    """Start TorchServe on *folder*'s model store as it is, and wait for the committed archive's answers."""
     with (
-        (tmp_path / "server.log").open("wb") as log,
-        TorchServe(write_config(tmp_path), ROOT, golden, output=log.fileno()) as server,
-        pytest.raises(TorchServeError, match="log says why"),
+        (folder / "server.log").open("wb") as log,
+        TorchServe(write_config(folder), ROOT, newest_archive(DEFAULT_ARCHIVES), output=log.fileno()) as server,
     ):
-        server.wait_until_ready(READY_S)
+        server.wait_until_ready(timeout_s)
+
+
+def test_a_missing_archive_ends_the_wait_at_once(tmp_path: Path) -> None:
+    (tmp_path / "model_store").mkdir()
+
+    with pytest.raises(TorchServeError, match="not registered with it; its log says why"):
+        wait_in_vain(tmp_path, READY_S)
+
+
+def test_an_archive_that_does_not_load_ends_the_wait_in_time(tmp_path: Path) -> None:
+    stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store").write_bytes(b"no archive")
+
+    with pytest.raises(TorchServeError, match=r"does not answer after 10 s: .*its log says why"):
+        wait_in_vain(tmp_path, timeout_s=10)
 
 
 def test_a_bare_torchserve_starts_and_stops_with_the_configuration(tmp_path: Path) -> None:
