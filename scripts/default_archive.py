@@ -8,13 +8,12 @@ import zlib
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-
 from model_archive.build import build_archive
 from model_archive.export import ExportError
 from model_archive.seal import SealError
 from scripts.model_store import DEFAULT_ARCHIVES
 from training.default_model import DefaultModelError, write_default_run
+from training.export import RunError, format_json
 from training.network import NetworkError
 
 VERSION = "1.0.0"
@@ -31,7 +30,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     try:
         archive, digest = rebuild_default_archive(out)
-    except (DefaultModelError, NetworkError, ExportError, SealError, OSError) as error:
+    except (DefaultModelError, NetworkError, RunError, ExportError, SealError, OSError) as error:
         sys.exit(f"default archive: {error}")
     print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
 
@@ -42,7 +41,7 @@ def rebuild_default_archive(out: Path) -> tuple[Path, str]:
         run = Path(scratch) / "default"
         write_default_run(run)
         archive, digest = build_archive(run, VERSION, ["openvino"], out)
-    (out / TOOLCHAIN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(read_toolchain()), indent=1) + b"\n")
+    (out / TOOLCHAIN_FILE).write_bytes(format_json(read_toolchain()))
     return archive, digest
 
 

