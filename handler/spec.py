@@ -11,6 +11,15 @@ import msgspec
 SCHEMA: Literal[1] = 1
 FILE_NAME = "spec.json"
 
+# What else a run holds that both sides name.
+WEIGHTS_FILE = "model.safetensors"
+REFERENCE_FILE = "reference.npz"
+"""What the model saw on val: drift is measured from it."""
+PHOTOS_FILE = "photos.zip"
+"""Photos as the network sees them, `<set>/<class index>/<number>.webp`: int8 is made and judged with them."""
+PHOTO_SETS = ("calibration", "gate")
+"""Photos of train that set the ranges of int8, photos of val that say whether it answers well enough."""
+
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 

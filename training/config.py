@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -62,9 +63,15 @@ class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
     """Shares of the served crop at which a probe sees each train photo, each time mirrored too."""
+    classifier: Literal["new", "probe"]
+    """What fine-tuning starts from: random weights, or a probe's (Kumar et al., ICLR 2022)."""
     epochs: Positive
     freeze_epochs: Count
     """Epochs at the start in which only the classifier learns."""
+    freeze_norms: bool
+    """Keep the running statistics of the batch norms, which features of pretrained weights rest on."""
+    frozen_stages: Count
+    """Stages next to the photo, the stem among them, that never learn: they then cost a forward pass alone."""
     refit_epochs: Count
     """Epochs at the end on train and val together, after val has been evaluated."""
     refit_lr_share: Share
@@ -95,6 +102,7 @@ class TrainerConfig(_Node, frozen=True):
     nodes: Positive
     strategy: str
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    """As Lightning names them; `auto` in training/conf is the fastest that keeps the range of float32."""
     channels_last: bool
     workers: Count
     threads: Positive
@@ -105,6 +113,10 @@ class EvaluationConfig(_Node, frozen=True):
     """Share of confident answers that shall be right: the threshold is chosen for it."""
     robustness_photos: Count
     """Photos that are evaluated once more under each corruption."""
+    calibration_photos: Count = 0
+    """Photos of train that the run keeps, so that an archive can be made in int8; runs from before kept none."""
+    gate_photos: Count = 0
+    """Photos of val that the run keeps, so that int8 can be judged."""
 
 
 class TrackerConfig(_Node, frozen=True):
@@ -137,9 +149,26 @@ def read_config(node: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        return convert_config(OmegaConf.to_container(node, resolve=True))
+        return convert_config(settle_precision(OmegaConf.to_container(node, resolve=True)))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
+
+
+def settle_precision(values: Any) -> Any:
+    """Return *values* with what `auto` means on this machine, so that a run says what it was computed in.
+
+    bfloat16 on GPUs and where the CPU multiplies it; elsewhere it is emulated (lite2: a tenth of float32's speed).
+    """
+    trainer = values.get("trainer")
+    if isinstance(trainer, dict) and trainer.get("precision") == "auto":
+        fast = trainer.get("accelerator") != "cpu" or has_bfloat16(torch.cpu.get_capabilities())
+        return {**values, "trainer": {**trainer, "precision": "bf16-mixed" if fast else "32-true"}}
+    return values
+
+
+def has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
+    """Return whether a CPU of torch's *capabilities* multiplies bfloat16 itself."""
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def format_config(config: Config) -> str:
@@ -158,6 +187,7 @@ def convert_config(values: Any) -> Config:
         _check_probe(config)
     else:
         _check_epochs(config.recipe)
+        _check_norms(config)
     return config
 
 
@@ -175,6 +205,14 @@ def _check_epochs(recipe: RecipeConfig) -> None:
         raise ConfigError(
             f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs} and recipe.warmup_epochs "
             f"{recipe.warmup_epochs}, each must be less than recipe.epochs, which is {recipe.epochs}"
+        )
+
+
+def _check_norms(config: Config) -> None:
+    if config.recipe.freeze_norms and config.network.weights == "random":
+        raise ConfigError(
+            "configuration: recipe.freeze_norms keeps the batch norms' pretrained statistics, but network.weights is "
+            "random and has none; set recipe.freeze_norms=false"
         )
 
 

@@ -6,6 +6,7 @@ runs/<id>/
 ├── metrics.json        every figure of the evaluation, for machines
 ├── config.yaml         the resolved configuration that trained it
 ├── reference.npz       what the model saw on val: drift is measured from it
+├── photos.zip          some of train and val, as the network sees them: int8 is made and judged with them
 └── report.html         the evaluation, for people
 """
 
@@ -24,12 +25,11 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handler.spec import Spec, write_spec
+from handler.spec import PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
+from training.int8_photos import KeptPhotos, write_photos
 
-WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config.yaml"
-REFERENCE_FILE = "reference.npz"
 REPORT_FILE = "report.html"
 LATEST = "latest"
 
@@ -47,6 +47,7 @@ def write_run(
     config: str = "",
     reference: Mapping[str, NDArray[Any]] | None = None,
     report: str | None = None,
+    photos: KeptPhotos | None = None,
 ) -> Path:
     """Write the run *folder* and return it; raise `RunError`, which leaves nothing behind.
 
@@ -67,6 +68,8 @@ def write_run(
             np.savez_compressed(partial / REFERENCE_FILE, allow_pickle=False, **reference)
         if report is not None:
             (partial / REPORT_FILE).write_text(report)
+        if photos is not None:
+            write_photos(partial / PHOTOS_FILE, photos)
         partial.rename(folder)
     except OSError as error:
         raise RunError(f"the run {folder} cannot be written: {_explain(error)}") from error

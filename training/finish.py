@@ -17,9 +17,12 @@ from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.report import find_mistakes, render_report
 from training.export import point_latest, read_code_revision, write_run
+from training.int8_photos import keep_photos
 from training.trackers import Picture, track_results, track_run
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
+# Fruits-360 turns its fruit before the camera: tens of thousands of its photos look like another one.
+_MAX_LISTED = 200
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def finish_run(config: Config, photos: PhotoSet, exam: Exam, outcome: Outcome, t
         config=format_config(config),
         reference=summarize_reference(judgement.predictions["val"], spec.temperature, config.seed),
         report=render_report(spec, metrics, mistakes, format_config(config)),
+        photos=keep_photos(photos, exam.preprocessing, config.evaluation, config.seed),
     )
     point_latest(run)
     summary = {f"{split}/{name}": value for split, s in judgement.summary.items() for name, value in s.items()}
@@ -91,6 +95,8 @@ def _describe_data(photos: PhotoSet, exam: Exam) -> dict[str, Any]:
         "name": photos.name,
         "digest": photos.digest,
         "photos": {"train": len(photos.of("train")), **{name: len(split) for name, split in exam.splits.items()}},
-        "skipped": [(str(skipped.path), skipped.reason) for skipped in photos.skipped],
-        "near_duplicates": [(str(near.photo.path), str(near.twin.path)) for near in photos.near_duplicates],
+        "num_skipped": len(photos.skipped),
+        "skipped": [(str(skipped.path), skipped.reason) for skipped in photos.skipped[:_MAX_LISTED]],
+        "num_near_duplicates": len(photos.near_duplicates),
+        "near_duplicates": [(str(n.photo.path), str(n.twin.path)) for n in photos.near_duplicates[:_MAX_LISTED]],
     }

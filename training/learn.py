@@ -25,8 +25,10 @@ from training.probe import fit_probe, set_classifier
 def learn(config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracker: Logger | None) -> Fitted:
     """Return a network that learned from the train photos alone."""
     network = start_network(config, len(photos.labels))
+    if config.recipe.method == "probe" or config.recipe.classifier == "probe":
+        _probe(network, config, photos, preprocessing)
     if config.recipe.method == "probe":
-        return _probe(network, config, photos, preprocessing)
+        return Fitted(network, is_chief=True)
     job = build_job("fit", config, photos, preprocessing, tracker)
     return fine_tune(network, job, config.recipe, config.augment, config.trainer)
 
@@ -81,8 +83,8 @@ def build_job(name: str, config: Config, photos: PhotoSet, preprocessing: Prepro
     )
 
 
-def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Fitted:
-    """Return *network* with a classifier fitted to its features, of train photos at several zooms and mirrored."""
+def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> None:
+    """Fit the classifier of *network* to its features, of train photos at several zooms and mirrored."""
     val = _embed(network, "val", config, photos, preprocessing)
     views = [
         _embed(network, "train", config, photos, zoom_in(preprocessing, zoom), mirror=mirror)
@@ -95,7 +97,6 @@ def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: 
         embeddings_ND, classes_N, val, num_views=len(views), class_weighting=config.recipe.class_weighting
     )
     set_classifier(network, weights_KD, biases_K)
-    return Fitted(network, is_chief=True)
 
 
 def zoom_in(preprocessing: Preprocessing, zoom: float) -> Preprocessing:

@@ -64,7 +64,12 @@ class FineTuning(LightningModule):
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
-        train_backbone(self.network, learns=self.current_epoch >= self._recipe.freeze_epochs)
+        train_backbone(
+            self.network,
+            learns=self.current_epoch >= self._recipe.freeze_epochs,
+            freeze_norms=self._recipe.freeze_norms,
+            frozen_stages=self._recipe.frozen_stages,
+        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # What a step draws depends on its place alone, so that a resumed run draws the same.

