@@ -10,12 +10,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.settings import EngineName
+from handler.settings import EngineName, Precision
 
 OPENVINO_FILE = "model.xml"
 TORCH_FILE = "model.pt2"
 OUTPUTS = ("logits", "embeddings", "activations")
 """Names of the exported network's outputs, in order."""
+
+_OPENVINO_PRECISIONS: dict[Precision, str | None] = {
+    "auto": None,
+    "float32": "f32",
+    "bfloat16": "bf16",
+    "float16": "f16",
+}
 
 Floats = NDArray[np.float32]
 Photos = NDArray[np.uint8]
@@ -37,8 +44,11 @@ class Engine(Protocol):
     name: str
     device: str
 
-    def run(self, photos_BHWC: Photos) -> Outputs:
-        """Return the outputs for uint8 RGB *photos_BHWC* in [0, 255]."""
+    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
+        """Return the outputs for uint8 RGB *photos_BHWC* in [0, 255].
+
+        *alone*: no other worker has anything to do, so that their cores may be taken.
+        """
 
     def locate(self, photos_BHWC: Photos) -> Floats:
         """Return the class activation maps, logits_BKhw: the classifier at each place of the feature map.
@@ -47,7 +57,9 @@ class Engine(Protocol):
         """
 
 
-def load_engine(folder: Path, name: EngineName, threads: int, gpu: int | None = None) -> Engine:
+def load_engine(
+    folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto"
+) -> Engine:
     """Return the engine of the unpacked archive *folder*; raise `EngineError`.
 
     `auto` takes torch where there is a GPU and an exported program, else OpenVINO.
@@ -66,12 +78,17 @@ def load_engine(folder: Path, name: EngineName, threads: int, gpu: int | None = 
     if name == "openvino":
         from handler.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(files[name], threads)
+        return OpenVinoEngine(files[name], threads, _OPENVINO_PRECISIONS[precision], threads_alone=count_cpus())
     from handler.torch_engine import TorchEngine
 
-    return TorchEngine(files[name], threads, gpu)
+    return TorchEngine(files[name], threads, gpu, precision)
 
 
 def threads_per_worker(workers: int) -> int:
     """Return this worker's share of the CPUs that the process may use, at least 1."""
-    return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+    return max(1, count_cpus() // workers)
+
+
+def count_cpus() -> int:
+    """Return how many CPUs the process may use, or the machine's where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,6 +5,7 @@ Axes: B batch, H height, W width, C channel, K class.
 """
 
 import base64
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from handler.answer import Answer, Prediction, answer_photos, answer_problem, de
 from handler.engine import load_engine, threads_per_worker
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.monitor import Monitor, keep_log_quiet
+from handler.neighbours import Neighbours
 from handler.preprocess import preprocess_photo
 from handler.problem import Problem
 from handler.request import PNG, NamedPhoto, Request, lower_names, read_request
@@ -38,8 +40,10 @@ class FruityHandler:
         self._model: str = context.model_name
         self._version: str = context.manifest["model"]["modelVersion"]
         self._max_batch = max(1, properties.get("batch_size") or 1)
-        threads = threads_per_worker(config.get("minWorkers", 1))
-        self._engine = load_engine(folder, self._settings.engine, threads, properties.get("gpu_id"))
+        threads = self._settings.threads or threads_per_worker(config.get("minWorkers", 1))
+        gpu, precision = properties.get("gpu_id"), self._settings.precision
+        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)
+        self._neighbours = Neighbours(folder, os.getpid())
         self._monitor = Monitor(context.metrics, self._model, self._version, self._spec)
         self._warm_up()
 
@@ -49,10 +53,11 @@ class FruityHandler:
             self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)
         ]
         photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
-        inputs, decode_seconds = self._preprocess(photos)
-        started = time.perf_counter()
-        results = self._predict(inputs)
-        self._monitor.record_batch(results, decode_seconds, time.perf_counter() - started)
+        with self._neighbours.at_work():
+            inputs, decode_seconds = self._preprocess(photos)
+            started = time.perf_counter()
+            results = self._predict(inputs)
+            self._monitor.record_batch(results, decode_seconds, time.perf_counter() - started)
         pairs = iter(zip(inputs, results, strict=True))
         answers = [self._answer(request, pairs) for request in requests]
         for i, answer in enumerate(answers):
@@ -63,7 +68,12 @@ class FruityHandler:
     def _warm_up(self) -> None:
         size = self._spec.preprocessing.size
         for batch in range(1, self._max_batch + 1):
-            self._engine.run(np.zeros((batch, size, size, 3), dtype=np.uint8))
+            for alone in {False, self._is_small(batch)}:
+                self._engine.run(np.zeros((batch, size, size, 3), dtype=np.uint8), alone=alone)
+
+    def _is_small(self, batch: int) -> bool:
+        """Whether nobody waits behind so few photos, who would give the other workers something to compute."""
+        return 2 * batch <= self._max_batch
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | Problem:
         try:
@@ -93,7 +103,9 @@ class FruityHandler:
         usable = [photo_HWC for photo_HWC in inputs if not isinstance(photo_HWC, Problem)]
         predictions: list[Prediction] = []
         for start in range(0, len(usable), self._max_batch):
-            outputs = self._engine.run(np.stack(usable[start : start + self._max_batch]))
+            photos_BHWC = np.stack(usable[start : start + self._max_batch])
+            alone = self._is_small(len(photos_BHWC)) and self._neighbours.are_idle()
+            outputs = self._engine.run(photos_BHWC, alone=alone)
             predictions += rank_labels(outputs.logits_BK, self._spec)
         rest = iter(predictions)
         return [given if isinstance(given, Problem) else next(rest) for given in inputs]

@@ -7,6 +7,7 @@ import msgspec
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 EngineName = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class SettingsError(Exception):
@@ -24,6 +25,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     engine: EngineName = "auto"
+    precision: Precision = "auto"
+    """What floats are computed in: auto is the hardware's best. Layers in int8 stay in int8."""
+    threads: Positive | None = None
+    """Of each worker; None: its share of the CPUs."""
     default_top_k: Positive = 5
     limits: Limits = Limits()
 

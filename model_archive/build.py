@@ -1,12 +1,13 @@
 """Build an archive from a run: python -m model_archive.build --run runs/latest --version 1.1.0."""
 
 import argparse
-import re
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 import torch
@@ -14,19 +15,38 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from handler.engine import Floats, Photos
+from handler.engine import OPENVINO_FILE, Floats, Photos
 from handler.settings import SettingsError, read_settings
-from handler.spec import SpecError, read_spec
-from model_archive.card import write_card
-from model_archive.export import ENGINES, ExportError, export_engines
+from handler.spec import FILE_NAME, Spec, SpecError, parse_spec, read_spec
+from model_archive.card import format_figure, write_card
+from model_archive.entry import SBOM_SUFFIX
+from model_archive.export import ENGINES, ExportError, Figures, export_engines
 from model_archive.golden import choose_golden
+from model_archive.identity import ArchiveError, check_version
 from model_archive.network import NetworkError, ServedNetwork, load_network
+from model_archive.photos import PhotosError, read_photos
+from model_archive.quantize import Infer, QuantizationError, infer_with_openvino, quantize_engine
+from model_archive.sbom import SbomError, write_sbom
 from model_archive.seal import SealError, archive_and_seal
+from model_archive.signature import SignatureError, check_private_key, sign_archive, signature_path
 from model_archive.stage import handler_entry, stage_archive
+
+Precision = Literal["auto", "float", "int8"]
 
 CONFIG = Path(__file__).parent / "model-config.yaml"
 
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_ERRORS = (
+    SpecError,
+    SettingsError,
+    NetworkError,
+    ExportError,
+    PhotosError,
+    QuantizationError,
+    SealError,
+    SbomError,
+    SignatureError,
+    OSError,
+)
 
 
 def main() -> None:
@@ -38,20 +58,44 @@ def main() -> None:
     parser.add_argument(
         "--engines", nargs="+", choices=ENGINES, default=["openvino"], help="for CPUs openvino, for GPUs torch"
     )
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="of the openvino engine; auto is int8 where the run's photos show that it answers as float does",
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG, help="model-config.yaml, as make tune writes one")
+    parser.add_argument("--signing-key", type=Path, help="sign with it, as make keys makes one (default: unsigned)")
+    asked = parser.parse_args()
+    if asked.precision == "int8" and "openvino" not in asked.engines:
+        parser.error(
+            f"argument --precision: int8 is for the engine openvino, --engines has {' '.join(asked.engines)} alone"
+        )
     try:
-        archive, digest = build_archive(arguments.run, arguments.version, arguments.engines, arguments.out)
-    except (SpecError, SettingsError, NetworkError, ExportError, SealError, OSError) as error:
+        if asked.signing_key:
+            check_private_key(asked.signing_key)
+        archive, digest = build_archive(
+            asked.run, asked.version, asked.engines, asked.out, asked.config, precision=asked.precision
+        )
+        if asked.signing_key:
+            sign_archive(archive, asked.signing_key)
+    except _ERRORS as error:
         sys.exit(f"archive: {error}")
-    _print_contents(archive, digest)
+    _print_contents(archive, digest, asked.signing_key)
 
 
 def build_archive(
-    run: Path, version: str, engines: Sequence[str], out: Path, config: Path = CONFIG
+    run: Path,
+    version: str,
+    engines: Sequence[str],
+    out: Path,
+    config: Path = CONFIG,
+    *,
+    precision: Precision = "float",
 ) -> tuple[Path, str]:
-    """Return the archive made from the folder *run*, with its card beside it, and its SHA-256 in hex.
+    """Return the archive made from the folder *run* and its SHA-256 in hex; beside it stand its card and its SBOM.
 
-    Raises `SpecError`, `SettingsError`, `NetworkError`, `ExportError` or `SealError`; nothing is left half-written.
+    *precision* is the openvino engine's. Raises one of `_ERRORS`; nothing is left half-written.
     """
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
@@ -59,12 +103,30 @@ def build_archive(
     archive = out / f"{spec.name}-{version}.mar"
     with tempfile.TemporaryDirectory() as scratch:
         stage = Path(scratch)
-        spec = msgspec.structs.replace(spec, engines=export_engines(network, spec, engines, stage))
-        golden = choose_golden(spec, lambda photos_BHWC: _infer(network, photos_BHWC))
+        figures = export_engines(network, spec, engines, stage)
+        infer: Infer = partial(_infer, network)
+        if "openvino" in engines and precision != "float":
+            figures["openvino"] = _quantize(run, spec, stage, infer, figures["openvino"], required=precision == "int8")
+            infer = infer_with_openvino(stage / OPENVINO_FILE)
+        spec = msgspec.structs.replace(spec, engines=figures)
+        golden = choose_golden(spec, infer)
         stage_archive(run, spec, golden, stage)
         digest = archive_and_seal(stage, handler_entry(), config, spec.name, version, archive)
+    # One that is there is of an earlier build.
+    signature_path(archive).unlink(missing_ok=True)
     write_card(archive.with_suffix(".md"), archive, version, digest, spec)
+    write_sbom(archive.with_suffix(SBOM_SUFFIX), version, digest)
     return archive, digest
+
+
+def _quantize(run: Path, spec: Spec, stage: Path, infer: Infer, as_float: Figures, *, required: bool) -> Figures:
+    """Return the figures of the engine in int8, or *as_float* with the reason where it stays so."""
+    try:
+        return quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer)
+    except (PhotosError, QuantizationError) as error:
+        if required:
+            raise
+        return {**as_float, "precision": "float", "not_int8": str(error)}
 
 
 @torch.no_grad()
@@ -73,21 +135,35 @@ def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Floats:
 
 
 def _parse_version(text: str) -> str:
-    if not _VERSION.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no version; write three numbers, as 1.1.0")
-    return text
+    try:
+        return check_version(text)
+    except ArchiveError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _print_contents(archive: Path, digest: str) -> None:
+def _print_contents(archive: Path, digest: str, signing_key: Path | None) -> None:
     table = Table(title=str(archive), title_justify="left", show_edge=False)
     for column in ("file", "bytes", "packed"):
         table.add_column(column, justify="left" if column == "file" else "right")
     with zipfile.ZipFile(archive) as members:
+        engines = parse_spec(members.read(FILE_NAME)).engines
         for member in members.infolist():
             table.add_row(member.filename, f"{member.file_size:,}", f"{member.compress_size:,}")
     console = Console()
     console.print(table)
-    console.print(f"size    {archive.stat().st_size:,} bytes\nsha256  {digest}", highlight=False)
+    signed = f"with {signing_key}" if signing_key else "no; make archive SIGNING_KEY=… signs"
+    console.print(
+        f"size    {archive.stat().st_size:,} bytes\nsha256  {digest}\nsigned  {signed}", highlight=False, soft_wrap=True
+    )
+    for name, figures in engines.items():
+        console.print(f"{name:7} {_describe_engine(figures)}", highlight=False, soft_wrap=True)
+
+
+def _describe_engine(figures: Mapping[str, float | str]) -> str:
+    """Return its precision, why it is not int8, and what was measured."""
+    words = [str(figures[key]) for key in ("precision", "not_int8") if key in figures]
+    numbers = [f"{key} {format_figure(value)}" for key, value in figures.items() if not isinstance(value, str)]
+    return f"{': '.join(words) or 'float'} ({', '.join(numbers)})"
 
 
 if __name__ == "__main__":

@@ -47,10 +47,12 @@ def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str)
     columns = sorted({column for row in rows.values() for column in row})
     head = [f"| {what} | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     body = [
-        f"| {name} | " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for name, row in rows.items()
+        f"| {name} | " + " | ".join(format_figure(row.get(column)) for column in columns) + " |"
+        for name, row in rows.items()
     ]
     return "\n".join(head + body)
 
 
-def _cell(value: float | str | None) -> str:
+def format_figure(value: float | str | None) -> str:
+    """Return *value* with four digits at most; a text as it is, None as nothing."""
     return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"

@@ -22,29 +22,29 @@ _NUM_PARITY_PHOTOS = 16
 # Weights are rounded to float16 in the OpenVINO engine; a wrong export is off by tenths.
 _MAX_PROBABILITY_DIFFERENCE = 0.02
 
-Parity = dict[str, float | str]
+Figures = dict[str, float | str]
 
 
 class ExportError(Exception):
     """An exported engine does not answer as the network does."""
 
 
-def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], folder: Path) -> dict[str, Parity]:
+def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], folder: Path) -> dict[str, Figures]:
     """Write *engines* into *folder*; return how well each agrees with *network*, or raise `ExportError`."""
     photos_BHWC = _parity_photos(spec.preprocessing.size)
     program = _export_program(network, photos_BHWC)
-    parity: dict[str, Parity] = {}
+    figures: dict[str, Figures] = {}
     for name in engines:
         engine: Engine
         if name == "openvino":
-            _write_openvino(program, folder / OPENVINO_FILE)
+            save_openvino(_convert(program), folder / OPENVINO_FILE)
             # In float32, so that the figure says what the export lost, not what this CPU rounds.
             engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, precision="f32")
         else:
             torch.export.save(program, folder / TORCH_FILE)
             engine = TorchEngine(folder / TORCH_FILE, threads=1, gpu=None)
-        parity[name] = _compare(engine, network, photos_BHWC)
-    return parity
+        figures[name] = _compare(engine, network, photos_BHWC)
+    return figures
 
 
 def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProgram:
@@ -58,20 +58,21 @@ def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProg
     return program
 
 
-def _write_openvino(program: ExportedProgram, path: Path) -> None:
-    model = ov.convert_model(program)
-    model.reshape([-1, *program.example_inputs[0][0].shape[1:]])
-    for output, name in zip(model.outputs, OUTPUTS, strict=True):
-        output.get_tensor().set_names({name})
-    _name_operations(model)
-    ov.save_model(model, path, compress_to_fp16=True)
-
-
-def _name_operations(model: ov.Model) -> None:
+def save_openvino(model: ov.Model, path: Path) -> None:
+    """Write *model* to *path*, the same bytes each time; its floats become float16."""
     # OpenVINO's own names count everything that the process has converted so far.
     model.set_friendly_name("fruity")
     for number, operation in enumerate(model.get_ordered_ops()):
         operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+    ov.save_model(model, path, compress_to_fp16=True)
+
+
+def _convert(program: ExportedProgram) -> ov.Model:
+    model = ov.convert_model(program)
+    model.reshape([-1, *program.example_inputs[0][0].shape[1:]])
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    return model
 
 
 def _parity_photos(size: int) -> Photos:
@@ -82,7 +83,7 @@ def _parity_photos(size: int) -> Photos:
     return coarse[:, rows][:, :, rows]
 
 
-def _compare(engine: Engine, network: ServedNetwork, photos_BHWC: Photos) -> Parity:
+def _compare(engine: Engine, network: ServedNetwork, photos_BHWC: Photos) -> Figures:
     with torch.no_grad():
         expected_BK = network(torch.from_numpy(photos_BHWC))[0].numpy()
     actual_BK = engine.run(photos_BHWC).logits_BK

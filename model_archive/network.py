@@ -14,9 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from handler.spec import Spec
-
-WEIGHTS_FILE = "model.safetensors"
+from handler.spec import WEIGHTS_FILE, Spec
 
 
 class NetworkError(Exception):

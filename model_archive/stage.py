@@ -4,11 +4,10 @@ import shutil
 from pathlib import Path
 
 import handler
-from handler.spec import Spec, write_spec
+from handler.spec import REFERENCE_FILE, Spec, write_spec
 from model_archive.golden import GoldenPhoto, write_golden
 
 ENTRY = "fruity_handler.py"
-REFERENCE_FILE = "reference.npz"
 
 _HANDLER = Path(handler.__file__).parent
 

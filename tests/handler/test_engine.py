@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from handler.engine import EngineError, Photos, load_engine, threads_per_worker
+from handler.engine import OPENVINO_FILE, EngineError, Photos, load_engine, threads_per_worker
+from handler.openvino_engine import OpenVinoEngine
+from handler.settings import EngineName, Precision
 from handler.spec import read_spec
 from model_archive.network import load_network
 
@@ -99,16 +101,38 @@ def test_an_answer_stays_when_the_next_batch_is_run(tiny_folder: Path, name: str
     np.testing.assert_array_equal(first.logits_BK, kept_BK)
 
 
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance"),
+    [
+        ("openvino", "auto", 0.03),
+        ("openvino", "float32", 0.005),
+        ("openvino", "bfloat16", 0.03),
+        ("openvino", "float16", 0.03),
+        ("torch", "auto", 1e-5),
+        ("torch", "float32", 1e-5),
+        ("torch", "bfloat16", 0.03),
+        ("torch", "float16", 0.005),
+    ],
+)
+def test_an_engine_answers_the_same_in_any_precision_as_float32(
+    tiny_folder: Path, name: EngineName, precision: Precision, tolerance: float
+) -> None:
+    wanted = load_engine(tiny_folder, "torch", threads=1)
+
+    engine = load_engine(tiny_folder, name, threads=1, precision=precision)
+
+    wanted_outputs = (*wanted.run(PHOTOS_BHWC), wanted.locate(PHOTOS_BHWC))
+    for actual, output in zip((*engine.run(PHOTOS_BHWC), engine.locate(PHOTOS_BHWC)), wanted_outputs, strict=True):
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, output, atol=tolerance * float(np.abs(output).max()))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_the_torch_engine_answers_the_same_on_a_gpu(tiny_folder: Path) -> None:
-    on_cpu = load_engine(tiny_folder, "torch", threads=1)
+def test_on_a_gpu_auto_takes_the_torch_engine(tiny_folder: Path) -> None:
+    engine = load_engine(tiny_folder, "auto", threads=1, gpu=0)
 
-    on_gpu = load_engine(tiny_folder, "auto", threads=1, gpu=0)
-
-    assert (on_gpu.name, on_gpu.device) == ("torch", "cuda:0")
-    np.testing.assert_allclose(on_gpu.run(PHOTOS_BHWC).logits_BK, on_cpu.run(PHOTOS_BHWC).logits_BK, atol=1e-2)
-    np.testing.assert_allclose(on_gpu.locate(PHOTOS_BHWC), on_cpu.locate(PHOTOS_BHWC), atol=1e-2)
+    assert (engine.name, engine.device) == ("torch", "cuda:0")
 
 
 @pytest.mark.parametrize(("cpus", "workers", "threads"), [(8, 2, 4), (2, 2, 1), (1, 4, 1), (7, 2, 3), (4, 1, 4)])
@@ -120,7 +144,19 @@ def test_workers_share_the_cpus_that_the_process_may_use(
     assert threads_per_worker(workers) == threads
 
 
-def test_a_worker_has_one_thread_where_the_system_does_not_say_its_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cpus", "threads"), [(8, 4), (1, 1), (None, 1)])
+def test_workers_share_the_machines_cpus_where_the_system_does_not_say_which_they_may_use(
+    monkeypatch: pytest.MonkeyPatch, cpus: int | None, threads: int
+) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
 
-    assert threads_per_worker(1) == 1
+    assert threads_per_worker(2) == threads
+
+
+def test_all_cores_together_give_the_same_answer(tiny_folder: Path) -> None:
+    engine = OpenVinoEngine(tiny_folder / OPENVINO_FILE, threads=1, precision="f32", threads_alone=2)
+
+    shared, alone = engine.run(PHOTOS_BHWC), engine.run(PHOTOS_BHWC, alone=True)
+
+    np.testing.assert_allclose(alone.logits_BK, shared.logits_BK, atol=1e-4)

@@ -20,7 +20,7 @@ class FailingEngine:
     name = "failing"
     device = "cpu"
 
-    def run(self, photos_BHWC: Photos) -> Outputs:
+    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
         raise MemoryError("a bug or a machine in trouble")
 
 
@@ -34,7 +34,7 @@ class CountingEngine:
         self.batches: list[int] = []
         self._logits_K = np.arange(num_labels, 0, -1, dtype=np.float32)
 
-    def run(self, photos_BHWC: Photos) -> Outputs:
+    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
         self.batches.append(len(photos_BHWC))
         return Outputs(np.tile(self._logits_K, (len(photos_BHWC), 1)), np.zeros((len(photos_BHWC), 2), np.float32))
 

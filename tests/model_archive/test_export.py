@@ -34,7 +34,8 @@ def test_both_engines_agree_with_the_network(tiny_run: Path, spec: Spec, tmp_pat
     parity = export_engines(load_network(tiny_run, spec), spec, ["openvino", "torch"], tmp_path)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin", "model.pt2", "model.xml"]
-    assert parity["torch"] == {"max_probability_difference": 0.0, "top1_agreement": 1.0}
+    assert parity["torch"]["top1_agreement"] == 1.0
+    assert parity["torch"]["max_probability_difference"] in {0.0, 0.001}
     assert parity["openvino"]["top1_agreement"] == 1.0
     assert parity["openvino"]["max_probability_difference"] in {0.001, 0.002, 0.003}
 

@@ -1,0 +1,54 @@
+"""The gate: does the network in int8 still answer as it does in float32.
+
+Axes: N photos, K class.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handler.engine import Floats
+
+MAX_TOP1_LOSS = 0.005
+MIN_AGREEMENT = 0.98
+MIN_PHOTOS = round(1 / MAX_TOP1_LOSS)
+"""With fewer, one photo lost is already more than may be lost: such a gate would measure luck."""
+
+RULE = f"allowed are {100 * MAX_TOP1_LOSS:g} points less and {1 - MIN_AGREEMENT:.0%} other answers"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the gate photos say."""
+
+    num_photos: int
+    top1_float: float
+    top1_int8: float
+    agreement: float
+    """Share of the photos whose first label is the same in both, right or wrong."""
+
+    @property
+    def shortfall(self) -> float:
+        """How far it is from passing, as a multiple of what is allowed; 0: it passes."""
+        loss = (self.top1_float - self.top1_int8) / MAX_TOP1_LOSS
+        disagreement = (1 - self.agreement) / (1 - MIN_AGREEMENT)
+        # Shares of whole photos: their last digits must not decide.
+        return max(0.0, round(max(loss, disagreement) - 1, 6))
+
+    def __str__(self) -> str:
+        return (
+            f"a top-1 of {self.top1_int8:.2%} instead of {self.top1_float:.2%} and {1 - self.agreement:.2%} other "
+            f"answers on {self.num_photos:,} photos of val"
+        )
+
+
+def compare_answers(float_NK: Floats, int8_NK: Floats, classes_N: NDArray[np.int64]) -> Score:
+    """Return how the logits *int8_NK* do beside *float_NK* where *classes_N* are right."""
+    float_N, int8_N = float_NK.argmax(axis=1), int8_NK.argmax(axis=1)
+    return Score(
+        num_photos=len(classes_N),
+        top1_float=float((float_N == classes_N).mean()),
+        top1_int8=float((int8_N == classes_N).mean()),
+        agreement=float((float_N == int8_N).mean()),
+    )
