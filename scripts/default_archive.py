@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model_archive.build import build_archive
 from model_archive.export import ExportError
+from model_archive.sbom import SbomError
 from model_archive.seal import SealError
 from scripts.model_store import DEFAULT_ARCHIVES
 from training.default_model import DefaultModelError, write_default_run
@@ -30,13 +31,13 @@ def main() -> None:
     out: Path = parser.parse_args().out
     try:
         archive, digest = rebuild_default_archive(out)
-    except (DefaultModelError, NetworkError, RunError, ExportError, SealError, OSError) as error:
+    except (DefaultModelError, NetworkError, RunError, ExportError, SealError, SbomError, OSError) as error:
         sys.exit(f"default archive: {error}")
     print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
 
 
 def rebuild_default_archive(out: Path) -> tuple[Path, str]:
-    """Return the archive and its SHA-256 in hex; in the folder *out* its card and its toolchain stand beside it."""
+    """Return the archive and its SHA-256 in hex; in the folder *out* card, SBOM and toolchain stand beside it."""
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "default"
         write_default_run(run)

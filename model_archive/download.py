@@ -1,0 +1,49 @@
+"""One object of a registry to a file, going on where an earlier try stopped."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from model_archive.entry import File, hash_file
+from model_archive.storage import RegistryError, Storage
+
+Progress = Callable[[int], None]
+"""Is told how many bytes are there."""
+
+
+def download(storage: Storage, name: str, wanted: File, path: Path, progress: Progress) -> None:
+    """Fill the file *path*, which may hold the beginning, with the object *name* until it is what is *wanted*.
+
+    Raises `RegistryError` or `OSError`; what has arrived is kept, unless it is wrong.
+    """
+    held = path.stat().st_size if path.exists() else 0
+    _fetch_rest(storage, name, wanted.size, path, progress)
+    found = hash_file(path)
+    if found == wanted.digest:
+        return
+    path.unlink()
+    if not held:
+        raise RegistryError(
+            f"{storage.uri}/{name} has the SHA-256 {found}, the registry's entry says {wanted.digest}: it was changed "
+            "or damaged where it lies; do not use it, and publish the model again under a new version"
+        )
+    # The beginning may be what was wrong, torn by a crash.
+    download(storage, name, wanted, path, progress)
+
+
+def _fetch_rest(storage: Storage, name: str, num_bytes: int, path: Path, progress: Progress) -> None:
+    with path.open("ab") as file:
+        missing = num_bytes - file.tell()
+        free = shutil.disk_usage(path.parent).free
+        if free < missing:
+            raise RegistryError(
+                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some or choose another folder"
+            )
+        if missing <= 0:
+            return
+        for chunk in storage.read(name, file.tell()):
+            file.write(chunk)
+            progress(file.tell())
+            # More than was published can only be wrong.
+            if file.tell() > num_bytes:
+                break

@@ -1,0 +1,99 @@
+"""What a registry says about one version."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from model_archive.identity import MODEL, identify
+from model_archive.signature import SIGNATURE_SUFFIX
+from model_archive.storage import RegistryError
+
+SCHEMA: Literal[1] = 1
+
+ARCHIVE_SUFFIX: Literal[".mar"] = ".mar"
+SBOM_SUFFIX = ".cdx.json"
+
+Suffix = Literal[".mar", ".md", ".cdx.json", ".sig", ".sigstore.json"]
+"""Archive, card, bill of materials, signature by a key, keyless signature."""
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 in hex."""
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    """Bytes."""
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    schema: Literal[1] = SCHEMA
+    name: str = MODEL
+    version: str
+    published: datetime
+    metrics: dict[str, dict[str, float]] = {}
+    """By split, then by the metric's name."""
+    files: dict[Suffix, File]
+    """The archive, and what stands beside it, by suffix."""
+
+    def __post_init__(self) -> None:
+        if ARCHIVE_SUFFIX not in self.files:
+            raise ValueError("it lists no archive")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the archive in hex."""
+        return self.files[ARCHIVE_SUFFIX].digest
+
+    @property
+    def size(self) -> int:
+        """Bytes of the archive."""
+        return self.files[ARCHIVE_SUFFIX].size
+
+    @property
+    def signed(self) -> bool:
+        return SIGNATURE_SUFFIX in self.files
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 on the test split, else on the validation split, else None."""
+        measured = (self.metrics.get(split, {}).get("top1") for split in ("test", "val"))
+        return next((top1 for top1 in measured if top1 is not None), None)
+
+
+def describe_archive(archive: Path) -> Entry:
+    """Return the entry of *archive* and of what stands beside it; raise `ArchiveError` or `OSError`."""
+    identity = identify(archive)
+    paths = {suffix: archive.with_suffix(suffix) for suffix in get_args(Suffix)}
+    return Entry(
+        version=identity.version,
+        published=datetime.now(UTC),
+        metrics=identity.spec.metrics,
+        files={suffix: File(hash_file(path), path.stat().st_size) for suffix, path in paths.items() if path.exists()},
+    )
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of *path* in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode_entry(entry: Entry) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(entry, order="sorted"), indent=1) + b"\n"
+
+
+def decode_entry(text: bytes, version: str, place: str) -> Entry:
+    """Return the entry of *version* that stands at *place*; raise `RegistryError`."""
+    try:
+        fields: Any = msgspec.json.decode(text)
+        schema = fields.get("schema") if isinstance(fields, dict) else None
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise RegistryError(f"{place} has the schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
+        entry = msgspec.convert(fields, Entry)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RegistryError(f"{place} is no entry of a registry ({error}); ask who runs it to mend it") from error
+    if (entry.name, entry.version) != (MODEL, version):
+        raise RegistryError(f"{place} speaks of {entry.name} {entry.version}; ask who runs the registry to mend it")
+    return entry

@@ -1,0 +1,25 @@
+"""Create the key pair that archives are signed and verified with: python -m scripts.keys."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from model_archive.signature import SignatureError, create_keys
+
+
+def main() -> None:
+    """Write both keys and say what each is for."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.keys", description="Create the key pair for signatures.")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where to (default: here)")
+    try:
+        private_key, public_key = create_keys(parser.parse_args().folder)
+    except (SignatureError, OSError) as error:
+        sys.exit(f"keys: {error}")
+    print(
+        f"{private_key} signs, keep it secret:  make archive SIGNING_KEY={private_key}\n"
+        f"{public_key} verifies, give it away:  make serve PUBLIC_KEY={public_key}"
+    )
+
+
+if __name__ == "__main__":
+    main()
