@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +20,9 @@ import httpx
 from ts.model_server import load_properties
 
 from model_archive.golden import read_golden
+from model_archive.identity import MODEL as MODEL
 from scripts.prepare_venv import MIN_JAVA, java_version
 from scripts.readiness import NotReady, NotRegistered, check_ready
-
-MODEL = "fruity"
 
 _POLL_S = 0.05
 _STOP_S = 10
@@ -100,18 +100,23 @@ class TorchServe:
                         ) from reason
                 time.sleep(_POLL_S)
 
-    def wait(self) -> None:
-        """Return when the process has ended."""
-        self._process.wait()
+    @property
+    def pid(self) -> int:
+        """Return the process id of the launcher, whose child is the Java process."""
+        return self._process.pid
 
-    def stop(self) -> None:
-        """Stop the Java process, which stops its workers; kill what has not gone after 10 s."""
+    def wait(self) -> int:
+        """Return the process's exit code when it has ended."""
+        return self._process.wait()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Stop the Java process, which stops its workers; kill what has not gone after *timeout_s*, by default 10."""
         pid_file = self._temp / ".model_server.pid"
         if self._process.poll() is None and pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_S)
+                self._process.wait(_STOP_S if timeout_s is None else timeout_s)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -121,6 +126,19 @@ class TorchServe:
     def _check_alive(self, reason: NotReady) -> None:
         if (code := self._process.poll()) is not None:
             raise TorchServeError(f"TorchServe ended with code {code} before it answered; its log says why") from reason
+
+
+def write_config(config: Path, changes: Mapping[str, str], target: Path) -> Path:
+    """Write the configuration *config* with other values for the keys of *changes* to *target*; return that."""
+    left = dict(changes)
+    lines = []
+    for line in config.read_text().splitlines():
+        name = line.partition("=")[0]
+        lines.append(f"{name}={left.pop(name)}" if name in left else line)
+    if left:
+        raise TorchServeError(f"{config} has no line for {', '.join(left)}; add one")
+    target.write_text("\n".join(lines) + "\n")
+    return target
 
 
 def _environment(temp: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from model_archive.golden import GoldenPhoto
-from scripts.readiness import NotReady, NotRegistered, check_ready
+from scripts.readiness import Busy, DefaultVersion, NotReady, NotRegistered, check_ready, read_default
 
 GOLDEN = [GoldenPhoto(b"png", "apple", 0.9)]
 
@@ -65,6 +65,31 @@ def test_a_model_that_is_not_registered_is_told_from_one_that_is_not_ready_yet()
 def test_a_canned_photo_without_its_known_answer_is_the_reason(inference: httpx.Response, reason: str) -> None:
     with pytest.raises(NotReady, match=reason):
         check(httpx.Response(200, json=describe("READY", "READY")), inference)
+
+
+def test_a_full_queue_is_told_from_other_reasons() -> None:
+    with pytest.raises(Busy, match="the canned photo got 503: full"):
+        check(httpx.Response(200, json=describe("READY", "READY")), httpx.Response(503, text="full"))
+
+
+def read(response: httpx.Response) -> DefaultVersion:
+    transport = httpx.MockTransport(lambda _: response)
+    with httpx.Client(transport=transport, base_url="http://server") as client:
+        return read_default(client, "fruity")
+
+
+def test_the_default_version_is_read_with_its_archive_and_its_workers() -> None:
+    workers = [{"id": "9000", "pid": 11}, {"id": "9001", "pid": 12}]
+    description = {"modelVersion": "1.2.3", "modelUrl": "/store/fruity-1.2.3.mar", "workers": workers}
+
+    default = read(httpx.Response(200, json=[description]))
+
+    assert default == DefaultVersion("1.2.3", "fruity-1.2.3.mar", {"1.2.3/9000": 11, "1.2.3/9001": 12})
+
+
+def test_a_server_that_cannot_say_its_default_version_is_not_ready() -> None:
+    with pytest.raises(NotReady, match="500 Internal Server Error"):
+        read(httpx.Response(500))
 
 
 def test_a_server_that_refuses_the_connection_is_not_ready() -> None:

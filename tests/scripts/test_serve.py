@@ -4,11 +4,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 
+from model_archive.signature import create_keys
 from scripts import serve
+from scripts.management import ManagementError
+from scripts.rollout.record import Record, Underway, read_record, write_record
 from scripts.torchserve import Addresses, TorchServeError
 
 
@@ -99,8 +102,85 @@ def test_nothing_to_serve_is_one_sentence(place: Path) -> None:
         serve.main()
 
 
+def test_an_unsigned_archive_is_refused_before_anything_is_read_of_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, public_key = create_keys(place)
+    monkeypatch.setattr(sys, "argv", ["serve", "--public-key", str(public_key)])
+    monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+
+    with pytest.raises(SystemExit, match=r"^serve: fruity-1\.2\.3\.mar is refused, a signature is required"):
+        serve.main()
+
+    assert list((place / "store").iterdir()) == []
+
+
 def test_an_archive_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["serve", "--archive", "nowhere.mar"])
 
     with pytest.raises(SystemExit, match=r"^serve: .*No such file or directory: 'nowhere\.mar'$"):
         serve.main()
+
+
+def test_what_was_promoted_is_served_and_not_the_newest(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(place / "store", "1.0.0")
+    monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+
+    serve.main()
+
+    said = capsys.readouterr().out
+    assert f"serve: 1.0.0 was promoted last; the newest is {place / 'build' / 'fruity-1.2.3.mar'}, `make roll" in said
+    assert (place / "store" / "fruity.mar").read_bytes() == b"promoted"
+
+
+def test_an_archive_that_is_named_is_served_and_the_promotion_forgotten(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(place / "store", "1.0.0")
+    monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+    monkeypatch.setattr(sys, "argv", ["serve", "--archive", str(place / "build" / "fruity-1.2.3.mar")])
+
+    serve.main()
+
+    assert (place / "store" / "fruity.mar").read_bytes() == b"archive"
+    assert read_record(place / "store") == Record()
+
+
+def test_a_rollout_that_was_killed_is_told_once_and_not_resumed(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(place / "store", "1.2.3", underway=Underway("1.3.0", 7, "2026-06-06"))
+    monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+
+    serve.main()
+    first = capsys.readouterr().out
+    serve.main()
+    second = capsys.readouterr().out
+
+    assert "A rollout to 1.3.0 was killed half-done (process 7, since 2026-06-06); it is not resumed" in first
+    assert "serve: 1.2.3 was promoted last\n" in first
+    assert "1.3.0" not in second
+
+
+def test_a_kept_version_that_cannot_be_registered_again_does_not_keep_from_serving(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(config: Path, root: Path) -> None:
+        raise ManagementError("no such file")
+
+    promote(place / "store", "1.2.3", kept=("1.0.0",))
+    monkeypatch.setattr(serve, "open_server", refuse)
+    monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+
+    serve.main()
+
+    assert "serve: 1.0.0 was kept beside it, and is not any more: no such file" in capsys.readouterr().out
+
+
+def promote(store: Path, version: str, **record: Any) -> None:
+    """Leave *store* as a promotion of *version* does."""
+    store.mkdir()
+    (store / "fruity.mar").write_bytes(b"promoted")
+    write_record(store, Record(default=version, **record))

@@ -10,6 +10,7 @@ import pytest
 
 from scripts import torchserve
 from scripts.torchserve import Addresses, TorchServe, TorchServeError
+from scripts.torchserve import write_config as change_config
 from tests.scripts.programs import write_java, write_program
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,16 @@ def test_the_addresses_are_those_of_the_configuration() -> None:
     assert Addresses.read(ROOT / "config.properties") == Addresses(
         inference="http://127.0.0.1:8080", management="http://127.0.0.1:8081", metrics="http://127.0.0.1:8082"
     )
+
+
+def test_a_configuration_is_changed_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "config.properties").write_text("# why\nmodel_store=a\nother=b\n")
+
+    changed = change_config(tmp_path / "config.properties", {"model_store": "c"}, tmp_path / "changed.properties")
+
+    assert changed.read_text() == "# why\nmodel_store=c\nother=b\n"
+    with pytest.raises(TorchServeError, match=r"config\.properties has no line for nothing; add one"):
+        change_config(changed.with_name("config.properties"), {"nothing": "c"}, changed)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

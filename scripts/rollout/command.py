@@ -1,0 +1,76 @@
+"""What the commands that change versions have in common: the server, the lock, Ctrl-C, how it ended."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from model_archive.identity import ArchiveError, check_version
+from scripts.management import ManagementError, Server, open_server
+from scripts.model_store import ROOT, ModelStoreError
+from scripts.rollout.journal import Journal
+from scripts.rollout.judge import RolloutError
+from scripts.rollout.record import RecordError, hold_lock
+from scripts.rollout.rollout import Options, Rollout
+
+# Each says in a sentence what is wrong.
+ERRORS = (ManagementError, ModelStoreError, ArchiveError, RolloutError, RecordError, OSError)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name another server than the one of this checkout."""
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "config.properties", help="the server's (default: %(default)s)"
+    )
+    parser.add_argument("--key-file", type=Path, help="its tokens, where they are on (default: key_file.json)")
+
+
+def run_rollout(verb: str, arguments: argparse.Namespace, options: Options, act: Callable[[Rollout], None]) -> None:
+    """Let *act* do a rollout while nobody else does one; exits with a sentence if it did not come to its end."""
+    signal.signal(signal.SIGINT, _interrupt_once)
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    try:
+        check_version(options.version)
+        with (
+            open_server(arguments.config, ROOT, arguments.key_file) as server,
+            hold_lock(server.store, options.version),
+        ):
+            _record(verb, server, options, act)
+    except ERRORS as error:
+        sys.exit(f"{verb}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{verb}: stopped")
+
+
+def _record(verb: str, server: Server, options: Options, act: Callable[[Rollout], None]) -> None:
+    console = Console()
+    journal = Journal(server.store, console, verb, options.version)
+    try:
+        act(Rollout(server, options, journal))
+    except BaseException as error:
+        reason = str(error) or "stopped by Ctrl-C"
+        journal.close("failed", reason)
+        if isinstance(error, (*ERRORS, KeyboardInterrupt)):
+            raise RolloutError(f"step {journal.failed}: {reason}. {_say_state(server)}") from error
+        raise
+    journal.close("done")
+    console.print(f"{verb}: {options.version} serves")
+
+
+def _say_state(server: Server) -> str:
+    try:
+        default = server.management.describe()
+    except ManagementError:
+        return "The server does not answer now; when it starts again it comes back with what was promoted last"
+    return f"Version {default.model_version} serves, with {default.ready_workers} workers READY"
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    """Stop the rollout, and let nothing stop its way back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
