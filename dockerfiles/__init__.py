@@ -1,0 +1,1 @@
+"""The images, each with the files that only it needs."""

@@ -1,0 +1,61 @@
+# The serving image: TorchServe behind nginx, a supervisor as PID 1 (docs/container.md). `make image` builds it.
+#   BASE     a Python slim image; give a digest of it to build the same image again
+#   DEVICE   cpu: OpenVINO and no torch; cuda: torch, whose wheels bring CUDA (the machine brings the driver)
+#   ARCHIVE  what is baked in, without its ending: the .mar, its card and its signature
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ARG DEVICE=cpu
+WORKDIR /build
+COPY pyproject.toml requirements.lock ./
+COPY scripts/prepare_venv.py scripts/torch_stand_in.py scripts/
+RUN python scripts/prepare_venv.py "$([ "$DEVICE" = cuda ] && echo cuda || echo registry)" --venv /opt/fruity
+COPY dockerfiles/serve/slim.sh ./
+RUN sh slim.sh /opt/fruity "$DEVICE"
+
+WORKDIR /fruity
+COPY config.properties log4j2.xml pyproject.toml ./
+COPY docs docs
+COPY handler handler
+COPY model_archive/*.py model_archive/
+COPY scripts scripts
+COPY dockerfiles dockerfiles
+ARG ARCHIVE=model_archive/default/fruity-1.0.0
+COPY ${ARCHIVE}.* model_archive/default/
+# Nothing can be written at run time, so what Python would cache is made now.
+RUN python -m compileall -q .
+
+FROM ${BASE}
+# pip stays behind: what runs here is what was pinned.
+# hadolint ignore=DL3008  # Debian's own updates are wanted, and its old versions cannot be had
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends nginx libnginx-mod-http-js \
+ && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+ && python -c "import pip, shutil; shutil.rmtree(pip.__path__[0])" \
+ && rm -f /usr/bin/pip* /usr/local/bin/pip*
+COPY --from=build /opt/fruity /opt/fruity
+COPY --from=build /fruity /fruity
+
+ARG REVISION=unknown
+ARG VERSION=unknown
+ARG ARCHIVE_DIGEST=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="fruity" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}" \
+      fruity.archive.sha256="${ARCHIVE_DIGEST}"
+
+ENV PATH=/opt/fruity/bin:$PATH \
+    PORT=8080 \
+    HOME=/tmp \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# No name in /etc/passwd, no home, no shell of its own; the root file system may be read-only, /tmp is all it writes.
+USER 10001:10001
+WORKDIR /fruity
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "dockerfiles.serve.probe"]
+ENTRYPOINT ["python", "-m", "dockerfiles.serve.supervisor"]

@@ -1,0 +1,54 @@
+"""A thread that waits until the model answers, and then asks it again and again."""
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import httpx
+
+from dockerfiles.serve.exits import Ending, Exit
+from dockerfiles.serve.health import Health
+from dockerfiles.serve.log import log
+from dockerfiles.serve.model import STORE
+from dockerfiles.serve.settings import Settings
+from model_archive.golden import GoldenPhoto, read_golden
+from scripts.readiness import check_ready, read_default
+from scripts.torchserve import MODEL, TorchServe, TorchServeError
+
+INTERVAL_S = 5.0
+_TIMEOUT_S = 10
+
+
+def watch_model(server: TorchServe, settings: Settings, health: Health, end: Callable[[Ending], None]) -> None:
+    """Keep *health* up to date for ever; *end* is told if the model does not answer in time after the start."""
+    try:
+        version = server.wait_until_ready(settings.start_timeout_s)
+    except TorchServeError as reason:
+        end(Ending(Exit.MODEL, f"{reason}"))
+        return
+    with (
+        httpx.Client(base_url=server.addresses.inference, timeout=_TIMEOUT_S) as inference,
+        httpx.Client(base_url=server.addresses.management, timeout=_TIMEOUT_S) as management,
+    ):
+
+        def ask() -> dict[str, int]:
+            default = read_default(management, MODEL)
+            # Versions are swapped while we run, and each brings its own canned photos.
+            golden = _read_surest(settings.folder / STORE / default.archive_name, default.version)
+            check_ready(inference, management, MODEL, golden)
+            return default.processes
+
+        health.check(ask)
+        log("NOTICE", f"{MODEL} {version} answers at port {settings.port}")
+        while not threading.Event().wait(INTERVAL_S):
+            before = health.unready_reason
+            health.check(ask)
+            if health.unready_reason != before:
+                log("WARNING" if health.unready_reason else "NOTICE", f"ready: {health.unready_reason or 'again'}")
+
+
+@lru_cache(maxsize=4)
+def _read_surest(archive: Path, version: str) -> list[GoldenPhoto]:
+    """Return the canned photo whose answer another CPU's rounding cannot turn; one costs little."""
+    return read_golden(archive)[:1]

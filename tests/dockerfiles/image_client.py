@@ -1,0 +1,67 @@
+"""A client beside the container: `get PATH`, `predict` or `load`; says what it got as JSON.
+
+It runs in a Python of the image, which has the archive with its canned photo, and no test code.
+"""
+
+import http.client
+import json
+import sys
+import threading
+
+from model_archive.golden import read_golden
+from scripts.model_store import BUILD, DEFAULT_ARCHIVES, newest_archive
+
+PREDICT = "/predictions/fruity"
+NUM_CLIENTS = 8
+NUM_FIRST = 100
+
+
+def ask(method: str, path: str, body: bytes | None = None) -> dict[str, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return {"status": response.status, "body": response.read().decode(errors="replace")}
+    except ConnectionRefusedError:
+        return {"status": 0, "body": "refused"}
+    except (OSError, http.client.HTTPException) as lost:
+        return {"status": -1, "body": repr(lost)}
+    finally:
+        connection.close()
+
+
+def load(photo: bytes) -> None:
+    """Ask with several clients until the server refuses; say so after the first answers, then all statuses."""
+    statuses: list[object] = []
+
+    def ask_until_refused() -> None:
+        while (status := ask("POST", PREDICT, photo)["status"]) != 0:
+            statuses.append(status)
+            if len(statuses) == NUM_FIRST:
+                say("under load")
+
+    clients = [threading.Thread(target=ask_until_refused) for _ in range(NUM_CLIENTS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    say({str(status): statuses.count(status) for status in set(statuses)})
+
+
+def say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    verb, *arguments = sys.argv[1:]
+    golden = read_golden(newest_archive(BUILD, DEFAULT_ARCHIVES))[0]
+    if verb == "get":
+        say(ask("GET", arguments[0]))
+    elif verb == "predict":
+        say({**ask("POST", PREDICT, golden.photo), "label": golden.label})
+    elif verb == "load":
+        load(golden.photo)
+
+
+main()

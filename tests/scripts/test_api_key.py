@@ -1,0 +1,26 @@
+import hashlib
+import sys
+
+import pytest
+
+from scripts.api_key import hash_key, main
+
+
+def test_the_line_for_the_server_is_the_hash_of_the_key_that_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["api_key", "alice"])
+
+    main()
+
+    _, key, _, line = (part.strip() for part in capsys.readouterr().out.splitlines())
+    assert line == hash_key("alice", key) == f"alice {hashlib.sha256(key.encode()).hexdigest()}"
+    assert len(key) == 43
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a#", "x" * 65])
+def test_a_name_that_would_not_fit_into_the_file_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["api_key", name])
+
+    with pytest.raises(SystemExit, match=r"api key: the name is .*, it must be 1 to 64 letters, digits"):
+        main()
