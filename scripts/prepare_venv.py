@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
 VERSIONS = ((3, 12), (3, 11))
 MIN_JAVA = 17
 
@@ -25,14 +26,15 @@ STAND_IN_HOOK = "import fruity_torch_stand_in; fruity_torch_stand_in.install()\n
 def main() -> None:
     """Create the venv if there is none, install the extra, link Java, add the stand-in for torch."""
     parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
-    parser.add_argument("extra", help="serve, train, dev or bench")
+    parser.add_argument("extra", help="serve, registry, train, dev or bench")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
+    parser.add_argument("--lock", type=Path, default=LOCK, help="file of exact versions (default: requirements.lock)")
     parser.add_argument("--torch-index", help="another package index for torch, as one with CPU wheels")
     arguments = parser.parse_args()
     python = arguments.venv / "bin" / "python"
     if not python.exists():
         create_venv(arguments.venv)
-    install_extra(python, arguments.extra, arguments.torch_index)
+    install_extra(python, arguments.extra, arguments.torch_index, arguments.lock)
     link_java(arguments.venv)
     install_stand_in(python)
 
@@ -63,8 +65,8 @@ def find_python() -> str | None:
     return None
 
 
-def install_extra(python: Path, extra: str, torch_index: str | None = None) -> None:
-    """Install the extra's packages as the lock pins them; exit with a sentence if that fails."""
+def install_extra(python: Path, extra: str, torch_index: str | None = None, lock: Path = LOCK) -> None:
+    """Install the extra's packages as *lock* pins them; exit with a sentence if that fails."""
     print(f"setup: installing the packages for `{extra}` into {python.parent.parent}", flush=True)
     command = [
         str(python),
@@ -73,7 +75,7 @@ def install_extra(python: Path, extra: str, torch_index: str | None = None) -> N
         "install",
         "--disable-pip-version-check",
         "-c",
-        str(ROOT / "requirements.lock"),
+        str(lock),
     ]
     command += [] if sys.stdout.isatty() else ["--quiet"]
     command += ["--extra-index-url", torch_index] if torch_index else []

@@ -170,15 +170,16 @@ def test_the_steps_run_in_order_and_a_venv_that_exists_is_kept(venv: Path, monke
 
     monkeypatch.setattr(sys, "argv", ["prepare_venv", "serve", "--venv", str(venv)])
     prepare_venv.main()
-    monkeypatch.setattr(sys, "argv", ["prepare_venv", "dev", "--venv", str(new), "--torch-index", "url"])
+    options = ["--venv", str(new), "--torch-index", "url", "--lock", "other.lock"]
+    monkeypatch.setattr(sys, "argv", ["prepare_venv", "dev", *options])
     prepare_venv.main()
 
     assert steps == [
-        ("install", (python, "serve", None)),
+        ("install", (python, "serve", None, prepare_venv.LOCK)),
         ("java", venv),
         ("stand-in", python),
         ("create", new),
-        ("install", (new / "bin" / "python", "dev", "url")),
+        ("install", (new / "bin" / "python", "dev", "url", Path("other.lock"))),
         ("java", new),
         ("stand-in", new / "bin" / "python"),
     ]

@@ -1,0 +1,96 @@
+"""Write docs/openapi.yaml as a page for people: python -m scripts.api_page.
+
+The page is one file without scripts, fonts or pictures of others, so that the front can serve it under a strict policy.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup, escape
+
+from scripts.model_store import ROOT
+
+DOCUMENT = ROOT / "docs" / "openapi.yaml"
+PAGE = ROOT / "docs" / "api.html"
+
+_METHODS = ("get", "put", "post", "delete")
+
+
+def main() -> None:
+    """Write the page; another place can be given, to look at it."""
+    parser = argparse.ArgumentParser(description="Write docs/openapi.yaml as a page for people.")
+    parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/api.html")
+    out: Path = parser.parse_args().out
+    out.write_text(render_page(yaml.safe_load(DOCUMENT.read_text())))
+    print(f"api page: {out}")
+
+
+def render_page(document: Mapping[str, Any]) -> str:
+    """Return the page, whose policy allows its own style sheet and nothing else."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["prose"] = mark_code
+    style = (Path(__file__).parent / "api_page.css").read_text()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return templates.get_template("api_page.html.j2").render(
+        document=document,
+        operations=[
+            (method, path, operation)
+            for path, item in document["paths"].items()
+            for method, operation in item.items()
+            if method in _METHODS
+        ],
+        style=style,
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'",
+        resolve=lambda value: resolve(document, value),
+        describe_type=describe_type,
+        to_json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    )
+
+
+def resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what *value* points at with `$ref`, else *value* itself."""
+    if "$ref" not in value:
+        return value
+    found: Any = document
+    for key in value["$ref"].removeprefix("#/").split("/"):
+        found = found[key]
+    return resolve(document, found)
+
+
+def mark_code(text: str) -> Markup:
+    """Return *text* as HTML, with `code` between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped above
+
+
+def describe_type(schema: Mapping[str, Any]) -> str:
+    """Return a schema's type in a few words, as `array of Prediction or FailedPhoto`."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "oneOf" in schema:
+        return " or ".join(describe_type(one) for one in schema["oneOf"])
+    kinds = schema.get("type", "object")
+    words = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    if words == "array" and schema["items"].get("properties") is None:
+        return f"array of {describe_type(schema['items'])}"
+    form = schema.get("format") or schema.get("contentEncoding")
+    return f"{words} ({form})" if form else words
+
+
+if __name__ == "__main__":
+    main()

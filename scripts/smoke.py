@@ -1,0 +1,100 @@
+"""Ask a deployed fruity whether it is what was built: python -m scripts.smoke https://….
+
+It must be ready, give the archive's own picture its known label, and refuse what only operators may reach.
+Environment: API_KEY goes as X-API-Key, ID_TOKEN as a bearer token (a private Cloud Run service asks for one).
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from model_archive.golden import GoldenPhoto, read_golden
+from scripts.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
+
+# Reading alone, so that a front that lets them through loses nothing by the question.
+REFUSED = ("/models", "/models/fruity", "/workflows", "/metrics", "/ping")
+
+_TIMEOUT_S = 60
+
+
+class SmokeError(Exception):
+    """The deployment is not what was built."""
+
+
+def main() -> None:
+    """Print what was seen, or exit with the first thing that is wrong."""
+    parser = argparse.ArgumentParser(description="Ask a deployed fruity whether it is what was built.")
+    parser.add_argument("url", help="the front's base URL")
+    parser.add_argument("--version", help="the version that must answer; default: the archive's")
+    parser.add_argument(
+        "--archive", type=Path, help="whose pictures are sent; default: the newest in build/, else ours"
+    )
+    parser.add_argument("--requests", type=int, default=1, help="how many pictures are sent (default: %(default)s)")
+    parser.add_argument(
+        "--mixed", action="store_true", help="other versions may answer, too; they must answer, whatever they say"
+    )
+    arguments = parser.parse_args()
+    try:
+        archive = arguments.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
+        golden = read_golden(archive)
+        version = arguments.version or archive.stem.removeprefix("fruity-")
+        with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:
+            check_ready(client)
+            check_refusals(client)
+            answered = check_answers(client, golden, version, arguments.requests, arguments.mixed)
+    except (SmokeError, ModelStoreError, OSError, KeyError) as error:
+        sys.exit(f"smoke: {error}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        sys.exit(f"smoke: no answer from {arguments.url} ({error})")
+    counts = ", ".join(f"{count} by {name}" for name, count in sorted(answered.items()))
+    print(f"smoke: {arguments.url} is ready, refuses management, and answers: {counts}")
+
+
+def check_ready(client: httpx.Client) -> None:
+    """Raise `SmokeError` unless /readyz says 200. Not /healthz: Cloud Run answers that path itself."""
+    status = client.get("/readyz").status_code
+    if status != httpx.codes.OK:
+        raise SmokeError(f"/readyz answered {status}, it must answer 200; the server's log says what is missing")
+
+
+def check_refusals(client: httpx.Client) -> None:
+    """Raise `SmokeError` if a path answers that only operators may reach."""
+    for path in REFUSED:
+        status = client.get(path).status_code
+        if status != httpx.codes.NOT_FOUND:
+            raise SmokeError(f"{path} answered {status}, it must answer 404; TorchServe is open to the network")
+
+
+def check_answers(
+    client: httpx.Client, golden: list[GoldenPhoto], version: str, requests: int, mixed: bool
+) -> Counter[str]:
+    """Return how many pictures each version answered; raise `SmokeError` at the first wrong answer."""
+    answered: Counter[str] = Counter()
+    for number in range(requests):
+        photo = golden[number % len(golden)]
+        response = client.post("/predictions/fruity", content=photo.photo)
+        if response.status_code != httpx.codes.OK:
+            raise SmokeError(f"picture {number + 1} of {requests} got {response.status_code}: {response.text[:200]}")
+        answer = response.json()
+        seen, label = answer["version"], answer["predictions"][0]["labels"][0]["label"]
+        answered[seen] += 1
+        if seen != version and not mixed:
+            raise SmokeError(f"version {seen} answered, {version} was deployed")
+        if seen == version and label != photo.label:
+            raise SmokeError(f"version {seen} says {label!r}, the model that was built says {photo.label!r}")
+    return answered
+
+
+def _read_headers() -> dict[str, str]:
+    headers = {"X-API-Key": os.environ.get("API_KEY", "")}
+    token = os.environ.get("ID_TOKEN")
+    headers["Authorization"] = f"Bearer {token}" if token else ""
+    return {name: value for name, value in headers.items() if value}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The OpenAPI document, and its schemas put to use."""
+
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from scripts.model_store import ROOT
+
+OPENAPI_FILE = ROOT / "docs" / "openapi.yaml"
+
+
+def read_document() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(OPENAPI_FILE.read_text())
+    return document
+
+
+def response_contents(document: dict[str, Any], path: str, method: str, status: int) -> dict[str, Any]:
+    """Return the media types that the document promises for an answer, with their schemas."""
+    response = document["paths"][path][method]["responses"][str(status)]
+    named = response["$ref"].rpartition("/")[2] if "$ref" in response else None
+    contents: dict[str, Any] = document["components"]["responses"][named]["content"] if named else response["content"]
+    return contents
+
+
+def check(document: dict[str, Any], schema: dict[str, Any], value: object) -> None:
+    """Raise `jsonschema.ValidationError` if *value* is not what *schema*, a part of *document*, says."""
+    Draft202012Validator({**schema, "components": document["components"]}).validate(value)

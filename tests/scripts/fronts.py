@@ -1,0 +1,61 @@
+"""A stand-in for a deployed fruity's front, on a free port of loopback."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Front:
+    """What the stand-in answers; a test changes it. `label` goes out for every photo."""
+
+    def __init__(self, version: str, label: str) -> None:
+        self.versions = [version]
+        """Who answers: each in turn."""
+        self.label = label
+        self.status = 200
+        self.paths: dict[str, int] = {"/readyz": 200}
+        """GET answers; 404 for the rest."""
+        self.headers: list[dict[str, str]] = []
+        self.photos: list[bytes] = []
+        self.url = ""
+
+    def answer(self, photo: bytes) -> dict[str, object]:
+        version = self.versions[len(self.photos) % len(self.versions)]
+        self.photos.append(photo)
+        prediction = {"photo": "body", "labels": [{"label": self.label, "probability": 0.9}], "confident": True}
+        return {"model": "fruity", "version": version, "predictions": [prediction]}
+
+
+@contextmanager
+def run_front(front: Front) -> Iterator[Front]:
+    """Serve *front* until the block ends; its `url` is set."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send(front.paths.get(self.path, 404), b"{}")
+
+        def do_POST(self) -> None:
+            front.headers.append({name.lower(): value for name, value in self.headers.items()})
+            photo = self.rfile.read(int(self.headers["Content-Length"]))
+            self._send(front.status, json.dumps(front.answer(photo)).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        front.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield front
+        finally:
+            server.shutdown()
+            thread.join()
