@@ -1,0 +1,1 @@
+"""fruity against its peers: one run, one table, one plot."""

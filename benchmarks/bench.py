@@ -1,0 +1,118 @@
+"""fruity against its peers, side by side: python -m benchmarks.bench [--quick] [--archive build/fruity-1.1.0.mar].
+
+Writes bench.md, bench.json and bench.svg, and prints the first.
+"""
+
+import argparse
+import dataclasses
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.contenders import ROOT
+from benchmarks.entries import BenchError, find_entries
+from benchmarks.plan import FULL, QUICK, Plan
+from benchmarks.plot import draw_plot
+from benchmarks.report import format_report
+from benchmarks.results import Run, Visit, describe_machine, today, write_run, write_text
+from benchmarks.visits import Entry
+from handler.engine import EngineError
+from handler.spec import SpecError
+
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Measure, write and print; exit with 1 if a contender could not be measured."""
+    arguments = _parse_arguments()
+    plan = _choose_plan(arguments)
+    # Also Ctrl-C: Python leaves it alone in a process that a shell started in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
+            entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
+            run = run_rounds(entries, plan)
+        write_results(run, arguments.out)
+    except (BenchError, EngineError, SpecError, OSError) as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        Console(stderr=True).print("bench: stopped, all servers too; nothing was written")
+        sys.exit(_EXIT_INTERRUPTED)
+    if any(visit.failure for visit in run.visits):
+        sys.exit("bench: not everyone could be measured; the section Errors says why")
+
+
+def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
+    """Visit everyone once a round, each round from another start, so that no one is always first."""
+    machine = describe_machine()
+    visits: list[Visit] = []
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=plan.rounds * len(entries))
+        for number in range(plan.rounds):
+            first = number * len(entries) // plan.rounds
+            for entry in (*entries[first:], *entries[:first]):
+                progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.name}, {entry.way}")
+                visits.append(entry.visit(number, plan))
+                progress.advance(task)
+    order = [entry.row for entry in entries]
+    visits.sort(key=lambda visit: (order.index(visit.row), visit.round))
+    return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, visits=visits)
+
+
+def write_results(run: Run, out: Path) -> None:
+    """Write the three files into the folder *out*, and print the report."""
+    report = format_report(run)
+    write_run(out / "bench.json", run)
+    write_text(out / "bench.md", report)
+    draw_plot(run, out / "bench.svg")
+    Console().print(report, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"written to {out}: bench.md, bench.json, bench.svg", highlight=False)
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure fruity against its peers, side by side.")
+    parser.add_argument("--quick", action="store_true", help="one round of the most important loads: minutes")
+    parser.add_argument("--archive", type=Path, help="another archive to measure beside the default one")
+    parser.add_argument("--only", help="measure only those whose name holds this, as `FastAPI` or `same engine`")
+    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", help="default: 3, quick 1")
+    parser.add_argument("--seconds", type=_positive, help="of each load; default: 2")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder (default: build/bench)")
+    serve_venv = Path(sys.executable).parent.parent / "serve"
+    parser.add_argument(
+        "--serve-venv", type=Path, default=serve_venv, help="what `make serve` installs; fruity runs in it"
+    )
+    return parser.parse_args()
+
+
+def _positive(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be greater than 0")
+    return value
+
+
+def _choose_plan(arguments: argparse.Namespace) -> Plan:
+    plan = QUICK if arguments.quick else FULL
+    given = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+    return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The usual way to run a timm network: eager float32, with the transforms of torchvision that timm composes.
+
+Axes: B batch, C channel, H height, W width, K label.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+
+from benchmarks.peers.eager_network import EagerNetwork
+
+
+class EagerClassifier:
+    """Loads weights.pth, which benchmarks/peers/prepare.py writes, and spec.json from *folder*."""
+
+    def __init__(self, folder: Path) -> None:
+        # Each of two workers has a core; by default both would take both.
+        torch.set_num_threads(1)
+        self._labels = json.loads((folder / "spec.json").read_text())["labels"]
+        self._network = EagerNetwork(folder).eval()
+        self._network.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
+        self._transform = create_transform(**resolve_data_config(model=self._network.backbone))  # type: ignore[no-untyped-call]
+
+    @torch.inference_mode()
+    def classify(self, images: Sequence[Image.Image]) -> list[dict[str, str | float]]:
+        """Return the best label of each RGB image and its probability."""
+        photos_BCHW = torch.stack([self._transform(image) for image in images])
+        best = self._network.classify(photos_BCHW).exp().max(dim=1)
+        return [
+            {"label": self._labels[index], "probability": round(probability, 6)}
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]

@@ -1,0 +1,32 @@
+"""What fruity's worker does with photos, without TorchServe: for the peers with the same engine, and the ceiling.
+
+`handler` is the archive's own here: it stands first on the path of whoever is started in its folder.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from handler.answer import Prediction, rank_labels
+from handler.engine import load_engine
+from handler.preprocess import preprocess_photo
+from handler.settings import Limits
+from handler.spec import read_spec
+
+
+class SameEngine:
+    """The archive's preprocessing and engine, with one thread: each of two workers has a core."""
+
+    def __init__(self, folder: Path) -> None:
+        self._spec = read_spec(folder)
+        self._engine = load_engine(folder, "openvino", threads=1)
+        self._limits = Limits()
+
+    def classify(self, photos: Sequence[bytes]) -> list[dict[str, str | float]]:
+        """Return the best label of each photo and its probability."""
+        inputs = [preprocess_photo(photo, self._spec.preprocessing, self._limits) for photo in photos]
+        return [self._describe(best) for best in rank_labels(self._engine.run(np.stack(inputs)).logits_BK, self._spec)]
+
+    def _describe(self, best: Prediction) -> dict[str, str | float]:
+        return {"label": self._spec.labels[best.class_indices[0]], "probability": round(best.probabilities[0], 6)}

@@ -1,0 +1,160 @@
+"""A server's processes: started, asked until the first right answer, measured, and stopped to the last one.
+
+What a server starts is known by a mark in its environment, which children inherit; parents do not do,
+since some servers hand their workers over to a daemon.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from benchmarks.client import ask_once
+from benchmarks.wire import Photo, Target
+
+_MARK = "FRUITY_BENCHMARK"
+_POLL_S = 0.02
+_STOP_S = 5
+_NUM_LOG_LINES = 8
+_NUM_LOOKS = 5
+
+
+class ServerError(Exception):
+    """The server ended, or gave no right answer in time."""
+
+
+class Server:
+    """A context manager: the server runs inside, and nothing of it is left after."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        """*command* is started in *folder*, with *environment* beside ours and a temp folder of its own."""
+        self._command, self._folder, self._environment = command, folder, environment
+        self._mark = uuid.uuid4().hex
+
+    def __enter__(self) -> Self:
+        """Start the process; raises `ServerError` if there is no such program."""
+        self._temp = tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True)
+        self._log = Path(self._temp.name, "server.log")
+        # TEMP becomes Java's temp folder; some peers would leave settings and tokens in the user's home.
+        own = dict.fromkeys(("TMPDIR", "TEMP", "HOME"), self._temp.name) | {_MARK: self._mark}
+        self._started_s = time.perf_counter()
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self._command,
+                    cwd=self._folder,
+                    env={**os.environ, **self._environment, **own},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    # Ctrl-C reaches us alone, who then stop all of it.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._temp.cleanup()
+            raise ServerError(f"{self._command[0]} cannot be started: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait_for_answer(self, target: Target, photo: Photo, timeout_s: float) -> float:
+        """Return the seconds from the start to the first right answer; raise `ServerError`."""
+        while (error := asyncio.run(ask_once(target, photo))) is not None:
+            if (code := self._process.poll()) is not None:
+                raise ServerError(f"it ended with code {code} before it answered; {self._end_of_log()}")
+            if time.perf_counter() - self._started_s > timeout_s:
+                raise ServerError(
+                    f"no right answer after {timeout_s:.0f} s, the last was: {error}; {self._end_of_log()}"
+                )
+            time.sleep(_POLL_S)
+        return time.perf_counter() - self._started_s
+
+    def wait_for_end(self, timeout_s: float) -> str:
+        """Return what a process that ends by itself has printed; raise `ServerError`."""
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"it still runs after {timeout_s:.0f} s; {self._end_of_log()}") from error
+        if code != 0:
+            raise ServerError(f"it ended with code {code}; {self._end_of_log()}")
+        return self._log.read_text(errors="replace")
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process that was started, and to no other."""
+        self._process.terminate()
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that all living processes of the server have used."""
+        total_s = 0.0
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total_s += times.user + times.system
+        return total_s
+
+    def pss_mb(self) -> float:
+        """Return the memory of all processes in MB, what they share counted once (proportional set size)."""
+        total_kb = 0
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+                total_kb += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        return total_kb * 1024 / 1e6
+
+    def stop(self) -> None:
+        """Ask all processes to end; kill those that have not after 5 s, and whatever they started meanwhile."""
+        processes = self._processes()
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        try:
+            psutil.wait_procs(processes, timeout=_STOP_S)
+        finally:
+            num_empty = 0
+            # A process has no environment for a moment while it is started, so one look may miss it.
+            while num_empty < _NUM_LOOKS:
+                processes = self._processes()
+                num_empty = 0 if processes else num_empty + 1
+                for process in processes:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                psutil.wait_procs(processes, timeout=_STOP_S)
+                time.sleep(_POLL_S)
+            self._process.wait()
+            self._temp.cleanup()
+
+    def _processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            # Ended meanwhile, a zombie, or another user's.
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == self._mark:
+                    found.append(process)
+        return found
+
+    def _end_of_log(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return "its log ends with: " + " | ".join(lines[-_NUM_LOG_LINES:])[-600:]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* ports of the loopback interface that nobody listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

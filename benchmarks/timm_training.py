@@ -1,0 +1,113 @@
+"""timm's own training loop, timed: python -m benchmarks.timm_training FOLDER.
+
+Built from timm's loader, optimiser, schedule, loss and moving average in the order of its train.py, which its wheel
+does not hold. Prints one JSON object: the median wait for the loader and the median step, in seconds.
+Axes: B batch, C channel, H height, W width.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data.dataset_factory import create_dataset
+from timm.data.loader import create_loader
+from timm.loss.cross_entropy import LabelSmoothingCrossEntropy
+from timm.optim._optim_factory import create_optimizer_v2
+from timm.scheduler.scheduler_factory import create_scheduler_v2
+from timm.utils.clip_grad import dispatch_clip_grad
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from benchmarks.train_recipe import NUM_TIMED, NUM_WARM_UP, Recipe
+
+
+def main() -> None:
+    """Train for some batches and print how long they took."""
+    parser = argparse.ArgumentParser(description="Time timm's own training loop.")
+    parser.add_argument("folder", type=Path, help="an image folder, one folder a label")
+    parser.add_argument("--recipe", default="{}", help="fields of benchmarks/train_recipe.py, as JSON")
+    arguments = parser.parse_args()
+    waits_s, steps_s = time_training(arguments.folder, Recipe(**json.loads(arguments.recipe)))
+    medians = {"wait_s": statistics.median(waits_s), "step_s": statistics.median(steps_s)}
+    print(json.dumps(medians), flush=True)
+
+
+def time_training(folder: Path, recipe: Recipe) -> tuple[list[float], list[float]]:
+    """Return the seconds that each timed batch waited for the loader and took to learn from."""
+    torch.set_num_threads(recipe.threads)
+    loader = _build_loader(folder, recipe)
+    network = timm.create_model(
+        recipe.architecture, num_classes=len(loader.dataset.reader.class_to_idx), drop_rate=recipe.dropout
+    )
+    step = _build_step(network, len(loader), recipe)
+    waits_s, steps_s = [], []
+    batches: Iterator[tuple[Tensor, Tensor]] = itertools.chain.from_iterable(itertools.repeat(loader))
+    for number in range(NUM_WARM_UP + NUM_TIMED):
+        started_s = time.perf_counter()
+        photos_BCHW, classes_B = next(batches)
+        arrived_s = time.perf_counter()
+        step(number, photos_BCHW, classes_B)
+        waits_s.append(arrived_s - started_s)
+        steps_s.append(time.perf_counter() - arrived_s)
+    return waits_s[NUM_WARM_UP:], steps_s[NUM_WARM_UP:]
+
+
+def _build_loader(folder: Path, recipe: Recipe) -> Any:
+    cfg = timm.get_pretrained_cfg(recipe.architecture) or timm.models.PretrainedCfg()
+    dataset = create_dataset("", root=str(folder), split="train", is_training=True, batch_size=recipe.batch)
+    return create_loader(
+        dataset,
+        input_size=cfg.input_size,
+        batch_size=recipe.batch,
+        is_training=True,
+        scale=(recipe.min_area, 1.0),
+        hflip=recipe.flip,
+        color_jitter=None,  # type: ignore[arg-type]  # off, as its train.py spells it
+        interpolation=cfg.interpolation,
+        mean=cfg.mean,
+        std=cfg.std,
+        num_workers=recipe.workers,
+        device=torch.device("cpu"),
+    )
+
+
+def _build_step(network: nn.Module, num_batches: int, recipe: Recipe) -> Any:
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = create_optimizer_v2(
+        network, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+    )
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=recipe.epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        step_on_epochs=False,
+        updates_per_epoch=num_batches,
+    )
+    average = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True)
+    loss_of = LabelSmoothingCrossEntropy(recipe.label_smoothing)  # type: ignore[no-untyped-call]
+
+    def step(number: int, photos_BCHW: Tensor, classes_B: Tensor) -> None:
+        photos_BCHW = photos_BCHW.contiguous(memory_format=torch.channels_last)
+        # Its scaler is for float16 alone; bfloat16 needs none.
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
+            loss = loss_of(network(photos_BCHW), classes_B)
+        loss.backward()
+        dispatch_clip_grad(network.parameters(), recipe.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(network, step=number + 1)
+        schedule.step_update(num_updates=number + 1)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmarks.cost import CostError, estimate_speed, format_cost, main, measured_speeds
+from benchmarks.results import write_run
+from tests.benchmarks.runs import make_run
+
+
+def test_speeds_are_fruitys_medians_by_cores() -> None:
+    assert measured_speeds(make_run()) == {1: 260, 2: 500}
+
+
+@pytest.mark.parametrize(("cores", "speed"), [(1, 260), (2, 500), (4, 1000), (8, 2000)])
+def test_more_cores_than_were_measured_grow_in_proportion(cores: int, speed: float) -> None:
+    assert estimate_speed(cores, {1: 260, 2: 500}) == speed
+
+
+def test_the_page_shows_the_arithmetic_with_the_price_as_an_assumption() -> None:
+    page = format_cost(make_run(), 0.00002)
+
+    assert "**Assumption:** a second of one vCPU costs 0.0000200000 euros" in page
+    assert "| 1 | 260 | 260 | 100% |\n| 2 | 500 | 250 | 96% |" in page
+    # 500 photos/s x 3,600 s; 2 x 0.00002 x 3,600 euros; 500 / (2 x 0.00002) photos.
+    assert "| 2 | 500 | 1,800,000 | 0.1440 | 12,500,000 | yes |" in page
+    assert "| 4 | 1000 | 3,600,000 | 0.2880 | 12,500,000 | no |" in page
+    # 1,000 ms / 4 ms / 0.00002
+    assert "| fruity | 4.00 (3.85 to 4.17) | 12,500,000 |" in page
+
+
+def test_a_run_without_fruity_has_no_cost() -> None:
+    run = make_run()
+    peers = msgspec.structs.replace(run, visits=[visit for visit in run.visits if visit.name != "fruity"])
+
+    with pytest.raises(CostError, match="did not measure fruity"):
+        format_cost(peers, 0.00002)
+
+
+def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "bench.json", make_run())
+    page = tmp_path / "docs" / "cost.md"
+    arguments = [str(tmp_path / "bench.json"), "--price-per-vcpu-s", "0.00002", "--out", str(page)]
+    monkeypatch.setattr(sys, "argv", ["cost", *arguments])
+
+    main()
+
+    assert page.read_text() == format_cost(make_run(), 0.00002)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "cost: the price is missing; give euros for a second of one vCPU"),
+        (["--price-per-vcpu-s", "0.1"], "cost: .*absent.json does not exist; make bench writes it"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cost", str(tmp_path / "absent.json"), *arguments])
+
+    with pytest.raises(SystemExit, match=message):
+        main()
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "nan", "inf", "cheap"])
+def test_a_price_is_a_positive_number(
+    price: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cost", "--price-per-vcpu-s", price])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "argument --price-per-vcpu-s" in capsys.readouterr().err
