@@ -24,6 +24,7 @@ DRAIN_S = 6
 _HERE = Path(__file__).parent
 _DOCS = _HERE.parent.parent / "docs"
 _NGINX = "/usr/sbin/nginx"
+_PID_FILE = "nginx.pid"
 _BACKLOG = 511
 _MAX_FILES = 32_768
 # Until nginx has read its configuration; a loaded machine takes a while.
@@ -48,7 +49,7 @@ class Front:
     def __enter__(self) -> Self:
         """Start nginx; raises `Ending` if the port, the keys or the certificate cannot be used."""
         settings = self._settings
-        for left in ("draining", "nginx.pid"):
+        for left in ("draining", _PID_FILE):
             (settings.folder / left).unlink(missing_ok=True)
         if settings.api_keys:
             write_keys(settings.api_keys, settings.folder / "keys.json")
@@ -120,13 +121,18 @@ class Front:
     def _wait_for_signals(self) -> None:
         """Return when nginx obeys signals; before, a SIGHUP or SIGQUIT would end it on the spot.
 
-        It writes its pid once it does. One that ended is for `wait` to tell.
+        It writes its pid once it does (`nginx -t` leaves the file empty). One that ended is for `wait` to tell.
         """
         deadline = time.monotonic() + _START_S
-        while self._process.poll() is None and not (self._settings.folder / "nginx.pid").exists():
+        while self._process.poll() is None and self._read_pid() != self._process.pid:
             if time.monotonic() > deadline:
                 raise Ending(Exit.FRONT, f"nginx has not started after {_START_S} s; the machine may be too busy")
             time.sleep(_POLL_S)
+
+    def _read_pid(self) -> int:
+        """Return the pid that nginx has written, 0 if none."""
+        path = self._settings.folder / _PID_FILE
+        return int(path.read_text().strip() or 0) if path.exists() else 0
 
     def _command(self, *options: str) -> list[str]:
         return [_NGINX, "-e", "stderr", "-p", str(self._settings.folder), "-c", str(self._config), *options]

@@ -7,7 +7,15 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from tests.training.tiny_runs import CONF, tiny_config
-from training.config import Config, ConfigError, convert_config, format_config, read_config
+from training.config import (
+    Config,
+    ConfigError,
+    convert_config,
+    format_config,
+    has_bfloat16,
+    read_config,
+    settle_precision,
+)
 
 
 def names(group: str) -> list[str]:
@@ -70,3 +78,30 @@ def test_the_configuration_cannot_be_changed(tmp_path: Path) -> None:
 
     with pytest.raises(AttributeError):
         config.seed = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "multiplies"),
+    [
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True, "avx512_bf16": False}, True),
+        ({"avx2": True, "avx512_bf16": False}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_counts_only_where_the_cpu_multiplies_it(capabilities: dict[str, bool], multiplies: bool) -> None:
+    assert has_bfloat16(capabilities) is multiplies
+
+
+def test_auto_precision_is_settled_before_a_run_is_written() -> None:
+    on_gpu = {"trainer": {"accelerator": "gpu", "precision": "auto"}}
+    chosen = {"trainer": {"accelerator": "cpu", "precision": "16-mixed"}}
+
+    assert settle_precision(on_gpu)["trainer"]["precision"] == "bf16-mixed"
+    assert settle_precision(chosen) == chosen
+
+
+def test_a_run_says_what_auto_precision_was(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, tmp_path, "trainer.precision=auto")
+
+    assert config.trainer.precision in ("bf16-mixed", "32-true")

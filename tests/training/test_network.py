@@ -143,3 +143,24 @@ def test_a_backbone_that_learns_can_keep_its_running_statistics() -> None:
     assert all(torch.equal(after[name], before[name]) for name in before if "running" in name)
     assert all(weight.grad is not None for weight in network.parameters())
     assert network.training
+
+
+def test_the_first_stages_can_stay_as_they_are_while_the_rest_learns() -> None:
+    network = build_network("test_efficientnet", "random", 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items() if "running_mean" in name}
+
+    train_backbone(network, learns=True, frozen_stages=2)
+    network(torch.rand(4, 3, 64, 64)).sum().backward()
+
+    frozen = {name for name, weight in network.named_parameters() if weight.grad is None}
+    kept = {name for name, tensor in before.items() if torch.equal(network.state_dict()[name], tensor)}
+    first = ("conv_stem.", "bn1.", "blocks.0.")
+    assert frozen == {name for name, _ in network.named_parameters() if name.startswith(first)}
+    assert kept == {name for name in before if name.startswith(first)}
+
+
+def test_more_frozen_stages_than_there_are_are_refused() -> None:
+    network = build_network("test_efficientnet", "random", 3)
+
+    with pytest.raises(NetworkError, match=r"recipe\.frozen_stages is 99, but this network has \d+ stages before"):
+        train_backbone(network, learns=True, frozen_stages=99)

@@ -1,5 +1,7 @@
 """The front started, logging, drained; with TLS."""
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +18,7 @@ from dockerfiles.serve.settings import Settings
 from tests.dockerfiles.serve.fronts import RunningFront, free_port, run_front
 from tests.dockerfiles.serve.problems import PREDICT
 from tests.dockerfiles.serve.upstream import Upstream
+from tests.scripts.programs import write_program
 
 
 def test_the_log_has_a_line_for_each_request_without_query_and_key(front: RunningFront, client: httpx.Client) -> None:
@@ -129,3 +132,26 @@ def test_a_certificate_that_is_none_ends_the_start(nginx: None, tmp_path: Path) 
         Front(settings, "http://127.0.0.1:1", 2).__enter__()
 
     assert end.value.exit_code == Exit.TLS
+
+
+def test_a_reload_right_after_the_start_is_obeyed(nginx: None, upstream: Upstream, tmp_path: Path) -> None:
+    with run_front(tmp_path, upstream.url) as front:
+        # Before nginx has set its handlers, SIGHUP would end it on the spot.
+        os.kill(front.front.pid, signal.SIGHUP)
+
+        assert httpx.get(f"{front.url}/readyz", timeout=30).status_code == 200
+
+
+def test_an_nginx_that_never_starts_is_told_and_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = write_program(tmp_path / "nginx", 'case " $* " in *" -t "*) ;; *) exec sleep 60 ;; esac')
+    monkeypatch.setattr("dockerfiles.serve.front._NGINX", str(program))
+    monkeypatch.setattr("dockerfiles.serve.front._START_S", 0.1)
+    (tmp_path / "run").mkdir()
+    front = Front(Settings(port=free_port(), folder=tmp_path / "run"), "http://127.0.0.1:8080", subprocess.DEVNULL)
+
+    with pytest.raises(Ending, match=r"nginx has not started after 0\.1 s") as ending:
+        front.__enter__()
+
+    assert ending.value.exit_code == Exit.FRONT
+    with pytest.raises(ProcessLookupError):
+        os.kill(front.pid, 0)
