@@ -129,9 +129,10 @@ def parse_speed(output: str) -> float:
 
 def _time_fruity(data: Path, recipe: Recipe, scratch: Path) -> float:
     places = [
-        f"data.source={data.resolve()}",
-        f"data.cache={scratch / 'cache'}",
-        f"logs={scratch / 'logs'}",
+        # In quotes Hydra takes a path as it stands.
+        f'data.source="{data.resolve()}"',
+        f'data.cache="{scratch / "cache"}"',
+        f'logs="{scratch / "logs"}"',
         "id=bench",
     ]
     return parse_speed(_run("training.profile", [*recipe.overrides(), *places]))

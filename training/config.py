@@ -1,5 +1,6 @@
 """The configuration of a training run, checked once; `training/conf/` holds the values."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -169,6 +170,12 @@ def settle_precision(values: Any) -> Any:
 def has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     """Return whether a CPU of torch's *capabilities* multiplies bfloat16 itself."""
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def format_override(key: str, value: object) -> str:
+    """Return `key=value` so that Hydra takes *value* as it stands, whatever is in it."""
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ("\\" if found[2] else "") + found[2], str(value))
+    return f'{key}="{escaped}"'
 
 
 def format_config(config: Config) -> str:

@@ -4,22 +4,24 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from handler.spec import Preprocessing, SpecError, read_spec
-from training.config import EvaluationConfig
+from handler.spec import Preprocessing, Spec, SpecError, read_spec
+from training.config import ConfigError, EvaluationConfig
 from training.data.photos import DataError, Photo
-from training.data.sources import load_test_photos
+from training.data.sources import load_photos, load_test_photos
 from training.evaluation.measures import Decision, evaluate_split, fit_decision
 from training.evaluation.predict import Predictions, predict_batches
 from training.evaluation.robustness import measure_robustness
-from training.export import format_json
+from training.export import format_json, read_run_config
 from training.loader import serve_batches
 from training.network import NetworkError, load_network
 
@@ -58,6 +60,8 @@ def judge_network(network: nn.Module, exam: Exam, config: EvaluationConfig) -> J
     Temperature and threshold are fitted on val.
     """
     predictions = _predict_splits(network, exam)
+    if not np.isfinite(predictions["val"].logits_NK).all():
+        raise NetworkError("the network answers with what is no number, so training has diverged; lower recipe.lr")
     decision = fit_decision(predictions["val"], config.precision)
     robustness: dict[str, dict[str, float]] = {}
     if config.robustness_photos:
@@ -82,11 +86,21 @@ def judge_refitted(network: nn.Module, before: Judgement, exam: Exam) -> Judgeme
 def evaluate_run(run: Path, source: str, cache: Path) -> Judgement:
     """Return how the finished *run* does on *source*; raise `DataError`, `NetworkError` or `SpecError`."""
     spec = read_spec(run)
-    photos = load_test_photos(source, spec.labels, cache=cache).photos
-    exam = Exam({"test": photos}, spec.labels, spec.groups, spec.preprocessing)
+    exam = Exam(_find_unseen(run, spec, source, cache), spec.labels, spec.groups, spec.preprocessing)
     decision = Decision(spec.temperature, spec.threshold)
     predictions = _predict_splits(load_network(run, spec), exam)
     return Judgement(decision, predictions, _measure(exam, predictions, decision, fitted_on=None), {})
+
+
+def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, Sequence[Photo]]:
+    """Return the photos of *source* to judge by: where the run was trained on it, without what it learned from."""
+    # Another source may be no set to train on, and the run of the default model has no configuration.
+    with suppress(DataError, ConfigError):
+        data = read_run_config(run).data
+        photos = load_photos(source, cache=cache, seed=data.seed, val_share=data.val_share)
+        if photos.digest == spec.provenance.data_digest:
+            return {"val": photos.of("val"), "test": photos.of("test")}
+    return {"test": load_test_photos(source, spec.labels, cache=cache).photos}
 
 
 def show_summary(summary: Mapping[str, Mapping[str, float]]) -> None:
@@ -122,13 +136,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate a finished run on photos that it has not seen.")
     parser.add_argument("run", type=Path, help="a run folder, for example runs/latest")
     parser.add_argument("source", help="what training.data.sources reads: a folder, a manifest, a name, a bucket")
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="where remote photos are kept")
+    parser.add_argument("--cache", type=Path, default=Path("data"), help="where remote photos are kept")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
     try:
         judgement = evaluate_run(options.run, options.source, options.cache)
     except (DataError, NetworkError, SpecError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: stopped; nothing was written")
     show_summary(judgement.summary)
     if options.json:
         options.json.write_bytes(format_json(judgement.figures))

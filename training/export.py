@@ -22,10 +22,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import safetensors.torch
+import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
 from handler.spec import PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
+from training.config import Config, ConfigError, convert_config
 from training.int8_photos import KeptPhotos, write_photos
 
 METRICS_FILE = "metrics.json"
@@ -63,11 +65,11 @@ def write_run(
         _write_weights(state_dict, partial / WEIGHTS_FILE)
         write_spec(spec, partial)
         (partial / METRICS_FILE).write_bytes(format_json(metrics))
-        (partial / CONFIG_FILE).write_text(config)
+        (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
         if reference is not None:
             np.savez_compressed(partial / REFERENCE_FILE, allow_pickle=False, **reference)
         if report is not None:
-            (partial / REPORT_FILE).write_text(report)
+            (partial / REPORT_FILE).write_text(report, encoding="utf-8")
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
         partial.rename(folder)
@@ -77,6 +79,14 @@ def write_run(
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def read_run_config(run: Path) -> Config:
+    """Return the configuration that trained *run*; raise `ConfigError`."""
+    try:
+        return convert_config(yaml.safe_load((run / CONFIG_FILE).read_text()))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"{run / CONFIG_FILE} does not exist; only runs of training.train have one") from error
 
 
 def check_free(folder: Path) -> None:
@@ -116,5 +126,5 @@ def _write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
 
 def _explain(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and run the command again"
+        return "the disk is full; free some space"
     return f"{error.strerror or error}; choose another folder with runs=…"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
-from training.config import AugmentConfig, RecipeConfig, TrainerConfig
+from training.config import AugmentConfig, ConfigError, RecipeConfig, TrainerConfig
 from training.data.photos import Photo
 from training.interruption import History, Interruptible
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
@@ -71,6 +71,8 @@ def fine_tune(
         warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
         # It does not see that PhotoData resumes behind the batch where the run stopped.
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        # Of `best`, which a run that goes on finds there.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
         # Lightning 2.6 asks torch in a way that torch 2.14 is about to drop; remove with Lightning 2.7.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         trainer.fit(module, data, ckpt_path=resumed, weights_only=False if resumed else None)
@@ -79,6 +81,12 @@ def fine_tune(
         module.load_state_dict(best["state_dict"])
     kept = module.best_network.to(memory_format=torch.contiguous_format).requires_grad_(True).eval()
     return Fitted(kept, trainer.is_global_zero, history.epochs)
+
+
+def check_accelerator(config: TrainerConfig) -> None:
+    """Raise `ConfigError` where there is no GPU but one is asked for."""
+    if config.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("configuration: trainer.accelerator is gpu, but torch finds none here; use trainer=cpu")
 
 
 def weigh_classes(photos: Sequence[Photo], labels: Sequence[str]) -> Tensor:
@@ -103,7 +111,7 @@ def _build_data(job: Job, recipe: RecipeConfig, augment: AugmentConfig, config: 
 def _build_trainer(job: Job, recipe: RecipeConfig, config: TrainerConfig, history: History) -> Trainer:
     # Lightning's advice on hardware and its tips are for those who write the trainer.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    callbacks = [*job.callbacks, history, RichProgressBar(), Interruptible(job.folder / f"{job.name}.ckpt")]
+    callbacks = [*job.callbacks, history, RichProgressBar()]
     if recipe.patience:
         callbacks.append(EarlyStopping("val_top1", mode="max", patience=recipe.patience))
     if recipe.keep == "best":
@@ -117,6 +125,7 @@ def _build_trainer(job: Job, recipe: RecipeConfig, config: TrainerConfig, histor
                 enable_version_counter=False,
             )
         )
+    callbacks.append(Interruptible(job.folder / f"{job.name}.ckpt"))
     return Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -129,7 +138,6 @@ def _build_trainer(job: Job, recipe: RecipeConfig, config: TrainerConfig, histor
         use_distributed_sampler=False,
         logger=job.logger or False,
         callbacks=callbacks,
-        enable_checkpointing=recipe.keep == "best",
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

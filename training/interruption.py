@@ -7,17 +7,18 @@ from types import FrameType
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 
 
 class InterruptionError(Exception):
     """Training was stopped by Ctrl-C or SIGTERM and can be resumed."""
 
 
-class Interruptible(Callback):
+class Interruptible(Checkpoint):
     """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the running batch and stops.
 
-    A second Ctrl-C stops at once: what was written last is what a resume goes on from.
+    A second Ctrl-C stops at once: what was written last is what a resume goes on from. A `Checkpoint`, and the last of
+    the callbacks, so that what others remember of the epoch (patience, the best one) is in it.
     """
 
     def __init__(self, checkpoint: Path) -> None:

@@ -63,7 +63,8 @@ def learn_from_val(
         keep="last",
     )
     job = build_job("refit", config, photos, preprocessing, tracker)
-    job = replace(job, train=(*job.train, *job.val))
+    # Another seed, so that it sees other crops than the first epochs did.
+    job = replace(job, train=(*job.train, *job.val), seed=config.seed + 1)
     refitted = fine_tune(fitted.network, job, again, config.augment, config.trainer)
     return replace(refitted, epochs=fitted.epochs)
 

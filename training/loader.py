@@ -23,7 +23,7 @@ from training.data.photos import Photo
 
 Example = tuple[Tensor, int]
 
-# The clients' limits do not hold for training photos: those were inspected when they were loaded.
+# Photos that break the clients' limits were set aside when they were inspected; here nothing is checked again.
 TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
 
 

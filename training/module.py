@@ -61,9 +61,14 @@ class FineTuning(LightningModule):
 
     def on_train_start(self) -> None:
         # A run that goes on in mid-epoch is not told of that epoch's start.
-        self.on_train_epoch_start()
+        self._choose_what_learns()
 
     def on_train_epoch_start(self) -> None:
+        # A checkpoint of an epoch's end still holds that epoch's mean.
+        self.train_loss.reset()
+        self._choose_what_learns()
+
+    def _choose_what_learns(self) -> None:
         train_backbone(
             self.network,
             learns=self.current_epoch >= self._recipe.freeze_epochs,

@@ -23,6 +23,7 @@ from training.config import Config, ConfigError, read_config
 from training.data.photos import DataError
 from training.data.sources import load_photos
 from training.fit import Job, fine_tune
+from training.interruption import InterruptionError
 from training.learn import build_job, start_network
 from training.network import NetworkError, default_preprocessing
 
@@ -113,6 +114,8 @@ def main(node: DictConfig) -> None:
         speed = profile_training(config)
     except (ConfigError, DataError, NetworkError) as error:
         sys.exit(f"error: {error}")
+    except (InterruptionError, KeyboardInterrupt):
+        sys.exit("error: stopped; nothing was written")
     Console().print(f"{speed}\ntrace: {Path(config.logs) / config.id}", soft_wrap=True, highlight=False)
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import msgspec
 import torch
-import yaml
 from rich.console import Console
 from torch import nn
 from torch.nn.utils import prune
 
 from handler.spec import SpecError, read_spec
-from training.config import Config, ConfigError, convert_config
+from training.config import Config, ConfigError
 from training.data.photos import DataError
 from training.data.sources import load_photos
 from training.evaluate import Exam, judge_network, show_summary
-from training.export import CONFIG_FILE, REPORT_FILE, RunError, check_free
+from training.export import REPORT_FILE, RunError, check_free, read_run_config
 from training.finish import Outcome, finish_run
 from training.fit import fine_tune
+from training.interruption import InterruptionError
 from training.learn import build_job
 from training.network import NetworkError, load_network
 
@@ -38,13 +38,16 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     """
     started = time.monotonic()
     spec = read_spec(run)
-    before = _read_run_config(run)
+    before = read_run_config(run)
+    _check_honest(before)
     config = msgspec.structs.replace(before, id=f"{run.resolve().name}-pruned-{round(100 * amount)}")
     check_free(Path(config.runs) / config.id)
     torch.set_num_threads(config.trainer.threads)
     photos = load_photos(
         config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
     )
+    if photos.digest != spec.provenance.data_digest:
+        raise DataError(f"{config.data.source} has changed since {run} was trained; prune with the photos of then")
     network = load_network(run, spec)
     speed_before = measure_speed(network, spec.preprocessing.size)
     prune_filters(network, amount)
@@ -73,6 +76,14 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     }
     minutes = (time.monotonic() - started) / 60
     return finish_run(config, photos, exam, Outcome(network, judgement, (), minutes, pruning), None)
+
+
+def _check_honest(config: Config) -> None:
+    if config.recipe.refit_epochs:
+        raise ConfigError(
+            "the run has learned from val too (recipe.refit_epochs), so val cannot tell what pruning costs; "
+            "train one with recipe.refit_epochs=0"
+        )
 
 
 def prune_filters(network: nn.Module, amount: float) -> None:
@@ -110,13 +121,6 @@ def _dense_convolutions(network: nn.Module) -> list[nn.Conv2d]:
     return layers[1:]
 
 
-def _read_run_config(run: Path) -> Config:
-    try:
-        return convert_config(yaml.safe_load((run / CONFIG_FILE).read_text()))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{run / CONFIG_FILE} does not exist; only a run of training.train can be pruned") from error
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Prune a finished run's filters and fine-tune what is left.")
     parser.add_argument("run", type=Path, help="a run folder, for example runs/latest")
@@ -124,10 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--lr", type=float, default=3e-4)
     options = parser.parse_args(arguments)
+    if not 0 < options.amount < 1 or options.epochs < 1:
+        parser.error(
+            f"--amount is {options.amount:g}, allowed is between 0 and 1; --epochs {options.epochs}, at least 1"
+        )
     try:
         pruned = prune_run(options.run, options.amount, options.epochs, options.lr)
     except (ConfigError, DataError, NetworkError, RunError, SpecError) as error:
         sys.exit(f"error: {error}")
+    except (InterruptionError, KeyboardInterrupt):
+        sys.exit("error: stopped; nothing was written")
     show_summary(read_spec(pruned).metrics)
     Console().print(f"run     {pruned}\nreport  {pruned / REPORT_FILE}", soft_wrap=True, highlight=False)
 

@@ -18,6 +18,7 @@ import yaml
 from rich.console import Console
 
 from handler.spec import read_spec
+from training.config import format_override
 from training.evaluation.plots import draw_study
 
 _SPACES = Path(__file__).parent / "conf" / "sweep"
@@ -28,10 +29,10 @@ class SweepError(Exception):
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The values that one key may take: between *low* and *high*, or one of *choices*."""
+    """The values that one key may take: between *low* and *high*, whole where both are, or one of *choices*."""
 
-    low: float = 0.0
-    high: float = 0.0
+    low: int | float = 0
+    high: int | float = 0
     log: bool = False
     choices: tuple[str | float | int, ...] = ()
 
@@ -43,6 +44,8 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Return the value of *key* that *trial* tries."""
         if self.choices:
             return trial.suggest_categorical(key, self.choices)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
 
@@ -71,6 +74,8 @@ def read_space(name: str) -> dict[str, Range]:
 def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int) -> optuna.Study:
     """Run trials until the study has *num_trials* finished ones, *num_jobs* at a time; raise `SweepError`."""
     study = open_study(sweep)
+    # Its stream begins anew with each sampler: the same seed would try the same values again.
+    study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     left = num_trials - sum(trial.state.is_finished() for trial in study.trials)
     if left > 0:
         study.optimize(
@@ -93,7 +98,6 @@ def open_study(sweep: Sweep) -> optuna.Study:
     return optuna.create_study(
         study_name="fruity",
         storage=f"sqlite:///{(sweep.folder / 'study.db').resolve()}",
-        sampler=optuna.samplers.TPESampler(seed=sweep.seed),
         direction="maximize",
         load_if_exists=True,
     )
@@ -103,7 +107,7 @@ def run_trial(sweep: Sweep, trial: optuna.Trial) -> float:
     """Train with the values that *trial* suggests and return the val top-1; raise `CalledProcessError`."""
     suggested = [f"{key}={span.suggest(trial, key)}" for key, span in sweep.space.items()]
     run = f"trial-{trial.number:03}"
-    places = [f"runs={sweep.folder / 'runs'}", f"logs={sweep.folder / 'logs'}", f"id={run}"]
+    places = [*(format_override(name, sweep.folder / name) for name in ("runs", "logs")), f"id={run}"]
     command = [sys.executable, "-m", "training.train", *sweep.overrides, *suggested, *places]
     with (sweep.folder / f"trial-{trial.number:03}.log").open("wb") as log:
         subprocess.run(command, stdout=log, stderr=log, check=True, cwd=Path(__file__).resolve().parent.parent)
@@ -122,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study = run_sweep(sweep, options.trials, options.jobs)
     except SweepError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("error: stopped; the same command goes on with the trials that are left")
     best = " ".join(f"{key}={value}" for key, value in study.best_params.items())
     Console().print(
         f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {best}",

@@ -3,6 +3,7 @@
 Axes: H height, W width, C channel.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
     if config.kind == "none":
         return None
     if config.kind == "csv":
-        return CSVLogger(folder, name="", version="csv")
+        # Of a run that goes on: Lightning would delete the curves of before.
+        versions = itertools.chain(["csv"], (f"csv-{number}" for number in itertools.count(2)))
+        return CSVLogger(folder, name="", version=next(v for v in versions if not (folder / v).exists()))
     if config.kind == "tensorboard":
         return TensorBoardLogger(folder, name="", version="tensorboard")
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from training.data.sources import load_photos, load_test_photos
 from training.evaluate import Exam, judge_network, judge_refitted, show_summary
 from training.export import REPORT_FILE, RunError, check_free
 from training.finish import Outcome, finish_run
+from training.fit import check_accelerator
 from training.interruption import InterruptionError
 from training.learn import learn, learn_from_val
 from training.network import NetworkError, default_preprocessing
@@ -33,6 +34,7 @@ def train(config: Config) -> Path | None:
     Raises `DataError`, `NetworkError`, `RunError` or `InterruptionError`.
     """
     started = time.monotonic()
+    check_accelerator(config.trainer)
     torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, workers=True, verbose=False)
     check_free(Path(config.runs) / config.id)
@@ -42,6 +44,8 @@ def train(config: Config) -> Path | None:
     )
     exam = Exam(_find_exam_photos(config, photos), photos.labels, photos.groups, preprocessing)
     logs = Path(config.logs) / config.id
+    if config.resume and not any(logs.glob("*.ckpt")):
+        raise ConfigError(f"{logs} holds no checkpoint to go on from; check id=…, or leave resume out")
     tracker = build_tracker(config.tracker, logs, config.id)
 
     fitted = learn(config, photos, preprocessing, tracker)
@@ -69,25 +73,38 @@ def _find_exam_photos(config: Config, photos: PhotoSet) -> dict[str, tuple[Photo
 def main(node: DictConfig) -> None:
     try:
         config = read_config(node)
-        run = train(config)
-    except (ConfigError, DataError, NetworkError, RunError) as error:
+    except ConfigError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {_explain(error)}, then run the command again, with resume=true and id={config.id}")
-    except InterruptionError as stop:
-        arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
-        command = shlex.join(["python", "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
-        Console(stderr=True).print(f"{stop}; go on with\n  {command}", soft_wrap=True, highlight=False)
+    try:
+        run = train(config)
+        summary = read_spec(run).metrics if run else {}
+    except (ConfigError, DataError, NetworkError) as error:
+        sys.exit(f"error: {error}")
+    except (RunError, OSError) as error:
+        sys.exit(f"error: {_explain(error)}{_hint(config)}")
+    except (InterruptionError, KeyboardInterrupt) as stop:
+        Console(stderr=True).print(f"{str(stop) or 'stopped'}{_hint(config)}", soft_wrap=True, highlight=False)
         sys.exit(_EXIT_INTERRUPTED)
     if run is not None:
-        show_summary(read_spec(run).metrics)
+        show_summary(summary)
         Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: RunError | OSError) -> str:
+    if isinstance(error, RunError):
+        return str(error)
     if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space"
-    return f"{error.strerror or error} ({error.filename or 'no file named'}); mend that"
+        return "the disk is full; free some space and run the same command again"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); mend that and run the same command again"
+
+
+def _hint(config: Config) -> str:
+    """Return the command that goes on from the last checkpoint; nothing if there is none."""
+    if not any((Path(config.logs) / config.id).glob("*.ckpt")):
+        return ""
+    arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
+    command = shlex.join(["python", "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
+    return f"; to go on from its checkpoint:\n  {command}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def names(group: str) -> list[str]:
     "choice",
     [
         f"{group}={name}"
-        for group in ("augment", "data", "experiment", "network", "recipe", "tracker", "trainer")
+        for group in ("augment", "data", "evaluation", "experiment", "network", "recipe", "tracker", "trainer")
         for name in names(group)
     ],
 )

@@ -41,13 +41,24 @@ def weights(fitted: Fitted) -> Tensor:
     return torch.cat([tensor.flatten().float() for tensor in fitted.network.state_dict().values()])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("epoch", [1, 2])
-@pytest.mark.parametrize("index", [0, 17])
+BEST = ("recipe.keep=best", "recipe.patience=2")
+
+
+@pytest.mark.parametrize(
+    ("index", "epoch", "workers", "keeping"),
+    # Photo 31 is in the last batch of the first epoch.
+    [(0, 1, 0, ()), (17, 2, 0, ()), (31, 1, 0, ()), (0, 2, 1, ()), (17, 1, 1, ()), (31, 1, 0, BEST), (17, 2, 0, BEST)],
+)
 def test_a_run_stopped_anywhere_ends_as_if_it_was_not(
-    index: int, epoch: int, workers: int, photo_set: PhotoSet, photo_folder: Path, tmp_path: Path
+    index: int,
+    epoch: int,
+    workers: int,
+    keeping: tuple[str, ...],
+    photo_set: PhotoSet,
+    photo_folder: Path,
+    tmp_path: Path,
 ) -> None:
-    overrides = ("recipe.epochs=3", "augment=strong", "recipe.freeze_epochs=1", f"trainer.workers={workers}")
+    overrides = ("recipe.epochs=3", "augment=strong", "recipe.freeze_epochs=1", f"trainer.workers={workers}", *keeping)
     config = tiny_config(photo_folder, tmp_path, *overrides)
     photos = photo_set.of("train")
     whole = fit(config, photo_set, tmp_path / "whole", photos)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_what_is_no_run_of_ours_is_refused(photo_folder: Path, tmp_path: Path) -
     assert run is not None
     (run / "config.yaml").unlink()
 
-    with pytest.raises(SystemExit, match=r"only a run of training\.train can be pruned"):
+    with pytest.raises(SystemExit, match=r"only runs of training\.train have one"):
         main([str(run)])
 
 
@@ -67,3 +68,30 @@ def test_masked_filters_stay_zero_while_the_rest_learns() -> None:
     make_permanent(network)
 
     assert measure_sparsity(network) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_run_that_learned_from_val_is_not_pruned(photo_folder: Path, tmp_path: Path) -> None:
+    run = train(
+        tiny_config(photo_folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.refit_epochs=1")
+    )
+
+    with pytest.raises(SystemExit, match=r"has learned from val too .* train one with recipe\.refit_epochs=0"):
+        main([str(run)])
+
+
+def test_other_photos_than_the_run_learned_from_are_refused(photo_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photo_folder, tmp_path / "photos")
+    run = train(tiny_config(folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0"))
+    manifest = folder / "labels.csv"
+    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
+
+    with pytest.raises(SystemExit, match=r"has changed since .* was trained"):
+        main([str(run)])
+
+
+@pytest.mark.parametrize("option", [("--amount", "1.5"), ("--epochs", "0")])
+def test_an_amount_that_makes_no_sense_is_refused(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", *option])
+
+    assert "allowed is between 0 and 1" in capsys.readouterr().err

@@ -34,6 +34,28 @@ def test_trials_run_side_by_side_and_a_second_start_goes_on(photo_folder: Path, 
     assert (sweep.folder / "study.svg").read_text().startswith("<?xml")
 
 
+def test_a_study_that_goes_on_tries_other_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+
+    def note(sweep: Sweep, trial: optuna.Trial) -> float:
+        tried.append(sweep.space["recipe.lr"].suggest(trial, "recipe.lr"))
+        return 0.5
+
+    monkeypatch.setattr("training.sweep.run_trial", note)
+    sweep = Sweep(SPACE, tmp_path, ())
+
+    run_sweep(sweep, num_trials=3, num_jobs=1)
+    run_sweep(sweep, num_trials=6, num_jobs=1)
+
+    assert len(set(tried)) == 6
+
+
+def test_whole_bounds_give_whole_values() -> None:
+    trial = optuna.trial.FixedTrial({"recipe.batch": 12})
+
+    assert Range(low=8, high=64).suggest(trial, "recipe.batch") == 12  # type: ignore[arg-type]
+
+
 def test_a_sweep_whose_trials_all_fail_says_where_to_look(photo_folder: Path, tmp_path: Path) -> None:
     sweep = tiny_sweep(photo_folder, tmp_path, "network.architecture=nothing_at_all")
 

@@ -32,6 +32,16 @@ def test_csv_keeps_figures_and_configuration(tmp_path: Path) -> None:
     assert (tmp_path / "csv" / "hparams.yaml").read_text() == "seed: 1\n"
 
 
+def test_a_run_that_goes_on_keeps_the_curves_of_before(tmp_path: Path) -> None:
+    for figure in (0.25, 0.5):
+        tracker = build_tracker(TrackerConfig(kind="csv"), tmp_path, "one")
+        track_results(tracker, {}, {"val/top1": figure}, {})
+        track_run(tracker, tmp_path, "fruity")
+
+    kept = [(tmp_path / name / "metrics.csv").read_text().splitlines()[1] for name in ("csv", "csv-2")]
+    assert [row.split(",")[-1] for row in kept] == ["0.25", "0.5"]
+
+
 def test_tensorboard_keeps_figures_and_pictures(tmp_path: Path) -> None:
     tracker = build_tracker(TrackerConfig(kind="tensorboard"), tmp_path, "one")
     track_results(tracker, {"seed": 1}, {"val/top1": 0.5}, PICTURES)

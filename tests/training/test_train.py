@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,12 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
 
 from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
-from tests.training.tiny_runs import TINY, tiny_config
-from training.config import convert_config
+from tests.training.tiny_runs import CONF, TINY, tiny_config
+from training.config import convert_config, format_override, read_config
 from training.export import RunError
 from training.train import main, train
 
@@ -161,6 +163,51 @@ def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Pat
     assert list(tmp_path.glob("runs/*")) == []
 
 
+def test_ctrl_c_before_the_first_epoch_is_no_traceback(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", press)
+    monkeypatch.setattr(sys, "argv", ["train.py", *run_command(photo_folder, tmp_path, "recipe.method=probe")[3:]])
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_run_that_cannot_be_written_is_not_trained_again(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "rename", raise_full)
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["train.py", *run_command(photo_folder, tmp_path, "recipe.epochs=1", "id=full", "recipe.warmup_epochs=0")[3:]],
+    )
+
+    with pytest.raises(
+        SystemExit,
+        match=r"(?s)^error: the run .* the disk is full; free some space; to go on from its checkpoint:.*resume=true$",
+    ):
+        main()
+
+
+def raise_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_names_of_folders_may_hold_what_hydra_has_a_meaning_for(photo_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photo_folder, tmp_path / 'Küche (neu), 1=2 "x" [a] it\'s $HOME')
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = read_config(compose("train", [format_override("data.source", folder)]))
+
+    assert config.data.source == str(folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -170,6 +217,9 @@ def test_ctrl_c_in_mid_epoch_says_how_to_go_on(photo_folder: Path, tmp_path: Pat
         (["data.source=/nowhere"], "/nowhere"),
         (["recipe.freeze_norms=true"], "random and has none; set recipe.freeze_norms=false"),
         (["experiment=quick", "trainer.devices=2"], "a probe runs in one process"),
+        (["trainer.accelerator=gpu"], "trainer.accelerator is gpu, but torch finds none here; use trainer=cpu"),
+        (["resume=true", "id=mistyped"], "mistyped holds no checkpoint to go on from; check id=…"),
+        (["recipe.frozen_stages=50"], "recipe.frozen_stages is 50, but this network has"),
     ],
 )
 def test_bad_input_gets_one_sentence(
@@ -193,8 +243,8 @@ def test_bad_input_gets_one_sentence(
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free some space, then run"),
-        (OSError(errno.EROFS, "Read-only file system", "logs"), r"Read-only file system \(logs\); mend that, then run"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; free some space and run"),
+        (OSError(errno.EROFS, "Read-only file system", "logs"), r"Read-only file system \(logs\); mend that and run"),
     ],
 )
 def test_a_disk_that_takes_nothing_gets_one_sentence(
@@ -208,7 +258,7 @@ def test_a_disk_that_takes_nothing_gets_one_sentence(
         sys, "argv", ["train.py", *run_command(photo_folder, tmp_path, "recipe.method=probe", "id=one")[3:]]
     )
 
-    with pytest.raises(SystemExit, match=f"^error: {message} the command again, with resume=true and id=one$"):
+    with pytest.raises(SystemExit, match=f"^error: {message} the same command again$"):
         main()
     assert not (tmp_path / "runs").exists()
 

@@ -62,6 +62,10 @@ def _mirror(objects: Sequence[storage.Blob], prefix: str, folder: Path) -> None:
     paths = {folder / _place(blob.name, prefix): blob for blob in objects}
     for path in [path for path in folder.rglob("*") if path.is_file() and path not in paths]:
         path.unlink()
+    # A label whose photos are gone must not stay behind as an empty folder.
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
     stale = [(path, blob) for path, blob in paths.items() if not _is_current(path, blob)]
     with ThreadPool(_DOWNLOADS_AT_ONCE) as pool:
         for _ in track(pool.imap_unordered(_fetch, stale), "Fetching", total=len(stale), transient=True):

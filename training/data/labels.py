@@ -25,6 +25,25 @@ def check_labels(source: str, listed: Sequence[LabelledFile], usable: Sequence[L
         )
 
 
+def check_val(source: str, usable: Sequence[LabelledFile]) -> None:
+    """Raise `DataError` if there is nothing to judge by."""
+    if not any(file.split == "val" for file in usable):
+        raise DataError(
+            f"{source} leaves no photo for val, which the model is judged by; give at least one label two photos that "
+            "are not copies of each other or of test photos"
+        )
+
+
+def check_names(listed: Sequence[LabelledFile]) -> None:
+    """Raise `DataError` for a name that is not Unicode: no report or JSON could hold it."""
+    for file in listed:
+        try:
+            f"{file.path}{file.label}".encode()
+        except UnicodeEncodeError:
+            shown = f"{file.path}".encode(errors="replace").decode()
+            raise DataError(f"the name of {shown} is not UTF-8; rename the file or its folder") from None
+
+
 def check_any(source: str, listed: Sequence[LabelledFile], usable: Sequence[LabelledFile]) -> None:
     """Raise `DataError` if nothing is *usable*."""
     if not usable:

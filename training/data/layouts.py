@@ -95,12 +95,17 @@ def _read_image_folder(folder: Path) -> list[LabelledFile]:
 def _read_label_folders(folders: list[Path], split: str) -> list[LabelledFile]:
     files = []
     for folder in folders:
-        photos = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        photos = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
         # In val and test a label may be absent; to learn it, it may not.
         if not photos and split in ("", "train"):
             raise DataError(f"the label folder {folder} is empty; put photos into it or remove it")
         files += [LabelledFile(path, folder.name, None, split) for path in photos]
     return files
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Whether *path*, or a folder on the way to it from *folder*, starts with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _visible_folders(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from handler.settings import Limits
 from training.data.duplicates import find_near_duplicates
 from training.data.inspection import Inspected, inspect_files
-from training.data.labels import check_any, check_known, check_labels, find_groups
+from training.data.labels import check_any, check_known, check_labels, check_names, check_val, find_groups
 from training.data.layouts import list_folder
 from training.data.manifest import read_manifest
 from training.data.photos import DataError, LabelledFile, Photo, PhotoSet, SkippedPhoto
@@ -33,6 +33,7 @@ def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0
     _log_skipped([*skipped, *copies])
     files = [item.file for item in usable]
     check_labels(source, listed, files)
+    check_val(source, files)
     labels = tuple(sorted({file.label for file in files}))
     return _assemble(source, usable, [*skipped, *copies], labels, find_groups(source, files, labels))
 
@@ -54,7 +55,9 @@ def load_test_photos(source: str, labels: tuple[str, ...], *, cache: Path) -> Ph
 
 def _list_source(source: str, cache: Path) -> list[LabelledFile]:
     try:
-        return _list_any(source, cache)
+        listed = _list_any(source, cache)
+        check_names(listed)
+        return listed
     except OSError as error:
         raise DataError(
             f"{source} cannot be read or copied ({error}); check permissions and free space, then run it again"

@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -166,3 +167,18 @@ def test_nothing_is_logged_about_a_clean_set(
     with caplog.at_level(logging.INFO, "training"):
         load_photos(str(photo_folder), cache=tmp_path)
     assert caplog.records == []
+
+
+def test_a_source_that_leaves_nothing_to_judge_by_is_refused(tmp_path: Path) -> None:
+    for label in ("apple", "leek"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "photos" / label / "only.jpg").write_bytes(photo_bytes(label, 0))
+    with pytest.raises(DataError, match=r"leaves no photo for val, .*; give at least one label two photos"):
+        load_photos(str(tmp_path / "photos"), cache=tmp_path / "cache")
+
+
+def test_a_name_that_is_not_unicode_is_refused_before_training(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "photos", {"apple": 2, "leek": 2})
+    shutil.copy(next(folder.rglob("*.jpg")), folder / "apple" / os.fsdecode(b"caf\xe9.jpg"))
+    with pytest.raises(DataError, match=r"the name of .*caf.*\.jpg is not UTF-8; rename the file or its folder"):
+        load_photos(str(folder), cache=tmp_path / "cache")
