@@ -58,9 +58,9 @@ class Engine(Protocol):
 
 
 def load_engine(
-    folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto"
+    folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto", batch: int = 1
 ) -> Engine:
-    """Return the engine of the unpacked archive *folder*; raise `EngineError`.
+    """Return the engine of the unpacked archive *folder*, which runs *batch* photos best; raise `EngineError`.
 
     `auto` takes torch where there is a GPU and an exported program, else OpenVINO.
     """
@@ -78,7 +78,8 @@ def load_engine(
     if name == "openvino":
         from handler.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(files[name], threads, _OPENVINO_PRECISIONS[precision], threads_alone=count_cpus())
+        floats = _OPENVINO_PRECISIONS[precision]
+        return OpenVinoEngine(files[name], threads, floats, batch=batch, threads_alone=count_cpus())
     from handler.torch_engine import TorchEngine
 
     return TorchEngine(files[name], threads, gpu, precision)

@@ -42,7 +42,7 @@ class FruityHandler:
         self._max_batch = max(1, properties.get("batch_size") or 1)
         threads = self._settings.threads or threads_per_worker(config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
-        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)
+        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision, self._max_batch)
         self._neighbours = Neighbours(folder, os.getpid())
         self._monitor = Monitor(context.metrics, self._model, self._version, self._spec)
         self._warm_up()

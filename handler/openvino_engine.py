@@ -3,9 +3,11 @@
 Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
 """
 
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 
 from handler.engine import OUTPUTS, Floats, Outputs, Photos
@@ -18,9 +20,15 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(
-        self, model_path: Path, threads: int, precision: str | None = None, threads_alone: int | None = None
+        self,
+        model_path: Path,
+        threads: int,
+        precision: str | None = None,
+        *,
+        batch: int = 1,
+        threads_alone: int | None = None,
     ) -> None:
-        """Compile *model_path* for *threads*, and for *threads_alone* where that is more.
+        """Compile *model_path* for one photo and for *batch*; for one with *threads_alone* too, where that is more.
 
         *precision* is the hardware's best, or one of OpenVINO's (`f32`).
         """
@@ -34,28 +42,40 @@ class OpenVinoEngine:
         if precision is not None:
             self._config["INFERENCE_PRECISION_HINT"] = precision
         self._threads = threads
-        self._predict = self._compile(threads, *_PREDICTION)
-        # A second plan of the same network: the number of threads is fixed when it is compiled.
+        # A plan has a fixed number of threads, and one for a fixed number of photos takes 12 to 24 % less time for each
+        # than one for any number (AVX2, lite0), and less memory.
+        self._batch = batch
+        self._run_one = self._compile(threads, *_PREDICTION, batch=1)
+        self._run_batch = self._compile(threads, *_PREDICTION, batch=batch) if batch > 1 else self._run_one
         more = threads_alone is not None and threads_alone > threads
-        self._predict_alone = self._compile(threads_alone, *_PREDICTION) if more else self._predict
+        self._run_alone = self._compile(threads_alone, *_PREDICTION, batch=1) if more else self._run_one
 
     def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
-        request = self._predict_alone if alone else self._predict
-        results = request.infer([photos_BHWC], share_inputs=True)
-        return Outputs(*(results[output] for output in _PREDICTION))
+        parts = [request.infer([part], share_inputs=True) for request, part in self._divide(photos_BHWC, alone)]
+        return Outputs(*(np.concatenate([part[output] for part in parts]) for output in _PREDICTION))
 
     def locate(self, photos_BHWC: Photos) -> Floats:
         return self._locate.infer([photos_BHWC], share_inputs=True)[_ACTIVATIONS]  # type: ignore[no-any-return]
+
+    def _divide(self, photos_BHWC: Photos, alone: bool) -> Iterator[tuple[ov.InferRequest, Photos]]:
+        """Yield full batches, then the rest one by one, each with the plan for it."""
+        num_together = 0 if alone else len(photos_BHWC) // self._batch * self._batch
+        for start in range(0, num_together, self._batch):
+            yield self._run_batch, photos_BHWC[start : start + self._batch]
+        for start in range(num_together, len(photos_BHWC)):
+            yield self._run_alone if alone else self._run_one, photos_BHWC[start : start + 1]
 
     @cached_property
     def _locate(self) -> ov.InferRequest:
         # Compiled when the first explanation is asked for: predictions do not pay for it.
         return self._compile(self._threads, _ACTIVATIONS)
 
-    def _compile(self, threads: int | None, *outputs: str) -> ov.InferRequest:
-        """Compile the part of the network that *outputs* need."""
+    def _compile(self, threads: int | None, *outputs: str, batch: int | None = None) -> ov.InferRequest:
+        """Compile the part of the network that *outputs* need, for *batch* photos or for any number."""
         whole = _core().read_model(self._model_path)
         part = ov.Model([whole.output(name) for name in outputs], whole.get_parameters())
+        if batch is not None:
+            part.reshape([batch, *part.input().partial_shape[1:]])
         config = {**self._config, "INFERENCE_NUM_THREADS": threads}
         return _core().compile_model(part, "CPU", config).create_infer_request()
 

@@ -4,7 +4,7 @@
     ├── MalformedRequest  400  the request cannot be understood
     ├── TooLarge          413  too many bytes, pixels or photos
     ├── NotAPhoto         415  not an image of a format that we read
-    └── UnusablePhoto     422  an image, but broken or too small
+    └── UnusablePhoto     422  an image, but broken, too small or of too many scans
 
 Each becomes a problem document (RFC 9457).
 """

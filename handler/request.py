@@ -8,21 +8,24 @@ from typing import Any
 
 import msgspec
 
+from handler.decode import count_pixels
 from handler.problem import MalformedRequest, Problem, TooLarge
-from handler.settings import Settings
+from handler.settings import Limits, Settings
 
 TOP_K = "top_k"
 PNG = "image/png"
 
 _JSON_STARTS = b'{["-0123456789tfn'
 _MIN_PART = '--\r\n\r\n\r\n\r\nContent-Disposition: form-data; name=""; filename=""'
-# What a part's header may hold beyond its minimum: a file name, a content type, a length.
-_MAX_PART_EXTRA = 320
+# What a part's header may hold beyond its minimum: a content type, a length, a file name, which in other letters
+# than Latin takes up to 9 bytes each, twice. A form of many files rarely has such names for all of them.
+_MAX_PART_EXTRA = 900
+_MAX_FURTHER_PART_EXTRA = 120
 
 
 @dataclass(frozen=True)
 class NamedPhoto:
-    """A photo as it was sent, or why it could not be taken out of the request."""
+    """A photo as it was sent, or why the request cannot give it."""
 
     name: str
     photo: bytes | bytearray | Problem
@@ -48,7 +51,7 @@ class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _JsonBody(msgspec.Struct, frozen=True):
     instances: list[_Instance]
-    parameters: _Parameters = _Parameters()
+    parameters: _Parameters | None = None
 
 
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
@@ -74,6 +77,7 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     wants_picture = explain and PNG in headers.get("accept", "")
     if wants_picture and len(photos) != 1:
         raise MalformedRequest(f"Accept: {PNG} gives one picture, but {len(photos)} photos were sent; send one")
+    photos = _keep_within_pixels(photos, settings.limits)
     return Request(tuple(photos), _parse_top_k(top_k, settings, num_labels), explain, wants_picture)
 
 
@@ -100,7 +104,7 @@ def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
     if not parsed.instances:
         raise MalformedRequest("`instances` is empty; send at least one photo")
     photos = [NamedPhoto(f"instances[{i}]", _decode_base64(one.b64)) for i, one in enumerate(parsed.instances)]
-    return photos, parsed.parameters.top_k
+    return photos, None if parsed.parameters is None else parsed.parameters.top_k
 
 
 def _decode_base64(text: str) -> bytes | Problem:
@@ -130,12 +134,34 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
     minimum = len(_MIN_PART) + len(boundary)
     seen = sum(len(part) + minimum + len(name.encode()) for name, part in parts.items())
     lost = int(headers.get("content-length", 0)) - seen - len(boundary) - len("----\r\n")
-    if lost > _MAX_PART_EXTRA * max(1, len(parts)):
+    if lost > _MAX_PART_EXTRA + _MAX_FURTHER_PART_EXTRA * max(0, len(parts) - 1):
         names = ", ".join(sorted(parts)) or "none"
         raise MalformedRequest(
             f"about {lost:,} bytes of the form got lost, most likely several photos under one field name "
             f"(names received: {names}); give each photo a field name of its own"
         )
+
+
+def _keep_within_pixels(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:
+    """Return *photos* with a `TooLarge` for each that would bring the request above its limit of pixels.
+
+    A batch of requests whose every photo has all the pixels that it may have would outlast the worker's time.
+    """
+    if len(photos) == 1:
+        return photos
+    kept, left = [], limits.max_request_pixels
+    for named in photos:
+        num_pixels = 0 if isinstance(named.photo, Problem) else count_pixels(named.photo, limits)
+        if num_pixels > left:
+            problem = TooLarge(
+                f"with the {num_pixels:,} pixels of this photo the request's photos have more than "
+                f"{limits.max_request_pixels:,} together; send it in a request of its own"
+            )
+            kept.append(NamedPhoto(named.name, problem))
+        else:
+            left -= num_pixels
+            kept.append(named)
+    return kept
 
 
 def _parse_top_k(value: object, settings: Settings, num_labels: int) -> int:

@@ -19,6 +19,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     max_photo_bytes: Positive = 16 * 1024 * 1024
     max_photo_pixels: Positive = 50_000_000
+    max_request_pixels: Positive = 200_000_000
+    """Of all photos of one request together: a batch of four such requests must not outlast responseTimeout."""
     min_photo_side: Positive = 16
     max_photos: Positive = 16
 

@@ -1,3 +1,5 @@
+import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -81,6 +83,51 @@ def test_a_rotated_photo_without_colour_is_turned_upright() -> None:
 
     assert image.size == (16, 20)
     assert (image.getpixel((8, 0)), image.getpixel((8, 19))) == ((0, 0, 0), WHITE)
+
+
+def write_exif(*tags: tuple[int, int, int, bytes]) -> bytes:
+    """Return EXIF of *tags*: number, type (2 text, 3 short, 9 signed long), count and four bytes of value."""
+    entries = b"".join(struct.pack("<HHL4s", *tag) for tag in sorted(tags))
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "odd",
+    [(0x0100, 2, 4, b"wide"), (0x0100, 9, 1, b"\xff\xff\xff\xff"), (0x0128, 2, 4, b"inch")],
+    ids=["ImageWidth as text", "negative ImageWidth", "ResolutionUnit as text"],
+)
+def test_odd_exif_does_not_keep_a_photo_from_being_turned(kind: str, odd: tuple[int, int, int, bytes]) -> None:
+    exif = write_exif((0x0112, 3, 1, b"\x06\0\0\0"), odd)
+
+    assert read_corners(decode(encode(draw_corners(), kind, exif=exif))) == TURNED[6]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        write_exif((0x0112, 3, 1, b"\0\0\0\0")),
+        write_exif((0x0112, 3, 1, b"\x09\0\0\0")),
+        write_exif((0x0112, 2, 2, b"6\0\0\0")),
+        b"Exif\0\0no header",
+    ],
+    ids=["0", "9", "text", "unreadable"],
+)
+def test_an_orientation_without_sense_leaves_the_photo_as_it_is(kind: str, exif: bytes) -> None:
+    image = decode(encode(draw_corners(), kind, exif=exif))
+
+    assert (image.size, read_corners(image)) == ((96, 64), UPRIGHT)
+
+
+def test_an_upright_photo_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = encode_rotated(draw_corners(), "JPEG", 1)
+
+    with monkeypatch.context() as without_copy:
+        without_copy.delattr(Image.Image, "copy")
+        image = decode(photo)
+
+    assert read_corners(image) == UPRIGHT
 
 
 @pytest.mark.parametrize(
@@ -200,6 +247,30 @@ def test_floats_are_scaled_from_one_or_255(values: tuple[float, float], expected
     left, right = read_halves(encode(Image.fromarray(rows), "TIFF"))
 
     assert (left, right) == ((expected[0],) * 3, (expected[1],) * 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "peak"), [(np.uint16, 65535), (np.int32, 2**31 - 1), (np.float32, 1)], ids=["16 bit", "32 bit", "float"]
+)
+def test_deep_grey_is_scaled_by_the_peak_of_the_whole_photo(dtype: type[np.generic], peak: int) -> None:
+    rows_HW = np.linspace(0, peak, 600 * 500).astype(dtype).reshape(600, 500)
+
+    image = decode(encode(Image.fromarray(rows_HW), "TIFF"), short_side=500)
+
+    expected_HW = np.rint(rows_HW.astype(np.float32) * (255 / peak))
+    np.testing.assert_array_equal(np.asarray(image)[..., 0], expected_HW)
+
+
+def test_scaling_16_bits_takes_less_memory_than_one_copy_in_floats() -> None:
+    photo = encode(Image.fromarray(np.full((2000, 3000), 128 * 257, dtype=np.uint16)))
+
+    tracemalloc.start()
+    image = decode(photo)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert image.getpixel((0, 0)) == (128, 128, 128)
+    assert peak_bytes < 2000 * 3000 * np.dtype(np.float32).itemsize
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO", "AVIF"])

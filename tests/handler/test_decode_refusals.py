@@ -1,5 +1,6 @@
 import io
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,12 +8,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from handler.decode import decode_photo
+from handler.decode import count_pixels, decode_photo
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
 from tests.pictures import FORMATS, draw_corners, draw_waves, encode, make_png_bomb, mutate
 
 OUTCOMES = {"RGB", 400, 413, 415, 422}
+
+PROGRESSIVE = encode(draw_corners(), "JPEG", progressive=True)
+SEQUENTIAL = encode(draw_corners(), "JPEG", subsampling="4:4:4")
+# Scans of the first component alone: its lower half of frequencies, and all of them.
+PROGRESSIVE_SCAN = b"\xff\xda\0\x08\x01\x01\0\x01\x1f\0"
+SEQUENTIAL_SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+TOO_MANY_SCANS = r"more than 100 scans or 1,000 segments, .*; save it anew"
 
 
 def decode(photo: bytes) -> Image.Image:
@@ -94,6 +102,73 @@ def test_exactly_the_limits_are_allowed() -> None:
     limits = Limits(max_photo_bytes=len(photo), max_photo_pixels=32 * 16, min_photo_side=16)
 
     assert decode_photo(photo, limits, 64).size == (32, 16)
+
+
+def add_scans(number: int, kind: str = "JPEG", **options: Any) -> bytes:
+    """Return a progressive picture with *number* scans more than it needs."""
+    photo = encode(draw_corners(), kind, progressive=True, **options)
+    end = photo.index(b"\xff\xd9")
+    return photo[:end] + number * PROGRESSIVE_SCAN + photo[end:]
+
+
+def only_scans(number: int) -> bytes:
+    """Return a sequential picture of which every scan holds one component."""
+    return SEQUENTIAL[: SEQUENTIAL.index(b"\xff\xda")] + number * SEQUENTIAL_SCAN + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        add_scans(100),
+        add_scans(100, "MPO", save_all=True, append_images=[draw_corners()]),
+        only_scans(101),
+        SEQUENTIAL[:2] + 1000 * b"\xff\xe0\0\x02" + SEQUENTIAL[2:],
+    ],
+    ids=["progressive", "MPO", "sequential", "segments of nothing"],
+)
+def test_a_jpeg_of_endless_scans_or_segments_is_refused_unopened(photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Image, "open")
+
+    with pytest.raises(UnusablePhoto, match=TOO_MANY_SCANS):
+        decode(photo)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [add_scans(100 - PROGRESSIVE.count(b"\xff\xda")), only_scans(100)],
+    ids=["progressive", "sequential"],
+)
+def test_a_jpeg_of_a_hundred_scans_is_decoded(photo: bytes) -> None:
+    assert decode(photo).size == (96, 64)
+
+
+@pytest.mark.parametrize("photo", [PROGRESSIVE, SEQUENTIAL], ids=["progressive", "sequential"])
+def test_what_looks_like_scans_beside_the_picture_does_not_count(photo: bytes) -> None:
+    lookalikes = 200 * PROGRESSIVE_SCAN
+    comment = b"\xff\xfe" + (2 + len(lookalikes)).to_bytes(2) + lookalikes
+
+    assert decode(photo[:2] + comment + photo[2:] + lookalikes).size == (96, 64)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_pixels_are_counted_from_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = encode(draw_corners(), kind)
+    monkeypatch.delattr(Image.Image, "load")
+
+    assert count_pixels(photo, Limits()) == 96 * 64
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [b"", b"text", encode(Image.new("RGB", (8, 8))), make_png_bomb(8_000), make_png_bomb(30_000), only_scans(101)],
+    ids=["empty", "text", "8x8", "8000x8000", "30000x30000", "endless scans"],
+)
+def test_a_photo_that_is_refused_undecoded_has_no_pixels(photo: bytes) -> None:
+    assert count_pixels(photo, Limits()) == 0
+
+
+def test_a_photo_of_too_many_bytes_has_no_pixels() -> None:
+    assert count_pixels(PROGRESSIVE, Limits(max_photo_bytes=len(PROGRESSIVE) - 1)) == 0
 
 
 @given(st.binary(max_size=200))

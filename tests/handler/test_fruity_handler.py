@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from handler.engine import EngineError, Outputs, Photos
+from handler.neighbours import Neighbours
 from handler.settings import SettingsError
 from handler.spec import SpecError
 from tests.handler.worker import Response, Worker, replaced_engine
@@ -25,17 +27,19 @@ class FailingEngine:
 
 
 class CountingEngine:
-    """Says of every photo that it is the first label, and notes the sizes of its batches."""
+    """Says of every photo that it is the first label, and notes its batches' sizes and who was alone."""
 
     name = "counting"
     device = "cpu"
 
     def __init__(self, num_labels: int) -> None:
         self.batches: list[int] = []
+        self.alone: list[bool] = []
         self._logits_K = np.arange(num_labels, 0, -1, dtype=np.float32)
 
     def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
         self.batches.append(len(photos_BHWC))
+        self.alone.append(alone)
         return Outputs(np.tile(self._logits_K, (len(photos_BHWC), 1)), np.zeros((len(photos_BHWC), 2), np.float32))
 
 
@@ -121,6 +125,47 @@ def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: P
         worker.answer(instances(photo, photo, photo), raw(photo), instances(photo, photo))
 
     assert engine.batches == [4, 2]
+
+
+@pytest.mark.parametrize(("num_photos", "expected"), [(1, [True]), (2, [True]), (3, [False]), (4, [False])])
+def test_few_photos_take_all_cores_while_the_neighbours_are_idle(
+    worker: Worker, num_photos: int, expected: list[bool]
+) -> None:
+    photo = encode(draw_corners())
+    engine = CountingEngine(num_labels=60)
+
+    with replaced_engine(worker, engine):
+        worker.answer(*(raw(photo) for _ in range(num_photos)))
+
+    assert (engine.batches, engine.alone) == ([num_photos], expected)
+
+
+def test_one_photo_leaves_a_busy_neighbour_its_cores(
+    default_folder: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    neighbour = Neighbours(default_folder, os.getpid() + 1)
+    engine = CountingEngine(num_labels=60)
+
+    with replaced_engine(worker, engine):
+        with neighbour.at_work():
+            worker.answer(raw(encode(draw_corners())))
+        worker.answer(raw(encode(draw_corners())))
+
+    assert engine.alone == [False, True]
+
+
+def test_photos_beyond_the_pixels_of_their_request_cost_no_other_request_anything(default_folder: Path) -> None:
+    photo = encode(draw_corners(96, 64))
+    worker = Worker(default_folder, limits={"max_photo_pixels": 10_000})
+
+    responses = worker.answer(instances(photo, photo, b"text"), raw(photo), instances(b"text", photo))
+
+    assert [response.status for response in responses] == [200, 200, 200]
+    outcomes = [
+        [entry.get("error", {}).get("status") for entry in json.loads(r.body)["predictions"]] for r in responses
+    ]
+    assert outcomes == [[None, 413, 415], [None], [415, None]]
 
 
 def test_a_bug_inside_is_raised_and_no_answer_invented(worker: Worker, coffee: bytes) -> None:

@@ -5,7 +5,8 @@ import pytest
 from handler.neighbours import Neighbours
 
 
-def test_neighbours_are_idle_while_only_this_worker_works(tmp_path: Path) -> None:
+def test_neighbours_are_idle_while_only_this_worker_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     first, second = Neighbours(tmp_path, 100), Neighbours(tmp_path, 101)
 
     with first.at_work():
@@ -15,7 +16,9 @@ def test_neighbours_are_idle_while_only_this_worker_works(tmp_path: Path) -> Non
     assert second.are_idle()
 
 
-def test_a_worker_that_joins_later_sees_who_works(tmp_path: Path) -> None:
+def test_a_worker_that_joins_later_sees_who_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+
     with Neighbours(tmp_path, 100).at_work():
         assert not Neighbours(tmp_path, 1123).are_idle()
 

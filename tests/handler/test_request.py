@@ -9,7 +9,9 @@ from handler.problem import MalformedRequest, Problem, TooLarge
 from handler.request import NamedPhoto, Request, lower_names, read_request
 from handler.settings import Limits, Settings
 from tests.handler.posting import NUM_LABELS, PHOTO, read, read_json
+from tests.pictures import draw_corners, encode
 
+FORM = "multipart/form-data; boundary=x"
 PHOTO_B64 = base64.b64encode(PHOTO).decode()
 
 
@@ -117,6 +119,43 @@ def test_more_photos_than_the_limit_are_too_large() -> None:
 
     with pytest.raises(TooLarge, match="the request holds 3 photos, the limit is 2; send fewer"):
         read_request({"body": body}, {}, Settings(limits=limits), NUM_LABELS)
+
+
+SMALL, LARGE, TOO_LARGE = (encode(draw_corners(*size)) for size in ((20, 20), (40, 30), (60, 40)))
+
+
+@pytest.mark.parametrize(
+    ("photos", "kept"),
+    [
+        ([LARGE, SMALL, SMALL], [True, True, True]),
+        ([LARGE, LARGE, SMALL], [True, False, True]),
+        ([SMALL, LARGE, LARGE, SMALL, SMALL], [True, True, False, True, False]),
+        ([PHOTO, LARGE, b"", SMALL], [True, True, True, True]),
+        ([TOO_LARGE, LARGE], [True, True]),
+        ([TOO_LARGE], [True]),
+    ],
+    ids=["as many as allowed", "one beyond", "two beyond", "no photos", "one beyond by itself", "alone"],
+)
+def test_photos_beyond_the_pixels_of_a_request_are_too_large_in_their_place(
+    photos: list[bytes], kept: list[bool]
+) -> None:
+    limits = {"max_photo_pixels": 2000, "max_request_pixels": 2000}
+
+    request = read({f"photo{i}": photo for i, photo in enumerate(photos)}, {"content-type": FORM}, limits=limits)
+
+    assert [named.photo in photos for named in request.photos] == kept
+    assert all(isinstance(named.photo, bytes | TooLarge) for named in request.photos)
+
+
+def test_a_photo_beyond_the_pixels_of_a_request_is_told_so() -> None:
+    limits = {"max_photo_pixels": 2000, "max_request_pixels": 2000}
+
+    request = read({"a": LARGE, "b": LARGE}, {"content-type": FORM}, limits=limits)
+
+    assert str(request.photos[1].photo) == (
+        "with the 1,200 pixels of this photo the request's photos have more than 2,000 together; "
+        "send it in a request of its own"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+import itertools
+from urllib.parse import quote
+
 import pytest
 
 from handler.problem import MalformedRequest
@@ -34,7 +37,7 @@ def test_a_form_is_known_however_its_content_type_is_written(content_type: str) 
     assert read({"photo": PHOTO}, {"content-type": content_type}).photos == (NamedPhoto("photo", PHOTO),)
 
 
-@pytest.mark.parametrize("size", [400, 100_000])
+@pytest.mark.parametrize("size", [1_000, 100_000])
 def test_parts_that_got_lost_under_one_name_are_noticed(size: int) -> None:
     with pytest.raises(MalformedRequest, match=r"bytes of the form got lost.*\(names received: photo\)"):
         post_form(("photo", bytes(size), '; filename="a.jpg"'), ("photo", PHOTO, '; filename="b.jpg"'))
@@ -52,19 +55,44 @@ def test_a_form_whose_parts_all_got_lost_is_noticed() -> None:
         read({}, headers)
 
 
-@pytest.mark.parametrize("num_parts", [1, 3, 16])
+@pytest.mark.parametrize("more", ["", '; filename="1.jpg"\r\nContent-Type: image/jpeg'], ids=["bare", "file"])
+def test_one_small_part_of_sixteen_that_got_lost_is_noticed(more: str) -> None:
+    names = [f"photo{number}" for number in range(15)]
+
+    with pytest.raises(MalformedRequest, match="bytes of the form got lost"):
+        post_form(*((name, bytes(3_000), more) for name in ["photo0", *names]))
+
+
+ALL_HEADERS = (
+    "; filename=\"a.jpg\"; filename*=UTF-8''%C3%A4.jpg\r\nContent-Type: image/jpeg\r\n"
+    "Content-Transfer-Encoding: binary\r\nMIME-Version: 1.0"
+)
+LONG_NAME = f'; filename="{"n" * 251}.jpg"\r\nContent-Type: application/octet-stream'
+LONG_NAME_AND_LENGTH = f'; filename="{"ñ" * 125}.jpg"\r\nContent-Type: image/jpeg\r\nContent-Length: 10485760'
+CHINESE_NAME = "食" * 30
+CHINESE_NAME_TWICE = (
+    f"; filename=\"{CHINESE_NAME}.jpg\"; filename*=UTF-8''{quote(CHINESE_NAME)}.jpg\r\nContent-Type: image/jpeg"
+)
+
+
 @pytest.mark.parametrize(
-    "more",
+    ("num_parts", "more"),
     [
-        "",
-        f'; filename="{"n" * 251}.jpg"\r\nContent-Type: application/octet-stream',
-        f'; filename="{"ñ" * 125}.jpg"\r\nContent-Type: image/jpeg\r\nContent-Length: 10485760',
-        "; filename=\"a.jpg\"; filename*=UTF-8''%C3%A4.jpg\r\nContent-Type: image/jpeg\r\n"
-        "Content-Transfer-Encoding: binary\r\nMIME-Version: 1.0",
+        *itertools.product([1, 3, 16], ["", ALL_HEADERS]),
+        *itertools.product([1, 3], [LONG_NAME, LONG_NAME_AND_LENGTH]),
+        (1, CHINESE_NAME_TWICE),
+        (1, CHINESE_NAME_TWICE.replace(CHINESE_NAME, quote(CHINESE_NAME))),
     ],
-    ids=["bare", "long name", "length", "all of them"],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
 def test_long_file_names_and_further_part_headers_are_no_lost_parts(num_parts: int, more: str) -> None:
     request = post_form(*((f"photo{number}", PHOTO, more) for number in range(num_parts)))
 
     assert len(request.photos) == num_parts
+
+
+@pytest.mark.parametrize("more", [LONG_NAME, LONG_NAME_AND_LENGTH, CHINESE_NAME_TWICE])
+def test_one_long_file_name_among_sixteen_parts_is_no_lost_part(more: str) -> None:
+    others = [(f"photo{number}", PHOTO, ALL_HEADERS) for number in range(15)]
+
+    assert len(post_form(("long", PHOTO, more), *others).photos) == 16

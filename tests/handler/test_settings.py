@@ -12,7 +12,13 @@ def test_what_is_left_out_has_its_default(config: dict[str, Any] | None) -> None
     assert read_settings(config) == Settings(
         engine="auto",
         default_top_k=5,
-        limits=Limits(max_photo_bytes=16_777_216, max_photo_pixels=50_000_000, min_photo_side=16, max_photos=16),
+        limits=Limits(
+            max_photo_bytes=16_777_216,
+            max_photo_pixels=50_000_000,
+            max_request_pixels=200_000_000,
+            min_photo_side=16,
+            max_photos=16,
+        ),
     )
 
 

@@ -26,6 +26,12 @@ def test_the_header_counts_where_the_body_says_nothing() -> None:
     assert (json_request.top_k, form_request.top_k) == (7, 7)
 
 
+def test_parameters_that_are_null_say_nothing() -> None:
+    request = read_json({"instances": [{"b64": ""}], "parameters": None}, **{"x-top-k": "7"})
+
+    assert request.top_k == 7
+
+
 def test_without_top_k_the_settings_decide_up_to_the_number_of_labels() -> None:
     assert read({"body": PHOTO}, default_top_k=3).top_k == 3
     assert read({"body": PHOTO}, default_top_k=1000).top_k == NUM_LABELS
@@ -65,7 +71,7 @@ def test_any_other_top_k_is_refused_with_what_is_allowed(text: str) -> None:
     assert (str(from_header.value), str(from_form.value)) == (expected, expected)
 
 
-@pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, [3]], ids=repr)
+@pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, 3.0, [3]], ids=repr)
 def test_a_bad_top_k_in_json_is_refused(value: object) -> None:
     with pytest.raises(MalformedRequest, match="top_k"):
         read_json({"instances": [{"b64": ""}], "parameters": {"top_k": value}})
