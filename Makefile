@@ -32,15 +32,20 @@ REGION ?= europe-west1
 ZONE ?= $(REGION)-b
 IMAGE ?= $(REGION)-docker.pkg.dev/$(PROJECT)/fruity/fruity:$(VERSION)
 LOCAL_IMAGE ?= fruity:latest
+API_KEYS ?=
 DEVICE ?= cpu
 
 BIN = $(VENV)/bin
 CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(VERSION)
 VERIFY = $(if $(PUBLIC_KEY),--public-key $(PUBLIC_KEY))
+# Whatever DRY_RUN says, if not 0: a typing error must not start a build.
+PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
 EXTRA ?= dev
 LOCK ?= requirements.lock
 # Versions come from build/ unless a registry is named.
 given = $(filter command line environment,$(origin $(1)))
+# In quotes for Hydra, and once more for the shell: names of folders may hold anything.
+SOURCE = 'data.source="$(subst ','\'',$(DATA))"'
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
@@ -48,7 +53,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py script
 
 .DEFAULT_GOAL = help
 .PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
-  gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
+  give-back gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
   scale image image-size image-test test check format lock bench bench-quick bench-train bench-rollout \
   bench-container tune bench-lock cost clean
 
@@ -68,16 +73,16 @@ predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
 # --- A model of your own
 
 train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick or full); writes runs/latest
-	$(BIN)/python -m training.train data.source=$(DATA) experiment=$(experiment)
+	$(BIN)/python -m training.train $(SOURCE) experiment=$(experiment)
 
 evaluate: $(VENV)/.train  ## Judge RUN on the photos of DATA, by the serving preprocessing
-	$(BIN)/python -m training.evaluate $(RUN) $(DATA)
+	$(BIN)/python -m training.evaluate $(RUN) '$(subst ','\'',$(DATA))'
 
 sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
-	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) data.source=$(DATA)
+	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(SOURCE)
 
 profile: $(VENV)/.train  ## Picture where a training step on DATA spends its time: the network or the loader
-	$(BIN)/python -m training.profile data.source=$(DATA)
+	$(BIN)/python -m training.profile $(SOURCE)
 
 prune: $(VENV)/.train  ## Prune a fifth of RUN's filters, fine-tune, and report what it cost
 	$(BIN)/python -m training.prune $(RUN) --amount 0.2
@@ -113,7 +118,7 @@ rollback: $(VENV)/.registry  ## Go back to the version before, or with VERSION=1
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION))
 
 register: $(VENV)/.registry  ## Load VERSION beside the others, without sending anyone to it
-	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM)
+	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM) $(VERIFY)
 
 promote: $(VENV)/.registry  ## Let the registered VERSION answer, without any check
 	@$(BIN)/python -m scripts.versions promote $(VERSION) --config $(CONFIG)
@@ -135,16 +140,19 @@ image-size: $(VENV)/.registry  ## Say what each part of LOCAL_IMAGE weighs
 image-test: $(VENV)/.dev  ## Run LOCAL_IMAGE as on the internet, read-only and without capabilities: ask, attack, stop it
 	IMAGE=$(LOCAL_IMAGE) $(BIN)/pytest tests/dockerfiles/test_image.py
 
-cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT
-	gcloud builds submit --project=$(PROJECT) --region=$(REGION) --config=deploy/cloudbuild.yaml \
+cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT; DRY_RUN=1 prints the command
+	$(PRINT) gcloud builds submit --project=$(PROJECT) --region=$(REGION) --config=deploy/cloudbuild.yaml \
 	  --substitutions=_IMAGE=$(IMAGE),_REVISION=$(shell git rev-parse HEAD)
 
 deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(VERSION) \
 	  --archive=build/fruity-$(VERSION).mar
 
+give-back: $(VENV)/.serve  ## Give back the traffic that a deployment to Cloud Run had taken when it was cut off
+	@$(BIN)/python -m scripts.give_back --project=$(PROJECT) --region=$(REGION)
+
 gpu-vm: $(VENV)/.serve  ## Give IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
-	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE)
+	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
 
 # --- Develop (CONTRIBUTING.md)
 
@@ -184,7 +192,7 @@ bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 m
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
 
 bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
-	@$(BIN)/python -m benchmarks.train $(DATA)
+	@$(BIN)/python -m benchmarks.train '$(subst ','\'',$(DATA))'
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.rollout --swaps $(SWAPS) --config $(CONFIG)

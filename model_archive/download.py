@@ -1,5 +1,7 @@
 """One object of a registry to a file, going on where an earlier try stopped."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +40,7 @@ def _fetch_rest(storage: Storage, name: str, num_bytes: int, path: Path, progres
         if free < missing:
             raise RegistryError(
                 f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some or choose another folder"
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if missing <= 0:
             return
         for chunk in storage.read(name, file.tell()):

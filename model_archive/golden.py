@@ -6,7 +6,6 @@ photo of a person's is published with a model. Axes: B batch, H height, W width,
 
 import colorsys
 import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from handler.engine import Floats, Photos
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from handler.spec import Spec
+from model_archive.identity import ArchiveError, read_members
 
 FILE_NAME = "golden.json"
 
@@ -65,9 +65,15 @@ def write_golden(golden: list[GoldenPhoto], folder: Path) -> None:
 
 
 def read_golden(archive: Path) -> list[GoldenPhoto]:
-    """Return the golden set of the archive file *archive*, surest first."""
-    with zipfile.ZipFile(archive) as members:
-        return msgspec.json.decode(members.read(FILE_NAME), type=list[GoldenPhoto])
+    """Return the golden set of the archive file *archive*, surest first; raise `ArchiveError` or `OSError`."""
+    (text,) = read_members(archive, FILE_NAME)
+    try:
+        golden = msgspec.json.decode(text, type=list[GoldenPhoto])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArchiveError(f"{archive.name} has no golden set that this fruity reads: {error}") from error
+    if not golden:
+        raise ArchiveError(f"{archive.name} has a golden set without a picture; make archive builds one with some")
+    return golden
 
 
 def _preprocess(pictures: list[bytes], spec: Spec) -> Photos:

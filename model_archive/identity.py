@@ -17,6 +17,9 @@ MODEL = "fruity"
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 # Both are a few kilobytes; what unpacks to gigabytes is no archive of ours.
 _MAX_MEMBER_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 20
+# All that a zip can be: torn, encrypted, packed in another way, without the member, or made up.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, RuntimeError)
 
 
 class ArchiveError(Exception):
@@ -74,7 +77,7 @@ def identify(archive: Path) -> Identity:
 def read_identity(archive: Path) -> Identity:
     """Return what *archive* holds, whatever its file is called; raise `ArchiveError` or `OSError`."""
     called = archive.name
-    manifest, spec_text = _read_members(archive)
+    manifest, spec_text = read_members(archive, MANIFEST, SPEC)
     try:
         model = msgspec.json.decode(manifest, type=_Manifest).model
         spec = parse_spec(spec_text)
@@ -89,14 +92,28 @@ def read_identity(archive: Path) -> Identity:
         raise ArchiveError(f"the manifest in {called} names no version: {error}") from error
 
 
-def _read_members(archive: Path) -> tuple[bytes, bytes]:
+def read_members(archive: Path, *names: str) -> list[bytes]:
+    """Return the small members *names* of *archive*; raise `ArchiveError` or `OSError`."""
     with archive.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as members:
-                return _read_member(members, MANIFEST), _read_member(members, SPEC)
-        # All that a zip can be: torn, encrypted, packed in another way, without the member, or made up.
-        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, RuntimeError) as error:
+                return [_read_member(members, name) for name in names]
+        except _DAMAGES as error:
             raise ArchiveError(f"{archive.name} is no archive ({error}); make archive builds one") from error
+
+
+def check_members(archive: Path) -> None:
+    """Read *archive* to its end; raise `ArchiveError` at the first member that is damaged, or `OSError`."""
+    place = "its table of contents"
+    with archive.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as members:
+                for place in members.namelist():
+                    with members.open(place) as member:
+                        while member.read(_CHUNK_BYTES):
+                            pass
+        except _DAMAGES as error:
+            raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
 
 
 def _read_member(members: zipfile.ZipFile, name: str) -> bytes:

@@ -9,16 +9,15 @@ import hashlib
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scripts.commands import CommandError, Commands, archive_uri, is_dry_run
+from scripts.commands import CommandError, Commands, archive_uri, ignore_interrupts, interrupt_once, is_dry_run
 from scripts.model_store import BUILD, ROOT
 
 TEMPLATE = ROOT / "deploy" / "cloud_run" / "service.yaml"
@@ -69,12 +68,14 @@ def main() -> None:
     account = arguments.service_account or f"fruity@{arguments.project}.iam.gserviceaccount.com"
     watch_minutes = arguments.watch_minutes
     release = Release(arguments.image, arguments.version, arguments.model_uri, account, tuple(smoke), watch_minutes)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_once()
     commands = Commands(is_dry_run())
     try:
         revision = deploy(commands, service, release)
     except (DeployError, CommandError) as error:
         sys.exit(f"deploy: {error}")
+    except KeyboardInterrupt:
+        sys.exit("deploy: stopped before anything was changed")
     print(f"deploy: {'nothing was run' if commands.dry_run else f'{revision} has all traffic of {service.name}'}")
 
 
@@ -91,13 +92,22 @@ def deploy(commands: Commands, service: Service, release: Release) -> str:
     file = MANIFESTS / f"{revision}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(manifest, sort_keys=False))
+    if before and not commands.dry_run:
+        note_of(service).write_text(before)
     try:
         commands.run("gcloud", "run", "services", "replace", os.path.relpath(file, ROOT), *service.place, "--quiet")
         shift(commands, service, release, revision, before)
     except (CommandError, DeployError, KeyboardInterrupt) as error:
+        ignore_interrupts()
         reason = str(error) or "interrupted"
         raise DeployError(f"{reason}. {roll_back(commands, service, before)}") from error
+    note_of(service).unlink(missing_ok=True)
     return revision
+
+
+def note_of(service: Service) -> Path:
+    """Return the file that says which revision served before, while a deployment is under way (scripts.give_back)."""
+    return MANIFESTS / f"{service.name}.before"
 
 
 def shift(commands: Commands, service: Service, release: Release, revision: str, before: str | None) -> None:
@@ -126,6 +136,8 @@ def roll_back(commands: Commands, service: Service, before: str | None) -> str:
         _update_traffic(commands, service, f"--to-revisions={before}=100", f"--remove-tags={TAG}")
     except CommandError as error:
         return f"Going back to {before} failed, too ({error}): give it the traffic by hand"
+    if not commands.dry_run:
+        note_of(service).unlink(missing_ok=True)
     return f"All traffic is back on {before}"
 
 
@@ -221,10 +233,6 @@ def _parse_arguments() -> argparse.Namespace:
         "--watch-minutes", type=int, default=5, help="of 5xx in Cloud Monitoring at each share; 0: none (default: 5)"
     )
     return parser.parse_args()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

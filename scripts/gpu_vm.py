@@ -7,6 +7,7 @@ stops the first, and goes back if the new one does not get ready. DRY_RUN=1 prin
 import argparse
 import base64
 import hashlib
+import json
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from scripts.commands import CommandError, Commands, archive_uri, is_dry_run
+from scripts.commands import CommandError, Commands, archive_uri, ignore_interrupts, interrupt_once, is_dry_run
 from scripts.model_store import BUILD, ROOT
 
 TEMPLATE = ROOT / "deploy" / "gpu_vm" / "cloud_init.yaml"
@@ -28,6 +29,9 @@ _HEALTH_RANGES = "130.211.0.0/22,35.191.0.0/16"
 _TUNNEL_RANGE = "35.235.240.0/20"
 _DIGEST = re.compile(r"[^/]+/.+@sha256:[0-9a-f]{64}")
 _COMPUTE = ("gcloud", "compute")
+_FOLDER = "/etc/fruity"
+_ENVIRONMENT = f"{_FOLDER}/environment"
+_KEYS = ("PUBLIC_KEY", "API_KEYS")
 _GROUPS = (*_COMPUTE, "instance-groups", "managed")
 
 
@@ -53,12 +57,17 @@ def main() -> None:
     account = arguments.service_account or f"fruity@{arguments.project}.iam.gserviceaccount.com"
     vm = Vm(arguments.project, arguments.zone, arguments.machine_type, account)
     commands = Commands(is_dry_run())
+    interrupt_once()
     try:
         cloud_init = render(arguments.image, arguments.model_uri, arguments.public_key, arguments.api_keys)
-        act = {"create": create, "update": update}[arguments.verb]
-        act(commands, vm, cloud_init)
+        if arguments.verb == "create":
+            create(commands, vm, cloud_init)
+        else:
+            update(commands, vm, cloud_init, drop_keys=arguments.drop_keys)
     except (VmError, CommandError, OSError) as error:
         sys.exit(f"gpu vm: {error}")
+    except KeyboardInterrupt:
+        sys.exit("gpu vm: stopped before the group was changed")
     print(f"gpu vm: {'nothing was run' if commands.dry_run else f'{NAME} in {vm.zone} runs {arguments.image}'}")
 
 
@@ -77,16 +86,22 @@ def create(commands: Commands, vm: Vm, cloud_init: str) -> None:
     _wait(commands, vm)
 
 
-def update(commands: Commands, vm: Vm, cloud_init: str) -> None:
-    """Replace the VM by one that runs the new image, if it is new; raise `VmError` after going back."""
+def update(commands: Commands, vm: Vm, cloud_init: str, *, drop_keys: bool = False) -> None:
+    """Replace the VM by one that runs the new image, if it is new; raise `VmError` after going back.
+
+    Refused where the new one would go without keys that the old one has, unless *drop_keys*.
+    """
     describe = ("describe", NAME, *vm.place, "--format=value(versions[0].instanceTemplate.basename())")
     before = commands.read(*_GROUPS, *describe, dry="OLD_TEMPLATE")
+    if not drop_keys:
+        _check_keys(commands, vm, before, cloud_init)
     template = _create_template(commands, vm, cloud_init)
     if template == before:
         return
     try:
         _replace(commands, vm, template)
     except (CommandError, KeyboardInterrupt) as error:
+        ignore_interrupts()
         reason = str(error) or "interrupted"
         try:
             _replace(commands, vm, before)
@@ -104,17 +119,36 @@ def render(image: str, model_uri: str, public_key: Path | None, api_keys: Path |
     environment = {"IMAGE": image, "REGISTRY_HOST": image.partition("/")[0], "PORT": str(PORT)}
     environment |= {"MODEL_URI": model_uri} if model_uri else {}
     files = {}
-    for name, file in (("PUBLIC_KEY", public_key), ("API_KEYS", api_keys)):
+    for name, file in zip(_KEYS, (public_key, api_keys), strict=True):
         if file is not None:
-            environment[name] = f"/etc/fruity/{name.lower()}"
+            environment[name] = f"{_FOLDER}/{name.lower()}"
             files[environment[name]] = file.read_bytes()
-    files["/etc/fruity/environment"] = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
+    files[_ENVIRONMENT] = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
     document = yaml.safe_load(TEMPLATE.read_text())
     document["write_files"] += [
         {"path": path, "permissions": "0644", "encoding": "b64", "content": base64.b64encode(content).decode()}
         for path, content in files.items()
     ]
     return "#cloud-config\n" + yaml.safe_dump(document, sort_keys=False)
+
+
+def read_keys(cloud_init: str) -> set[str]:
+    """Return which of PUBLIC_KEY and API_KEYS a cloud-init document gives to the container."""
+    files = (yaml.safe_load(cloud_init) or {}).get("write_files", [])
+    contents = [base64.b64decode(file["content"]).decode() for file in files if file["path"] == _ENVIRONMENT]
+    return {key for key in _KEYS for content in contents if re.search(rf"^{key}=", content, flags=re.MULTILINE)}
+
+
+def _check_keys(commands: Commands, vm: Vm, before: str, cloud_init: str) -> None:
+    describe = ("instance-templates", "describe", before, f"--project={vm.project}")
+    said = commands.read(*_COMPUTE, *describe, "--format=json(properties.metadata.items)", dry="{}")
+    items = (json.loads(said or "{}") or {}).get("properties", {}).get("metadata", {}).get("items", [])
+    held = {key for item in items if item["key"] == "user-data" for key in read_keys(item["value"])}
+    if dropped := sorted(held - read_keys(cloud_init)):
+        raise VmError(
+            f"the VM runs with {' and '.join(dropped)}, and would not any more; name the files (make gpu-vm "
+            "PUBLIC_KEY=fruity.pub API_KEYS=api_keys), or drop them with --drop-keys"
+        )
 
 
 def _create_template(commands: Commands, vm: Vm, cloud_init: str) -> str:
@@ -159,6 +193,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model-uri", type=archive_uri, default="", help="its archive; default: the one in the image")
     parser.add_argument("--public-key", type=Path, help="archives must be signed with its private half")
     parser.add_argument("--api-keys", type=Path, help="the file with the hashed keys of clients")
+    parser.add_argument("--drop-keys", action="store_true", help="update also if the VM has keys that are not named")
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from model_archive.golden import GoldenPhoto
+from scripts.answers import NoLabel, read_first_label
 
 
 class NotReady(Exception):
@@ -81,6 +82,9 @@ def _check_answer(inference: httpx.Client, model: str, golden: GoldenPhoto) -> N
         raise Busy(f"the canned photo got 503: {response.text[:200]}")
     if response.status_code != httpx.codes.OK:
         raise NotReady(f"the canned photo got {response.status_code}: {response.text[:200]}")
-    label = response.json()["predictions"][0]["labels"][0]["label"]
-    if label != golden.label:
-        raise NotReady(f"the canned photo got the label {label!r}, the model that was built says {golden.label!r}")
+    try:
+        _, best = read_first_label(response.content)
+    except NoLabel as error:
+        raise NotReady(f"the canned photo got no label: {error}") from error
+    if best.label != golden.label:
+        raise NotReady(f"the canned photo got the label {best.label!r}, the model that was built says {golden.label!r}")

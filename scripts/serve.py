@@ -21,7 +21,7 @@ from scripts.model_store import (
     stage,
 )
 from scripts.rollout.record import RecordError, describe_interrupted, forget, forget_interrupted, read_record
-from scripts.rollout.source import FETCHED, find_archive
+from scripts.rollout.source import find_archive
 from scripts.torchserve import MODEL, TorchServe, TorchServeError
 
 _READY_S = 60
@@ -57,7 +57,7 @@ def _choose_archive(named: Path | None, public_key: Path | None, config: Path | 
         if public_key is None and config is None:
             return STORE / SERVED_NAME
         # The store holds no signatures, so the archive is taken from where it came from.
-        origin = find_archive(promoted, STORE, folders=(BUILD, FETCHED, DEFAULT_ARCHIVES))
+        origin = find_archive(promoted, STORE, folders=(BUILD, DEFAULT_ARCHIVES))
         return stage(origin, STORE, public_key, config)
     staged = stage(named or newest_archive(BUILD, DEFAULT_ARCHIVES), STORE, public_key, config)
     forget(STORE)

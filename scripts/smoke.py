@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 
 from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.identity import ArchiveError
+from scripts.answers import NoLabel, read_first_label
 from scripts.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
 
 # Reading alone, so that a front that lets them through loses nothing by the question.
@@ -46,7 +48,7 @@ def main() -> None:
             check_ready(client)
             check_refusals(client)
             answered = check_answers(client, golden, version, arguments.requests, arguments.mixed)
-    except (SmokeError, ModelStoreError, OSError, KeyError) as error:
+    except (SmokeError, ModelStoreError, ArchiveError, OSError) as error:
         sys.exit(f"smoke: {error}")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         sys.exit(f"smoke: no answer from {arguments.url} ({error})")
@@ -79,13 +81,15 @@ def check_answers(
         response = client.post("/predictions/fruity", content=photo.photo)
         if response.status_code != httpx.codes.OK:
             raise SmokeError(f"picture {number + 1} of {requests} got {response.status_code}: {response.text[:200]}")
-        answer = response.json()
-        seen, label = answer["version"], answer["predictions"][0]["labels"][0]["label"]
+        try:
+            seen, best = read_first_label(response.content)
+        except NoLabel as error:
+            raise SmokeError(f"picture {number + 1} of {requests} got 200 and no label: {error}") from error
         answered[seen] += 1
         if seen != version and not mixed:
             raise SmokeError(f"version {seen} answered, {version} was deployed")
-        if seen == version and label != photo.label:
-            raise SmokeError(f"version {seen} says {label!r}, the model that was built says {photo.label!r}")
+        if seen == version and best.label != photo.label:
+            raise SmokeError(f"version {seen} says {best.label!r}, the model that was built says {photo.label!r}")
     return answered
 
 

@@ -24,7 +24,7 @@ from scripts.rollout.record import (
     remember_serving,
 )
 from scripts.rollout.rollout import Options
-from scripts.rollout.source import find_archive
+from scripts.rollout.source import add_source_options, find_archive
 
 Act = Callable[[Server, argparse.Namespace], str]
 
@@ -75,7 +75,7 @@ def _parse_arguments() -> argparse.Namespace:
         elif verb != "list":
             one.add_argument("version", help="as 1.1.0")
         if verb == "register":
-            one.add_argument("--registry", help="where to fetch it: a folder or gs://bucket/prefix (default: build/)")
+            add_source_options(one)
         if verb == "scale":
             one.add_argument("workers", type=int, help="1 or more")
         if verb in ("scale", "unregister"):
@@ -91,9 +91,10 @@ def _print_versions(server: Server) -> None:
 
 
 def _register(server: Server, arguments: argparse.Namespace) -> str:
-    version = arguments.version
-    archive = None if arguments.registry else find_stored(server.store, version)
-    archive = archive or read_archive(find_archive(version, server.store, arguments.registry), version)
+    version, registry, public_key = arguments.version, arguments.registry, arguments.public_key
+    # The store holds no signatures, so with a key the archive is taken from where it came from.
+    archive = None if registry or public_key else find_stored(server.store, version)
+    archive = archive or read_archive(find_archive(version, server.store, registry, public_key), version)
     put_into_store(archive, server.store)
     server.management.register(file_name(version))
     return f"{version} is registered; `make promote VERSION={version}` lets it answer"

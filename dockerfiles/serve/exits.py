@@ -10,7 +10,7 @@ class Exit(IntEnum):
     PORT = 11, "PORT is taken, or may not be used by this user"
     KEYS = 12, "API_KEYS cannot be read, or is no list of keys"
     TLS = 13, "the TLS certificate or its key cannot be used"
-    ARCHIVE = 14, "MODEL_URI names no archive that can be fetched"
+    ARCHIVE = 14, "MODEL_URI names no archive that can be fetched, or the archive cannot be read"
     PERMISSION = 15, "MODEL_URI names a place that this container may not read"
     SIGNATURE = 16, "the archive is not signed by PUBLIC_KEY, or was altered"
     SPACE = 17, "no space, or nowhere to write"

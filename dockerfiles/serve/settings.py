@@ -68,7 +68,8 @@ def _file(exit_code: Exit) -> Callable[[str, str], Path]:
     def parse(name: str, value: str) -> Path:
         try:
             with Path(value).open("rb"):
-                return Path(value).resolve()
+                # Links stay: Kubernetes and certbot rotate a secret by turning one.
+                return Path(value).absolute()
         except OSError as error:
             raise Ending(
                 exit_code, f"{name} is {value}, which cannot be read ({error.strerror}); mount the file there"

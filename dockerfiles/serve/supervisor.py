@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from ts.model_server import load_properties
+
 from dockerfiles.serve.exits import Ending, Exit
 from dockerfiles.serve.front import Front
 from dockerfiles.serve.health import Health
@@ -30,6 +32,7 @@ from scripts.model_store import ROOT
 from scripts.torchserve import Addresses, TorchServe, TorchServeError, write_config
 
 _SPARE_PORT = 8083
+_GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
 _JVM_STOP_S = 1.5
 _TICK_S = 1.0
 
@@ -94,6 +97,8 @@ def move_ports(config: Path, settings: Settings) -> Addresses:
     for name, address in vars(Addresses.read(config)).items():
         if address.endswith(f":{settings.port}"):
             changes[f"{name}_address"] = f"http://127.0.0.1:{_SPARE_PORT}"
+    properties = load_properties(str(config))
+    changes |= {name: str(_SPARE_PORT) for name in _GRPC_PORTS if properties.get(name) == str(settings.port)}
     return Addresses.read(write_config(config, changes, settings.folder / "config.properties"))
 
 

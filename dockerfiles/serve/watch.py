@@ -1,6 +1,7 @@
 """A thread that waits until the model answers, and then asks it again and again."""
 
 import threading
+import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,8 @@ from dockerfiles.serve.log import log
 from dockerfiles.serve.model import STORE
 from dockerfiles.serve.settings import Settings
 from model_archive.golden import GoldenPhoto, read_golden
-from scripts.readiness import check_ready, read_default
+from model_archive.identity import ArchiveError
+from scripts.readiness import NotReady, check_ready, read_default
 from scripts.torchserve import MODEL, TorchServe, TorchServeError
 
 INTERVAL_S = 5.0
@@ -21,12 +23,27 @@ _TIMEOUT_S = 10
 
 
 def watch_model(server: TorchServe, settings: Settings, health: Health, end: Callable[[Ending], None]) -> None:
-    """Keep *health* up to date for ever; *end* is told if the model does not answer in time after the start."""
+    """Keep *health* up to date for ever; *end* is told if the model does not answer after the start, or this fails."""
     try:
-        version = server.wait_until_ready(settings.start_timeout_s)
+        version = _wait_until_ready(server, settings)
+        _look_again_and_again(server, settings, health, version)
+    except Ending as ending:
+        end(ending)
+    # Without this thread the container would say for ever what it said last.
+    except Exception:
+        end(Ending(Exit.BUG, traceback.format_exc().strip()))
+
+
+def _wait_until_ready(server: TorchServe, settings: Settings) -> str:
+    try:
+        return server.wait_until_ready(settings.start_timeout_s)
     except TorchServeError as reason:
-        end(Ending(Exit.MODEL, f"{reason}"))
-        return
+        raise Ending(Exit.MODEL, f"{reason}") from reason
+    except (ArchiveError, OSError) as reason:
+        raise Ending(Exit.ARCHIVE, f"the archive cannot be read: {reason}") from reason
+
+
+def _look_again_and_again(server: TorchServe, settings: Settings, health: Health, version: str) -> None:
     with (
         httpx.Client(base_url=server.addresses.inference, timeout=_TIMEOUT_S) as inference,
         httpx.Client(base_url=server.addresses.management, timeout=_TIMEOUT_S) as management,
@@ -35,7 +52,10 @@ def watch_model(server: TorchServe, settings: Settings, health: Health, end: Cal
         def ask() -> dict[str, int]:
             default = read_default(management, MODEL)
             # Versions are swapped while we run, and each brings its own canned photos.
-            golden = _read_surest(settings.folder / STORE / default.archive_name, default.version)
+            try:
+                golden = _read_surest(settings.folder / STORE / default.archive_name, default.version)
+            except (ArchiveError, OSError) as reason:
+                raise NotReady(f"the canned photo of {default.version} cannot be read: {reason}") from reason
             check_ready(inference, management, MODEL, golden)
             return default.processes
 

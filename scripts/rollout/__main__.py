@@ -7,7 +7,7 @@ from scripts.rollout.canary import find_front
 from scripts.rollout.command import add_server_options, run_rollout
 from scripts.rollout.judge import THRESHOLDS, read_thresholds
 from scripts.rollout.rollout import Options
-from scripts.rollout.source import find_archive
+from scripts.rollout.source import add_source_options, find_archive, verify
 
 
 def main() -> None:
@@ -22,8 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--archive", type=Path, help="its file (default: fruity-<version>.mar of the registry or build/)"
     )
-    parser.add_argument("--registry", help="where to fetch it: a folder or gs://bucket/prefix")
-    parser.add_argument("--public-key", type=Path, help="whose signature what is fetched must bear")
+    add_source_options(parser)
     parser.add_argument("--shadow", type=Path, help="a folder of recent photos to ask both versions")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS, help="YAML file (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the old version registered: costs its memory")
@@ -33,7 +32,7 @@ def main() -> None:
 
     def fetch(store: Path) -> Path:
         if arguments.archive is not None:
-            return Path(arguments.archive)
+            return verify(arguments.archive, arguments.public_key)
         return find_archive(arguments.version, store, arguments.registry, arguments.public_key)
 
     front = find_front(arguments.config)

@@ -2,16 +2,13 @@
 
 import errno
 import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from handler.spec import Spec
 from model_archive.entry import hash_file
 from model_archive.golden import GoldenPhoto, read_golden
-from model_archive.identity import MODEL, ArchiveError, file_name, read_identity
+from model_archive.identity import MODEL, ArchiveError, check_members, file_name, read_identity
 from scripts.model_store import SERVED_NAME
 
 
@@ -31,19 +28,15 @@ def read_archive(path: Path, version: str | None = None) -> Archive:
     """Return what *path* holds; raise `ArchiveError` unless it is fruity's, readable, and of *version*."""
     try:
         identity = read_identity(path)
-        with zipfile.ZipFile(path) as members:
-            if broken := members.testzip():
-                raise ArchiveError(f"{path} is damaged at {broken}; fetch or build it again")
-        golden = read_golden(path)
+        check_members(path)
+        golden, digest = read_golden(path), hash_file(path)
     except FileNotFoundError as error:
         raise ArchiveError(
             f"there is no {path}; `make archive` builds one, REGISTRY=… names where to fetch it"
         ) from error
-    except (zipfile.BadZipFile, KeyError, ValueError, msgspec.DecodeError) as error:
-        raise ArchiveError(f"{path} is not an archive of fruity's, or was cut short: {error}") from error
     if version is not None and identity.version != version:
         raise ArchiveError(f"{path} holds version {identity.version}, asked for was {version}")
-    return Archive(path, identity.version, hash_file(path), identity.spec, golden)
+    return Archive(path, identity.version, digest, identity.spec, golden)
 
 
 def find_stored(store: Path, version: str) -> Archive | None:

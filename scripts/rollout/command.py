@@ -1,15 +1,14 @@
 """What the commands that change versions have in common: the server, the lock, Ctrl-C, how it ended."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
 from model_archive.identity import ArchiveError, check_version
+from scripts.commands import interrupt_once
 from scripts.management import ManagementError, Server, open_server
 from scripts.model_store import ROOT, ModelStoreError
 from scripts.rollout.journal import Journal
@@ -31,8 +30,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 def run_rollout(verb: str, arguments: argparse.Namespace, options: Options, act: Callable[[Rollout], None]) -> None:
     """Let *act* do a rollout while nobody else does one; exits with a sentence if it did not come to its end."""
-    signal.signal(signal.SIGINT, _interrupt_once)
-    signal.signal(signal.SIGTERM, _interrupt_once)
+    interrupt_once()
     try:
         check_version(options.version)
         with (
@@ -67,10 +65,3 @@ def _say_state(server: Server) -> str:
     except ManagementError:
         return "The server does not answer now; when it starts again it comes back with what was promoted last"
     return f"Version {default.model_version} serves, with {default.ready_workers} workers READY"
-
-
-def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Stop the rollout, and let nothing stop its way back."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt

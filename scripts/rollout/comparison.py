@@ -11,6 +11,7 @@ import httpx
 from PIL import Image
 
 from model_archive.golden import GoldenPhoto
+from scripts.answers import NoLabel, read_first_label
 from scripts.torchserve import MODEL
 
 # What clients send: a thumbnail, a web picture, a phone's 12 megapixels.
@@ -108,8 +109,11 @@ def ask(inference: httpx.Client, version: str | None, photo: bytes) -> Answer:
     seconds = time.perf_counter() - started
     if response.status_code != httpx.codes.OK:
         return Answer(response.status_code, seconds)
-    best = response.json()["predictions"][0]["labels"][0]
-    return Answer(response.status_code, seconds, best["label"], best["probability"])
+    try:
+        _, best = read_first_label(response.content)
+    except NoLabel:
+        return Answer(response.status_code, seconds)
+    return Answer(response.status_code, seconds, best.label, best.probability)
 
 
 def wrong_golden(inference: httpx.Client, version: str, golden: Sequence[GoldenPhoto]) -> list[str]:

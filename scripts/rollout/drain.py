@@ -6,6 +6,7 @@ So a version is empty once its queue was empty and nobody asked for it by its nu
 """
 
 import time
+from collections.abc import Callable
 
 from scripts.management import Server
 from scripts.rollout.judge import RolloutError
@@ -20,20 +21,25 @@ class StillAsked(RolloutError):
     """Clients go on asking for the version by its number."""
 
 
-def drain(server: Server, version: str) -> float:
+def drain(
+    server: Server,
+    version: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float:
     """Return the seconds until no request was left at *version*, which is not the default; raise `StillAsked`."""
     timeout_s = server.management.describe(version).response_timeout
-    started = quiet_since = time.monotonic()
+    started = quiet_since = clock()
     asked = read_traffic(server.metrics, version).by_number
-    while time.monotonic() - quiet_since < timeout_s:
-        if time.monotonic() - started > _PATIENCE * timeout_s:
+    while clock() - quiet_since < timeout_s:
+        if clock() - started > _PATIENCE * timeout_s:
             raise StillAsked(
                 f"clients still ask for version {version} by its number (/predictions/…/{version}); move them, "
                 f"then `make unregister VERSION={version}`"
             )
-        time.sleep(_POLL_S)
+        sleep(_POLL_S)
         waiting = server.management.describe(version).job_queue_status.pending_requests
         before, asked = asked, read_traffic(server.metrics, version).by_number
         if waiting or asked != before:
-            quiet_since = time.monotonic()
-    return time.monotonic() - started
+            quiet_since = clock()
+    return clock() - started

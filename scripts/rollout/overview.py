@@ -87,7 +87,7 @@ def _stored_digests(store: Path) -> dict[str, str]:
 def _try_read(path: Path) -> Archive | None:
     try:
         archive = read_archive(path)
-    except ArchiveError:
+    except (ArchiveError, OSError):
         return None
     return archive if path.name in (SERVED_NAME, file_name(archive.version)) else None
 

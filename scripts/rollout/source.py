@@ -1,6 +1,9 @@
 """Where an archive comes from: a registry, or what was built here."""
 
-from collections.abc import Sequence
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from model_archive.identity import ArchiveError, check_version, file_name
@@ -8,7 +11,16 @@ from model_archive.registry import RegistryError, open_registry
 from model_archive.signature import SignatureError, verify_archive
 from scripts.model_store import BUILD, DEFAULT_ARCHIVES
 
-FETCHED = BUILD / "fetched"
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name a registry and a key, by default the environment's PUBLIC_KEY: a container has one."""
+    parser.add_argument("--registry", help="where to fetch it: a folder or gs://bucket/prefix (default: build/)")
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        default=os.environ.get("PUBLIC_KEY") or None,
+        help="refuse an archive without a signature that it verifies, wherever it lies (default: PUBLIC_KEY)",
+    )
 
 
 def find_archive(
@@ -18,20 +30,37 @@ def find_archive(
     public_key: Path | None = None,
     folders: Sequence[Path] = (BUILD, DEFAULT_ARCHIVES),
 ) -> Path:
-    """Return the archive of *version*: fetched if *registry* is given, else from *folders* or *store*.
+    """Return the archive of *version*: fetched if *registry* is given, else from *folders*, fetched before, or *store*.
 
     With a *public_key* its signature holds. Raises `ArchiveError`.
     """
     check_version(version)
+    fetched = fetched_beside(store)
+    if registry:
+        with _refused():
+            return open_registry(registry).fetch(version, fetched, public_key)
+    return verify(_find_local(version, (*folders, fetched, store)), public_key)
+
+
+def fetched_beside(store: Path) -> Path:
+    """Return the folder for what is fetched: of a container, only what is around its model store can be written."""
+    return store.parent / "fetched"
+
+
+def verify(archive: Path, public_key: Path | None) -> Path:
+    """Return *archive* if its signature holds or no *public_key* asks for one; raise `ArchiveError`."""
+    if public_key:
+        with _refused():
+            verify_archive(archive, public_key)
+    return archive
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
     try:
-        if registry:
-            return open_registry(registry).fetch(version, FETCHED, public_key)
-        path = _find_local(version, (*folders, store))
-        if public_key:
-            verify_archive(path, public_key)
+        yield
     except (RegistryError, SignatureError) as error:
         raise ArchiveError(str(error)) from error
-    return path
 
 
 def _find_local(version: str, folders: Sequence[Path]) -> Path:

@@ -137,4 +137,59 @@ def test_a_release_goes_through_checks_and_tests_before_it_is_built_and_deployed
         "archive": "test",
         "deploy": ["test", "archive"],
     }
-    assert {"make check", "make test"} <= {step.get("run") for step in jobs["test"]["steps"]}
+    assert {"make check", "make test", "make image image-test"} <= {step.get("run") for step in jobs["test"]["steps"]}
+
+
+def read_steps(workflow: str, job: str) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = yaml.safe_load((ROOT / ".github" / "workflows" / workflow).read_text())["jobs"][job][
+        "steps"
+    ]
+    return steps
+
+
+def test_a_release_is_tested_with_the_programs_that_a_push_is_tested_with() -> None:
+    installs = [
+        [step["run"] for step in read_steps(workflow, "test") if "apt-get install" in step.get("run", "")]
+        for workflow in ("ci.yaml", "release.yaml")
+    ]
+
+    assert installs[0] == installs[1]
+    assert "nginx libnginx-mod-http-js" in installs[0][0]
+
+
+def test_a_private_service_is_asked_with_a_token_that_is_made_just_before() -> None:
+    caller, deploy, back = read_steps("release.yaml", "deploy")[-3:]
+
+    asked = [caller["with"][name] for name in ("token_format", "id_token_audience")]
+    assert asked == ["id_token", "${{ vars.SERVICE_URL }}"]
+    assert deploy["env"] == {"ID_TOKEN": f"${{{{ steps.{caller['id']}.outputs.id_token }}}}"}
+    assert (back["if"], back["run"].split()[:2]) == ("failure() || cancelled()", ["make", "give-back"])
+
+
+@pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
+def test_the_credentials_that_a_workflow_writes_here_go_nowhere(file: str) -> None:
+    assert "gha-creds-*.json" in (ROOT / file).read_text().splitlines()
+
+
+def test_an_image_from_the_cloud_gets_its_provenance_and_a_log_that_needs_no_bucket() -> None:
+    build = read_yaml("cloudbuild.yaml")
+
+    assert build["images"] == ["${_IMAGE}"]
+    assert build["options"]["requestedVerifyOption"] == "VERIFIED"
+    assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY"
+
+
+def test_a_pod_is_out_of_the_endpoints_before_it_refuses_newcomers_and_has_the_time_for_both() -> None:
+    pod = read_documents(KUBERNETES)[0]["spec"]["template"]["spec"]
+    command, wait_s = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+
+    assert (command, int(wait_s)) == ("sleep", 5)
+    assert pod["terminationGracePeriodSeconds"] > 5 + 10
+
+
+def test_an_unset_image_of_the_manifest_is_set_before_it_is_applied() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    [name] = re.findall(r"^ +image: (fruity)$", KUBERNETES.read_text(), flags=re.MULTILINE)
+
+    assert f"sed 's|image: {name}$|image: IMAGE@sha256:DIGEST|' deploy/kubernetes/fruity.yaml | kubectl apply" in page
+    assert "kubectl apply --filename deploy/kubernetes\n" not in page

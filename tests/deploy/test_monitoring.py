@@ -75,6 +75,13 @@ def test_an_alarm_says_what_is_wrong_what_to_do_and_whom_to_wake(rule: dict[str,
     assert set(rule["annotations"]) == {"summary", "action"}
 
 
+def test_every_alarm_has_its_line_in_the_runbook_with_whom_it_wakes() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    lines = re.findall(r"^\| `(Fruity\w+)` \| (\w+), [^|]+ \| [^|]{20,} \| [^|]{20,} \|$", runbook, flags=re.MULTILINE)
+
+    assert sorted(lines) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in RULES)
+
+
 def test_every_alarm_has_a_case_in_which_it_rings() -> None:
     tests = [test for test in read_yaml("monitoring/alerts_test.yaml")["tests"] if "promql_expr_test" in test]
     asked = [re.findall(r'alertname=~?"([^"]*)"', one["expr"]) for test in tests for one in test["promql_expr_test"]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dockerfiles.serve.exits import Exit
+from model_archive.registry import open_registry
 from scripts.model_store import DEFAULT_ARCHIVES, newest_archive
 from tests.dockerfiles.images import RunningImage, engine, image_name, run_image
 from tests.serving.versions import write_thresholds, write_version
@@ -86,7 +87,10 @@ def test_the_image_is_small(image: str) -> None:
 
 
 def test_every_line_of_the_log_is_json(container: RunningImage) -> None:
-    assert all({"time", "severity", "message"} <= set(line) for line in container.log())
+    lines = container.log()
+
+    assert any(line["message"].endswith("answers at port 8080") for line in lines)
+    assert all({"time", "severity", "message"} <= set(line) for line in lines)
 
 
 def test_sigterm_under_load_loses_nothing_that_was_accepted(image: str) -> None:
@@ -104,11 +108,11 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(image: str) -> None:
 
 
 def test_a_rollout_inside_begins_with_a_canary_and_loses_nothing(image: str, tmp_path: Path) -> None:
-    new = write_version(tmp_path, "1.1.0")
+    open_registry(str(tmp_path / "registry")).publish(write_version(tmp_path, "1.1.0"))
     thresholds = write_thresholds(tmp_path)
-    for path in (tmp_path, new, thresholds):
+    for path in (tmp_path, *tmp_path.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    options = ("--archive", f"/new/{new.name}", "--thresholds", f"/new/{thresholds.name}")
+    options = ("--registry", "/new/registry", "--thresholds", f"/new/{thresholds.name}")
 
     with run_image(image, "--volume", f"{tmp_path}:/new:ro") as container:
         asking = container.start_asking("load")

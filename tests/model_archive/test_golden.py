@@ -11,6 +11,8 @@ from handler.engine import Floats, Photos
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from model_archive.golden import GoldenPhoto, choose_golden, read_golden, write_golden
+from model_archive.identity import ArchiveError
+from tests.scripts.damages import write_damaged
 from tests.specs import make_spec
 
 SPEC = make_spec(("red", "green", "blue"))
@@ -76,3 +78,26 @@ def test_a_golden_set_is_read_from_the_archive_as_it_was_written(tmp_path: Path)
         "label": "apple",
         "probability": 0.987,
     }
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({}, r"is no archive .*golden\.json"),
+        ({"golden.json": "["}, "has no golden set that this fruity reads: Input data was truncated"),
+        ({"golden.json": '[{"photo": 3}]'}, "has no golden set that this fruity reads: Expected `bytes`"),
+        ({"golden.json": "[]"}, "has a golden set without a picture"),
+    ],
+)
+def test_an_archive_without_a_golden_set_is_refused(tmp_path: Path, members: dict[str, str], message: str) -> None:
+    with zipfile.ZipFile(tmp_path / "fruity-1.0.0.mar", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+    with pytest.raises(ArchiveError, match=message):
+        read_golden(tmp_path / "fruity-1.0.0.mar")
+
+
+def test_a_golden_set_with_a_bit_turned_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"fruity-1\.0\.0\.mar is no archive \(Error -3 while decompressing"):
+        read_golden(write_damaged(tmp_path / "fruity-1.0.0.mar", "golden.json"))

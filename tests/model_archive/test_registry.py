@@ -1,5 +1,6 @@
 """What holds for a registry in a folder holds for one in a bucket."""
 
+import errno
 import json
 import threading
 from collections.abc import Callable
@@ -378,8 +379,12 @@ def test_a_disk_that_will_be_full_is_told_before_anything_is_fetched(
     entry["version"], entry["files"] = "1.2.0", {".mar": {"digest": "ab" * 32, "size": 1 << 60}}
     put(storage, "fruity/1.2.0.json", json.dumps(entry).encode(), tmp_path)
 
-    with pytest.raises(RegistryError, match=r"bytes free, 1,152,921,504,606,846,976 are needed; free some or choose"):
+    with pytest.raises(RegistryError, match=r"bytes free, 1,152,921,504,606,846,976 are needed; free some") as refusal:
         registry.fetch("1.2.0", tmp_path)
+
+    # By which the container knows its exit code.
+    assert isinstance(refusal.value.__cause__, OSError)
+    assert refusal.value.__cause__.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("uri", ["", "s3://models", "https://example.org/models"])

@@ -2,19 +2,21 @@
 
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.cloud_run import fill_in
 from tests.scripts.clouds import IMAGE, OLD, RECORD, Cloud
-from tests.scripts.programs import write_program
+from tests.scripts.programs import kept_signals, write_program
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     monkeypatch.delenv("DRY_RUN", raising=False)
-    return Cloud(tmp_path, monkeypatch)
+    with kept_signals():
+        yield Cloud(tmp_path, monkeypatch)
 
 
 NEW = "fruity-1-1-0-NEW"
@@ -87,6 +89,23 @@ def test_a_cut_off_deployment_goes_back(cloud: Cloud, tmp_path: Path) -> None:
         cloud.run()
 
     assert cloud.calls[-1] == ROLLBACK
+
+
+def test_the_way_back_is_not_stopped_by_further_signals(cloud: Cloud, tmp_path: Path) -> None:
+    stop = 'case "$*" in *update-traffic*) kill -TERM $PPID; kill -INT $PPID; sleep 0.1 ;; esac'
+    write_program(tmp_path / "bin" / "gcloud", RECORD.replace("exit 0", stop))
+
+    with pytest.raises(SystemExit, match=f"^deploy: interrupted. All traffic is back on {OLD}$"):
+        cloud.run()
+
+    assert cloud.calls[-1] == ROLLBACK
+
+
+def test_a_signal_before_anything_changed_is_a_sentence(cloud: Cloud, tmp_path: Path) -> None:
+    write_program(tmp_path / "bin" / "gcloud", f"kill -{int(signal.SIGTERM)} $PPID; sleep 0.1")
+
+    with pytest.raises(SystemExit, match=r"^deploy: stopped before anything was changed$"):
+        cloud.run()
 
 
 def test_the_new_revision_starts_without_traffic_under_a_tag(cloud: Cloud) -> None:

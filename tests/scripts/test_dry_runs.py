@@ -1,7 +1,13 @@
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from scripts import dry_runs
 from scripts.dry_runs import PAGE, renew
+from scripts.model_store import ROOT
+from tests.scripts.programs import write_program
 
 
 def test_the_dry_runs_on_the_page_are_fresh() -> None:
@@ -35,9 +41,26 @@ def test_a_verb_that_knows_no_dry_run_is_refused() -> None:
         renew("```console\n$ DRY_RUN=1 make cloud-image PROJECT=p\n```\n")
 
 
-def test_the_page_is_rewritten() -> None:
-    page = PAGE.read_text()
+def test_the_page_is_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = PAGE.read_text()
+    page = tmp_path / "deploy.md"
+    page.write_text(fresh.replace("gpu vm: nothing was run", "stale"))
+    monkeypatch.setattr(dry_runs, "PAGE", page)
 
     dry_runs.main()
 
-    assert PAGE.read_text() == page
+    assert page.read_text() == fresh
+
+
+@pytest.mark.parametrize(("dry_run", "runs"), [("1", False), ("yes", False), ("0", True), ("", True)])
+def test_an_image_is_built_in_the_cloud_only_without_a_dry_run(tmp_path: Path, dry_run: str, runs: bool) -> None:
+    write_program(tmp_path / "bin" / "gcloud", f'echo "$*" > {tmp_path}/calls')
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    environment = {**outside, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "DRY_RUN": dry_run}
+
+    make = ["make", "cloud-image", "PROJECT=p", "IMAGE=h/p/fruity:1.1.0"]
+    said = subprocess.run(make, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert (tmp_path / "calls").exists() is runs
+    assert "gcloud builds submit --project=p" in said
+    assert said.startswith("$ ") is not runs

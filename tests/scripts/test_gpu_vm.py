@@ -1,4 +1,5 @@
 import base64
+import json
 import sys
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import yaml
 
 from scripts import gpu_vm
 from scripts.gpu_vm import VmError, render
-from tests.scripts.programs import write_program
+from tests.scripts.programs import kept_signals, write_program
 
 IMAGE = "europe-west1-docker.pkg.dev/p/fruity/fruity@sha256:" + "0" * 64
 RECORD = r"""
 echo "$*" >> "$CALLS"
-case "$*" in *describe*) echo "$OLD" ;; *templates\ list*) echo "$KNOWN" ;; esac
+case "$*" in
+  *templates\ describe*) printf "%s" "$DATA" ;;
+  *describe*) echo "$OLD" ;;
+  *templates\ list*) echo "$KNOWN" ;;
+esac
 [ "$(wc -l < "$CALLS")" -eq "$FAIL_AT" ] && exit 7
 exit 0
 """
@@ -28,13 +33,14 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAIL_AT", "0")
     monkeypatch.setenv("OLD", "fruity-old")
     monkeypatch.setenv("KNOWN", "")
+    monkeypatch.setenv("DATA", "")
     monkeypatch.delenv("DRY_RUN", raising=False)
     return tmp_path / "calls"
 
 
-def run(verb: str, image: str = IMAGE) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["gpu_vm", verb, "--project=p", "--zone=z", f"--image={image}"])
+def run(verb: str, image: str = IMAGE, *options: str) -> None:
+    with pytest.MonkeyPatch.context() as patch, kept_signals():
+        patch.setattr(sys, "argv", ["gpu_vm", verb, "--project=p", "--zone=z", f"--image={image}", *options])
         gpu_vm.main()
 
 
@@ -45,6 +51,7 @@ def verbs(calls: Path) -> list[str]:
 
 GROUP = "instance-groups managed"
 WAIT = [f"{GROUP} wait-until fruity"] * 2
+SEEN = [f"{GROUP} describe fruity", "instance-templates describe fruity-old", "instance-templates list"]
 UPDATE = f"{GROUP} rolling-action start-update fruity"
 
 
@@ -69,12 +76,11 @@ def test_an_update_starts_the_new_vm_before_it_stops_the_old_one(calls: Path) ->
     run("update")
 
     (template,) = [file.stem for file in (gpu_vm.MANIFESTS).iterdir()]
-    made = [f"{GROUP} describe fruity", "instance-templates list", f"instance-templates create {template}"]
-    assert verbs(calls) == [*made, UPDATE, *WAIT]
+    assert verbs(calls) == [*SEEN, f"instance-templates create {template}", UPDATE, *WAIT]
     assert f"--version=template={template} --max-surge=1 --max-unavailable=0" in calls.read_text()
 
 
-@pytest.mark.parametrize("step", [4, 5, 6])
+@pytest.mark.parametrize("step", [5, 6, 7])
 def test_an_update_that_fails_goes_back(calls: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setenv("FAIL_AT", str(step))
 
@@ -94,7 +100,7 @@ def test_the_same_image_again_changes_nothing(calls: Path, monkeypatch: pytest.M
 
     run("update")
 
-    assert verbs(calls)[num_calls:] == [f"{GROUP} describe fruity", "instance-templates list"]
+    assert verbs(calls)[num_calls:] == [SEEN[0], f"instance-templates describe {template}", SEEN[2]]
 
 
 def test_a_template_of_an_earlier_try_is_taken_again(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,19 +108,20 @@ def test_a_template_of_an_earlier_try_is_taken_again(calls: Path, monkeypatch: p
 
     run("update")
 
-    assert verbs(calls) == [f"{GROUP} describe fruity", "instance-templates list", UPDATE, *WAIT]
+    assert verbs(calls) == [*SEEN, UPDATE, *WAIT]
 
 
 def test_a_way_back_that_fails_is_told(calls: Path, tmp_path: Path) -> None:
     write_program(
-        tmp_path / "bin" / "gcloud", 'case "$*" in *start-update*) exit 9 ;; *list*) ;; *) echo fruity-old ;; esac'
+        tmp_path / "bin" / "gcloud",
+        'case "$*" in *start-update*) exit 9 ;; *list*|*templates*) ;; *) echo fruity-old ;; esac',
     )
 
     with pytest.raises(SystemExit, match=r"Going back to fruity-old failed, too \(.*code 9"):
         run("update")
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
 def test_a_failure_before_the_group_is_touched_changes_nothing(
     calls: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -124,6 +131,50 @@ def test_a_failure_before_the_group_is_touched_changes_nothing(
         run("update")
 
     assert len(verbs(calls)) == step
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The files of a VM that has both keys."""
+    files = {name: tmp_path / name for name in ("public-key", "api-keys")}
+    for file in files.values():
+        file.write_text("key")
+    items = [{"key": "other", "value": "x"}, {"key": "user-data", "value": render(IMAGE, "", *files.values())}]
+    monkeypatch.setenv("DATA", json.dumps({"properties": {"metadata": {"items": items}}}))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("given", "dropped"), [([], "API_KEYS and PUBLIC_KEY"), (["api-keys"], "PUBLIC_KEY"), (["public-key"], "API_KEYS")]
+)
+def test_an_update_that_would_drop_a_key_is_refused(
+    calls: Path, keys: dict[str, Path], given: list[str], dropped: str
+) -> None:
+    options = [f"--{name}={keys[name]}" for name in given]
+
+    with pytest.raises(SystemExit, match=rf"the VM runs with {dropped}, and would not any more; name the files"):
+        run("update", IMAGE, *options)
+
+    assert verbs(calls) == SEEN[:2]
+
+
+def test_an_update_that_names_the_keys_or_drops_them_is_done(calls: Path, keys: dict[str, Path]) -> None:
+    run("update", IMAGE, *(f"--{name}={file}" for name, file in keys.items()))
+    run("update", IMAGE, "--drop-keys")
+
+    assert verbs(calls).count(UPDATE) == 2
+
+
+def test_the_way_back_is_not_stopped_by_a_second_signal(
+    calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill = 'case "$*" in *start-update*) kill -TERM $PPID ;; esac'
+    write_program(tmp_path / "bin" / "gcloud", f"{RECORD.replace('exit 0', kill)}")
+
+    with pytest.raises(SystemExit, match=r"^gpu vm: interrupted. The group is back on fruity-old$"):
+        run("update")
+
+    assert verbs(calls)[-3:] == [UPDATE, *WAIT]
 
 
 @pytest.mark.parametrize("image", ["fruity", "host/fruity:1.1.0", "fruity@sha256:" + "0" * 64])

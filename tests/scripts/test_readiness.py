@@ -60,6 +60,7 @@ def test_a_model_that_is_not_registered_is_told_from_one_that_is_not_ready_yet()
     [
         (httpx.Response(503, text="no worker"), "the canned photo got 503: no worker"),
         (httpx.Response(200, json=say("pear")), "got the label 'pear', the model that was built says 'apple'"),
+        (httpx.Response(200, json={"predictions": []}), "the canned photo got no label: the answer is no prediction"),
     ],
 )
 def test_a_canned_photo_without_its_known_answer_is_the_reason(inference: httpx.Response, reason: str) -> None:

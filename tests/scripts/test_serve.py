@@ -12,7 +12,8 @@ from model_archive.signature import create_keys
 from scripts import serve
 from scripts.management import ManagementError
 from scripts.rollout.record import Record, Underway, read_record, write_record
-from scripts.torchserve import Addresses, TorchServeError
+from scripts.torchserve import Addresses, TorchServe, TorchServeError
+from tests.scripts.damages import write_damaged
 
 
 class FakeServer:
@@ -119,6 +120,21 @@ def test_an_archive_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["serve", "--archive", "nowhere.mar"])
 
     with pytest.raises(SystemExit, match=r"^serve: .*No such file or directory: 'nowhere\.mar'$"):
+        serve.main()
+
+
+def test_an_archive_that_is_damaged_is_one_sentence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(TorchServe):
+        """Waits as the real one does, without a process."""
+
+        __enter__ = FakeServer.__enter__
+        __exit__ = FakeServer.__exit__
+
+    archive = write_damaged(place / "fruity-1.0.0.mar", "golden.json")
+    monkeypatch.setattr(sys, "argv", ["serve", "--archive", str(archive)])
+    monkeypatch.setattr(serve, "TorchServe", Started)
+
+    with pytest.raises(SystemExit, match=r"^serve: fruity\.mar is no archive \(Error -3 while decompressing"):
         serve.main()
 
 

@@ -1,11 +1,13 @@
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from model_archive.golden import read_golden
 from scripts import smoke
 from scripts.model_store import DEFAULT_ARCHIVES, newest_archive
+from tests.scripts.damages import write_damaged
 from tests.scripts.fronts import Front, run_front
 
 ARCHIVE = newest_archive(DEFAULT_ARCHIVES)
@@ -120,3 +122,18 @@ def test_a_server_that_cannot_be_reached_is_named(front: Front, url: str) -> Non
 def test_a_missing_archive_is_one_sentence(front: Front) -> None:
     with pytest.raises(SystemExit, match=r"^smoke: .*No such file.*missing\.mar'$"):
         ask(front, "--archive=missing.mar")
+
+
+def test_a_damaged_archive_is_one_sentence(front: Front, tmp_path: Path) -> None:
+    damaged = write_damaged(tmp_path / "fruity-1.0.0.mar", "golden.json")
+
+    with pytest.raises(SystemExit, match=r"^smoke: fruity-1\.0\.0\.mar is no archive \(Error -3"):
+        ask(front, f"--archive={damaged}")
+
+
+@pytest.mark.parametrize("mixed", [[], ["--mixed"]])
+def test_an_answer_of_another_shape_fails(front: Front, monkeypatch: pytest.MonkeyPatch, mixed: list[str]) -> None:
+    monkeypatch.setattr(front, "answer", lambda photo: {"message": "hello"})
+
+    with pytest.raises(SystemExit, match=r"^smoke: picture 1 of 1 got 200 and no label: .*missing .*`predictions`"):
+        ask(front, *mixed)

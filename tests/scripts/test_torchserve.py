@@ -26,7 +26,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(torchserve, "_STOP_S", 0.2)
     (tmp_path / "bin").mkdir()
     with zipfile.ZipFile(tmp_path / "fruity.mar", "w") as archive:
-        archive.writestr("golden.json", "[]")
+        archive.writestr("golden.json", '[{"photo": "", "label": "apple", "probability": 1}]')
     return tmp_path
 
 

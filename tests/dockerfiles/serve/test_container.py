@@ -1,5 +1,6 @@
 """The whole of what runs in the container, without a container."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -107,14 +108,30 @@ def test_the_death_of_a_part_ends_the_container_with_the_reason(
 
 
 def find_process(ancestor: int, words: str) -> int:
-    """Return the process under *ancestor* whose command line has *words*."""
-    for process in Path(f"/proc/{ancestor}/task").glob("*/children"):
-        for child in map(int, process.read_text().split()):
-            if words in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
-                return child
-            if found := find_process(child, words):
-                return found
-    return 0
+    """Return the process under *ancestor* whose command line has *words*; never 0, which would be all of ours."""
+    for process in list_descendants(ancestor):
+        if words in read_process(process, "cmdline").replace("\0", " "):
+            return process
+    raise AssertionError(f"no process under {ancestor} has {words!r} in its command line")
+
+
+def list_descendants(ancestor: int) -> Iterator[int]:
+    for task in Path(f"/proc/{ancestor}/task").glob("*"):
+        for child in map(int, read_process(ancestor, f"task/{task.name}/children").split()):
+            yield child
+            yield from list_descendants(child)
+
+
+def read_process(process: int, name: str) -> str:
+    """Return what /proc says of *process*, nothing if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/{name}").read_text()
+    return ""
+
+
+def test_a_process_that_is_not_there_is_told_and_never_0() -> None:
+    with pytest.raises(AssertionError, match=r"no process under \d+ has 'no such words'"):
+        find_process(os.getpid(), "no such words")
 
 
 @pytest.mark.server

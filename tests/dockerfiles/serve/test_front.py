@@ -29,6 +29,7 @@ def test_photos_go_through(client: httpx.Client, method: str, path: str) -> None
     assert asked["headers"]["content-type"] == "image/jpeg"
 
 
+@pytest.mark.parametrize("draining", [False, True])
 @pytest.mark.parametrize(
     "path",
     [
@@ -50,14 +51,25 @@ def test_photos_go_through(client: httpx.Client, method: str, path: str) -> None
         "/predictions/fruity/../../models",
         "/predictions/fruity%2f..%2f..%2fmodels",
         "/sized/models",
-        "/unsized/models",
+        "/sized//ping",
+        "/%73ized/ping",
+        "/x/../unsized/models",
+        "/unsized/predictions/fruity",
+        "/offered/predictions/fruity",
+        "/canary/predictions/fruity/1.0.0",
         "/closing/models",
+        "/closing/sized/ping",
         "/problem",
         "/health.sock",
         "/.git/config",
     ],
 )
-def test_everything_else_is_not_found(client: httpx.Client, upstream: Upstream, path: str) -> None:
+def test_everything_else_is_not_found(
+    client: httpx.Client, upstream: Upstream, tmp_path: Path, path: str, draining: bool
+) -> None:
+    if draining:
+        (tmp_path / "run" / "draining").touch()
+
     for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
         assert_is_problem(client.request(method, path), 404, "not-found")
 

@@ -64,3 +64,26 @@ def test_a_bad_setting_is_told_with_what_is_allowed(environment: dict[str, str],
         Settings.read(environment)
 
     assert ending.value.exit_code == exit_code
+
+
+def test_a_secret_that_is_a_link_is_read_anew_where_the_link_is_turned(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name)
+    link = tmp_path / "keys"
+    link.symlink_to("old")
+
+    settings = Settings.read({"API_KEYS": str(link)})
+    link.unlink()
+    link.symlink_to("new")
+
+    assert settings.api_keys is not None
+    assert settings.api_keys.read_text() == "new"
+
+
+def test_a_file_that_is_named_from_here_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert Settings.read({"API_KEYS": "keys"}).api_keys == tmp_path / "keys"

@@ -144,28 +144,42 @@ def test_the_listener_that_has_port_gives_way(tmp_path: Path, port: int, moved: 
     assert f"model_store={tmp_path}/model_store\n" in (tmp_path / "config.properties").read_text()
 
 
+@pytest.mark.parametrize(("port", "moved"), [(7070, "grpc_inference_port"), (7071, "grpc_management_port")])
+def test_a_listener_for_grpc_that_has_port_gives_way_too(tmp_path: Path, port: int, moved: str) -> None:
+    move_ports(ROOT / "config.properties", Settings(port=port, folder=tmp_path))
+
+    lines = (tmp_path / "config.properties").read_text().splitlines()
+    assert f"{moved}=8083" in lines
+    assert [line for line in lines if line.endswith(f"={port}")] == []
+
+
 # Runs as its own process, so that no child of the test run is taken from it.
 ORPHANS = """
 import ctypes, os, subprocess, time
 from dockerfiles.serve.supervisor import reap_orphans
 
+def children():
+    return open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split()
+
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to PID 1
 ours = subprocess.Popen(["sleep", "60"])
 subprocess.run(["sh", "-c", "sleep 0.1 & sleep 0.1 &"])
-time.sleep(1)
-reap_orphans(ours.pid)
-children = open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split()
+before, deadline = len(children()), time.monotonic() + 30
+while children() != [str(ours.pid)] and time.monotonic() < deadline:
+    reap_orphans(ours.pid)
+    time.sleep(0.01)
+left = children()
 ours.kill()
-time.sleep(0.2)
+os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
 reap_orphans(ours.pid)
-print(children == [str(ours.pid)], ours.wait())
+print(before, left == [str(ours.pid)], ours.wait())
 """
 
 
 def test_orphans_are_buried_and_our_own_children_are_left_to_us() -> None:
     done = subprocess.run([sys.executable, "-c", ORPHANS], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    assert done.stdout == "True -9\n"
+    assert done.stdout == "3 True -9\n"
 
 
 def test_without_children_there_is_nothing_to_bury() -> None:

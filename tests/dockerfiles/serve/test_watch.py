@@ -11,11 +11,12 @@ from dockerfiles.serve.health import Health
 from dockerfiles.serve.settings import Settings
 from dockerfiles.serve.watch import watch_model
 from model_archive.golden import GoldenPhoto
+from model_archive.identity import ArchiveError
 from scripts.readiness import DefaultVersion, NotReady
 from scripts.torchserve import Addresses, TorchServe, TorchServeError
 
 
-class Over(Exception):
+class Over(BaseException):
     """Ends the watch, which otherwise never ends."""
 
 
@@ -23,11 +24,11 @@ class Over(Exception):
 class FakeServer:
     """Answers in time or never; then its default version is each of `seen`."""
 
-    error: TorchServeError | None = None
+    error: Exception | None = None
     addresses: Addresses = field(
         default_factory=lambda: Addresses("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3")
     )
-    seen: deque[str | Exception] = field(default_factory=deque)
+    seen: deque[str | BaseException] = field(default_factory=deque)
 
     def wait_until_ready(self, timeout_s: float) -> str:
         if self.error:
@@ -36,7 +37,7 @@ class FakeServer:
 
     def read_default(self, *_: object) -> DefaultVersion:
         seen = self.seen.popleft()
-        if isinstance(seen, Exception):
+        if isinstance(seen, BaseException):
             raise seen
         return DefaultVersion(seen, f"fruity-{seen}.mar", {f"{seen}/9000": 1})
 
@@ -49,6 +50,7 @@ class Watching:
     health: Health = field(default_factory=Health)
     endings: list[Ending] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
+    unreadable: Exception | None = None
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(watch, "INTERVAL_S", 0)
@@ -60,16 +62,49 @@ class Watching:
 
     def read_golden(self, archive: Path) -> list[GoldenPhoto]:
         self.read.append(archive.name)
+        if self.unreadable:
+            raise self.unreadable
         return []
 
 
-def test_a_model_that_does_not_answer_in_time_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    watching = Watching(FakeServer(TorchServeError("does not answer after 9 s")))
+@pytest.mark.parametrize(
+    ("error", "exit_code", "reason"),
+    [
+        (TorchServeError("does not answer after 9 s"), Exit.MODEL, "does not answer after 9 s"),
+        (ArchiveError("damaged"), Exit.ARCHIVE, "the archive cannot be read: damaged"),
+        (FileNotFoundError("gone"), Exit.ARCHIVE, "the archive cannot be read: gone"),
+        (KeyError("a bug"), Exit.BUG, "KeyError: 'a bug'"),
+    ],
+)
+def test_a_model_that_does_not_answer_in_time_is_the_end(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, exit_code: Exit, reason: str
+) -> None:
+    watching = Watching(FakeServer(error))
 
     watching.run(monkeypatch)
 
     [ending] = watching.endings
-    assert (ending.exit_code, str(ending)) == (Exit.MODEL, "does not answer after 9 s")
+    assert (ending.exit_code, str(ending).splitlines()[-1]) == (exit_code, reason)
+
+
+def test_a_bug_in_a_later_look_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = Watching(FakeServer(seen=deque(["1.0.0", KeyError("workers")])))
+
+    watching.run(monkeypatch)
+
+    [ending] = watching.endings
+    assert (ending.exit_code, str(ending).splitlines()[-1]) == (Exit.BUG, "KeyError: 'workers'")
+
+
+@pytest.mark.parametrize("error", [ArchiveError("damaged"), FileNotFoundError("gone")])
+def test_an_archive_that_cannot_be_read_later_is_not_ready(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    watching = Watching(FakeServer(seen=deque(["1.0.0", Over()])), unreadable=error)
+
+    with pytest.raises(Over):
+        watching.run(monkeypatch)
+
+    assert watching.health.unready_reason == f"the canned photo of 1.0.0 cannot be read: {error}"
+    assert watching.endings == []
 
 
 def test_what_is_seen_is_told_and_each_change_is_logged(

@@ -59,6 +59,8 @@ class FakeVersion:
     labels: dict[bytes, str] = field(default_factory=dict)
     """By photo; any other photo gets the label apple."""
     fails_on: set[bytes] = field(default_factory=set)
+    garbled: bool = False
+    """Answers 200 without a prediction."""
     pending: list[int] = field(default_factory=list)
     """What its queue will hold each time it is described."""
     asked: int = 0
@@ -160,6 +162,8 @@ class FakeTorchServe:
         version.asked += 1
         if photo in version.fails_on:
             return _error(503, "Prediction failed")
+        if version.garbled:
+            return httpx.Response(200, json={"message": "hello"})
         known = {golden.photo: golden.label for golden in GOLDEN}
         label = version.labels.get(photo) or known.get(photo, "apple")
         best = {"label": label, "probability": 0.9}

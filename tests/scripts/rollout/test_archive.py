@@ -8,6 +8,7 @@ import pytest
 
 from model_archive.identity import ArchiveError
 from scripts.rollout.archive import find_stored, put_into_store, read_archive
+from tests.scripts.damages import write_damaged
 from tests.scripts.rollout.fake_torchserve import GOLDEN, write_archive
 
 
@@ -54,8 +55,16 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"label":"apple"', b'"label":"ample"'))
 
-    with pytest.raises(ArchiveError, match=r"is damaged at golden\.json; fetch or build it again"):
+    with pytest.raises(ArchiveError, match=r"is damaged at golden\.json \(Bad CRC.*\); fetch or build it again"):
         read_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "message"), [("golden.json", "is damaged at golden.json"), ("spec.json", "is no archive")]
+)
+def test_a_member_that_cannot_be_inflated_is_one_sentence(tmp_path: Path, member: str, message: str) -> None:
+    with pytest.raises(ArchiveError, match=rf"{message} \(Error -3 while decompressing"):
+        read_archive(write_damaged(tmp_path / "fruity-1.0.0.mar", member))
 
 
 @pytest.mark.parametrize("manifest", ["[]", "{}", '{"model": 3}', '{"model": {}}', "no JSON"])

@@ -64,6 +64,7 @@ BAD = {
         FakeVersion("x", labels={GOLDEN[0].photo: "cherry"}),
         "photo 1 got 'cherry' instead of 'apple'",
     ),
+    "answers in another shape": (FakeVersion("x", garbled=True), "photo 1 got status 200 instead of 'apple'"),
     "raises on golden photos": (FakeVersion("x", fails_on={GOLDEN[1].photo}), "photo 2 got status 503"),
     "raises on recent photos": (FakeVersion("x", fails_on={SHADOW}), "error_rate is 1, allowed is at most 0"),
     "says otherwise of recent photos": (
