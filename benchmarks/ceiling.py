@@ -35,14 +35,14 @@ def measure(photos: list[bytes], batch: int, seconds: float) -> list[tuple[float
     processes = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
-    with context.Pool(processes, load, (Path.cwd(), barrier)) as pool:
+    with context.Pool(processes, load, (Path.cwd(), batch, barrier)) as pool:
         return pool.starmap(work, [(photos, batch, seconds)] * processes, chunksize=1)
 
 
-def load(folder: Path, barrier: Barrier) -> None:
-    """Give this process the engine of the unpacked archive *folder*."""
+def load(folder: Path, batch: int, barrier: Barrier) -> None:
+    """Give this process the engine of the unpacked archive *folder*, for *batch* photos at once."""
     global _loaded  # how a pool hands a process what it loads once
-    _loaded = SameEngine(folder), barrier
+    _loaded = SameEngine(folder, batch), barrier
 
 
 def work(photos: list[bytes], batch: int, seconds: float) -> tuple[float, float]:

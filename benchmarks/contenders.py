@@ -94,7 +94,10 @@ def _model_store(contender: Contender, place: Place, scratch: Path) -> Path:
 
 def _environment(contender: Contender, place: Place, programs: Path) -> dict[str, str]:
     environment = {"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])}
-    if contender.way != "fruity":
+    if contender.way == "fruity":
+        # As in the container, where the front writes it.
+        environment["TORCHSERVE_ACCESS_LOG"] = "off"
+    else:
         # Two workers on two cores; no peer reports home.
         environment |= {"OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0"}
     # TorchServe's workers would take it for the archive's code.

@@ -62,7 +62,8 @@ def format_cost(run: Run, price_per_vcpu_s: float) -> str:
         "and network are billed beside it and are not in here, nor is time in which an instance waits for requests.",
         "## Throughput and cores",
         format_table(["cores", "photos/s", "for each core", "of the ideal"], _growth(speeds)),
-        "Server and load generator share the cores. Fewer cores are the first ones of the same machine.",
+        "Server and load generator share the cores. Fewer cores are the first ones of the same machine, with no more "
+        "workers than cores.",
         "## Photos for a euro",
         "photos for a euro = photos/s x 1 s / (vCPUs x price of a vCPU-second)\n\n"
         "photos in an hour = photos/s x 3,600; euros an hour = vCPUs x price x 3,600\n\n"

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from benchmarks.contenders import CONTENDERS, ROOT, Place
 from benchmarks.peers.same_engine import SameEngine
@@ -15,6 +18,9 @@ from benchmarks.plan import CAPACITY, MIX, Plan
 from benchmarks.results import CEILING, DEFAULT
 from benchmarks.visits import Entry, Photos
 from handler.spec import read_spec
+
+_CONFIG_NAME = "model-config.yaml"
+_STAGE_S = 30
 
 
 class BenchError(Exception):
@@ -58,7 +64,7 @@ def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> Ite
     for batch in plan.batches:
         yield dataclasses.replace(fruity, name=f"no server, batch {batch}", way=CEILING, contender=None, batch=batch)
     for fewer in range(1, cores):
-        yield dataclasses.replace(fruity, cores=fewer, loadings=(CAPACITY,))
+        yield dataclasses.replace(fruity, place=limit_workers(place, fewer), cores=fewer, loadings=(CAPACITY,))
 
 
 def unpack(archive: Path, folder: Path, serve_bin: Path) -> Place:
@@ -71,6 +77,27 @@ def unpack(archive: Path, folder: Path, serve_bin: Path) -> Place:
     except zipfile.BadZipFile as error:
         raise BenchError(f"{archive} is no archive of fruity ({error}); make archive builds one") from error
     return Place(folder, archive, Path(sys.executable).parent, serve_bin, frozenset(read_spec(folder).labels))
+
+
+def limit_workers(place: Place, most: int) -> Place:
+    """Return *place* with at most *most* workers in its archive, as whoever has so many cores would set it."""
+    config = yaml.safe_load((place.folder / _CONFIG_NAME).read_text())
+    limited = {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
+    return configure(place, {**config, **limited}, place.folder / f"at-most-{most}-workers")
+
+
+def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
+    """Return *place* with a copy of its archive, in *folder*, that holds *config*; raise `BenchError`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / _CONFIG_NAME
+    path.write_text(yaml.safe_dump(dict(config)))
+    store = folder / "configured"
+    command = [str(place.serve_bin / "python"), "-m", "scripts.model_store"]
+    command += ["--archive", str(place.archive), "--config", str(path), "--store", str(store)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_STAGE_S, check=False)
+    if done.returncode != 0:
+        raise BenchError(done.stderr.strip())
+    return dataclasses.replace(place, archive=store / "fruity.mar")
 
 
 def label_photos(folder: Path) -> Photos:

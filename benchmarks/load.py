@@ -30,6 +30,8 @@ class Load:
     errors: Mapping[str, int] = field(default_factory=dict)
     """By kind: a status, `wrong label`, `connection` or `timeout`."""
     tool: str = "python"
+    num_late: int = 0
+    """Right answers after the end of a closed loop: they cost CPU time, and count for nothing else."""
 
     @property
     def photos_per_s(self) -> float:
@@ -40,8 +42,12 @@ class Load:
         return sum(self.errors.values())
 
     def percentile_ms(self, percent: float) -> float:
-        """Return the latency that *percent* of the right answers did not exceed; NaN if there was none."""
-        return float(np.percentile(self.latencies_ms, percent)) if len(self.latencies_ms) else math.nan
+        """Return the latency that *percent* of the right answers did not exceed.
+
+        NaN if they are too few to have one beyond it: less than 100 for 99 %, 20 for 95 %, 2 for 50 %.
+        """
+        enough = len(self.latencies_ms) * (100 - percent) >= 100
+        return float(np.percentile(self.latencies_ms, percent)) if enough else math.nan
 
 
 def run_closed(
@@ -79,11 +85,13 @@ class _Tally:
     def __init__(self) -> None:
         self.latencies_ms: list[float] = []
         self.errors: Counter[str] = Counter()
+        self.num_late = 0
 
     async def take(self, answer: Awaitable[str | None], since_s: float, until_s: float = math.inf) -> None:
         error = await answer
         now_s = time.perf_counter()
         if now_s > until_s:
+            self.num_late += error is None
             return
         if error is None:
             self.latencies_ms.append((now_s - since_s) * 1000)
@@ -106,7 +114,7 @@ async def _run_closed(target: Target, photos: Sequence[Photo], clients: int, sec
                 await tally.take(connection.ask(request, photo), now_s, end_s)
 
     await asyncio.gather(*(act(number) for number in range(clients)))
-    return Load(tally.latencies_ms, seconds, dict(tally.errors))
+    return Load(tally.latencies_ms, seconds, dict(tally.errors), num_late=tally.num_late)
 
 
 async def _run_open(target: Target, photos: Sequence[Photo], arrivals: Sequence[float]) -> Load:

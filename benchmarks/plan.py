@@ -7,8 +7,6 @@ from benchmarks.photos import MIDDLE, PHONE
 MIX = "mix"
 WARM_UP_CLIENTS = 16
 
-_MIN_ANSWERS = 20
-
 
 @dataclass(frozen=True)
 class Loading:
@@ -39,9 +37,11 @@ _OPEN = tuple(Loading(MIX, share=share) for share in (0.5, 0.9))
 class Plan:
     rounds: int
     seconds: float
-    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and twenty in all."""
+    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and *min_answers* in all."""
     warm_up_s: float = 2.0
     max_seconds: float = 10.0
+    min_answers: int = 100
+    """What a p99 takes."""
     loadings: tuple[Loading, ...] = field(default=(ONE_CLIENT, CAPACITY, PHONE_CLIENT, *_MIXED, *_OPEN))
     batches: tuple[int, ...] = (1, 4, 8)
     """Of the ceiling."""
@@ -50,7 +50,8 @@ class Plan:
         """Return how long *loading* lasts on a server that is known to answer *photos_per_s*, 0 if it is not known."""
         if not photos_per_s:
             return self.seconds
-        enough = max(2 * loading.clients, _MIN_ANSWERS) / photos_per_s
+        rate = photos_per_s * (loading.share or 1.0)
+        enough = max(2 * loading.clients, self.min_answers) / rate
         return min(max(self.seconds, enough), max(self.seconds, self.max_seconds))
 
 
@@ -60,6 +61,7 @@ QUICK = Plan(
     seconds=2.0,
     warm_up_s=1.0,
     max_seconds=5.0,
+    min_answers=20,
     loadings=(ONE_CLIENT, CAPACITY, PHONE_CLIENT, Loading(MIX, 16), Loading(MIX, share=0.9)),
     batches=(4,),
 )

@@ -15,13 +15,16 @@ def format_report(run: Run) -> str:
     seconds = f"{run.seconds:g} s a load, longer where a server is slow"
     parts = [
         f"# Benchmark of {run.date}",
-        f"{run.machine.cpu}, {run.machine.cores} cores, {run.machine.memory_gb:g} GB, {run.machine.system}.\n"
+        f"{_describe_machine(run)}\n"
         f"Medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''} (least to greatest); {seconds}. "
         f"Load generator: {_describe_tools(run)}, on the same cores.",
         "## Figures to reach",
         _format_goals(run),
         f"## Side by side: {CAPACITY.name}",
         _format_overview(run),
+        "With fewer cores fruity has no more workers than cores. A p95 takes 20 right answers and a p99 takes 100: "
+        f"where there were fewer it is {NONE}. CPU time is shared among all right answers, also those that came after "
+        "the load's end.",
         "## Every load: photos/s, p50 / p95 / p99 in ms",
         _format_loads(run),
         "## Errors",
@@ -134,6 +137,12 @@ def _list_errors(visits: Sequence[Visit]) -> Iterator[str]:
         for scene in visit.scenes:
             errors.update({f"{kind} ({scene.name})": count for kind, count in scene.errors.items()})
     yield from (f"{count} times {kind}" for kind, count in errors.items())
+
+
+def _describe_machine(run: Run) -> str:
+    machine = run.machine
+    cores = f"{machine.cores} cores" + (f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else "")
+    return f"{machine.cpu}, {cores}, {machine.memory_gb:g} GB, {machine.system}."
 
 
 def _describe_tools(run: Run) -> str:

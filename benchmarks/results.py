@@ -1,5 +1,6 @@
 """What a run measured: written as bench.json, read by the table, the plot and the cost page."""
 
+import math
 import os
 import platform
 import statistics
@@ -14,6 +15,9 @@ from benchmarks.load import Load
 
 CEILING = "ceiling"
 DEFAULT = "default"
+
+# amx stands for amx_tile and what computes in its tiles.
+_INSTRUCTION_SETS = ("amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
 Row = tuple[str, str, str, int]
 """Name, way, archive and cores: what the table has one line for."""
@@ -30,16 +34,18 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     photos_per_s: float
     tool: str
     p50_ms: float | None = None
-    """None where no answer was right, as the other latencies."""
+    """None where too few answers were right, as the other latencies (`Load.percentile_ms`)."""
     p95_ms: float | None = None
     p99_ms: float | None = None
     errors: dict[str, int] = {}
     cpu_ms_per_photo: float | None = None
+    """Of all right answers, also those that came too late to count as throughput."""
 
     @classmethod
     def of(cls, name: str, load: Load, cpu_s: float) -> "Scene":
-        answered = len(load.latencies_ms)
-        p50_ms, p95_ms, p99_ms = (load.percentile_ms(percent) if answered else None for percent in (50, 95, 99))
+        answered = len(load.latencies_ms) + load.num_late
+        percentiles_ms = (load.percentile_ms(percent) for percent in (50, 95, 99))
+        p50_ms, p95_ms, p99_ms = (None if math.isnan(value_ms) else value_ms for value_ms in percentiles_ms)
         return cls(
             name=name,
             photos_per_s=load.photos_per_s,
@@ -73,6 +79,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str
+    instruction_sets: list[str] = []
+    """Those that a network's speed depends on."""
     cores: int
     memory_gb: float
     system: str
@@ -108,10 +116,18 @@ def describe_machine() -> Machine:
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         cpu=names[0] if names else platform.machine(),
+        instruction_sets=list_instruction_sets(cpu_info),
         cores=len(os.sched_getaffinity(0)),
         memory_gb=round(memory_bytes / 1e9, 1),
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     )
+
+
+def list_instruction_sets(cpu_info: str) -> list[str]:
+    """Return those of _INSTRUCTION_SETS that the text of /proc/cpuinfo names, which it does on x86."""
+    lines = (line.partition(":")[2].split() for line in cpu_info.splitlines() if line.startswith("flags"))
+    flags = next(lines, [])
+    return [name for name in _INSTRUCTION_SETS if any(flag.startswith(name) for flag in flags)]
 
 
 def today() -> str:

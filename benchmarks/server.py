@@ -28,6 +28,9 @@ _POLL_S = 0.02
 _STOP_S = 5
 _NUM_LOG_LINES = 8
 _NUM_LOOKS = 5
+_IDLE_LOOK_S = 0.1
+# Less than the 10 ms in which the kernel counts CPU time.
+_IDLE_CPU_S = 0.005
 
 
 class ServerError(Exception):
@@ -105,6 +108,18 @@ class Server:
                 times = process.cpu_times()
                 total_s += times.user + times.system
         return total_s
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Return whether all processes together used less than 5 ms of CPU in 100 ms, before *timeout_s* were over."""
+        end_s = time.perf_counter() + timeout_s
+        before_s = self.cpu_s()
+        while time.perf_counter() < end_s:
+            time.sleep(_IDLE_LOOK_S)
+            now_s = self.cpu_s()
+            if now_s - before_s < _IDLE_CPU_S:
+                return True
+            before_s = now_s
+        return False
 
     def pss_mb(self) -> float:
         """Return the memory of all processes in MB, what they share counted once (proportional set size)."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any, Self
 
 import yaml
 
-from benchmarks.contenders import CONTENDERS, ROOT, Place, start
-from benchmarks.entries import BenchError
+from benchmarks.contenders import CONTENDERS, Place, start
+from benchmarks.entries import BenchError, configure
 from benchmarks.load import run_closed
 from benchmarks.photos import MIDDLE
 from benchmarks.plan import CAPACITY, ONE_CLIENT
@@ -21,7 +20,6 @@ from benchmarks.visits import START_S, Photos
 # Of the fastest: what a small noisy machine does not tell apart.
 _EQUAL_SHARE = 0.97
 _WARM_UP_S = 1.0
-_STAGE_S = 30
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,8 @@ class SettingTrial:
         """Return what a TorchServe with *setting* reaches; raise `ServerError`, `WrkError` or `BenchError`."""
         with tempfile.TemporaryDirectory(prefix="fruity-tune-") as scratch:
             folder = Path(scratch)
-            archive = self._configure(setting, folder)
-            place = dataclasses.replace(self.place, archive=archive)
+            config = setting.apply(yaml.safe_load(self.template.read_text()))
+            place = configure(self.place, config, folder)
             with start(CONTENDERS[0], place, folder) as (server, target):
                 photos = self.photos[MIDDLE]
                 server.wait_for_answer(target, photos[0], START_S)
@@ -112,15 +110,3 @@ class SettingTrial:
         if one.num_errors or many.num_errors:
             raise BenchError(f"{setting} gave errors: {dict(one.errors) | dict(many.errors)}")
         return Figures(many.photos_per_s, many.percentile_ms(99), one.percentile_ms(50))
-
-    def _configure(self, setting: Setting, folder: Path) -> Path:
-        """Return a copy of the archive in *folder* that holds *setting*."""
-        config = folder / "model-config.yaml"
-        config.write_text(yaml.safe_dump(setting.apply(yaml.safe_load(self.template.read_text()))))
-        store = folder / "configured"
-        command = [str(self.place.serve_bin / "python"), "-m", "scripts.model_store"]
-        command += ["--archive", str(self.place.archive), "--config", str(config), "--store", str(store)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_STAGE_S, check=False)
-        if done.returncode != 0:
-            raise BenchError(done.stderr.strip())
-        return store / "fruity.mar"

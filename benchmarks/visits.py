@@ -21,7 +21,8 @@ from benchmarks.wire import Photo, Target
 from benchmarks.wrk import WrkError
 
 START_S = 180.0
-_NUM_DRAINS = 4
+# What a slow server's queue takes; daemons that are never idle take it as well.
+_DRAIN_S = 5.0
 
 Photos = Mapping[str, Sequence[Photo]]
 """By size, and the mix of all."""
@@ -64,17 +65,20 @@ class Entry:
         if wrong := {photo.name: error for photo in every if (error := asyncio.run(ask_once(target, photo)))}:
             raise ServerError(f"it does not answer as the archive's engine does: {wrong}")
         warm_up = run_closed(target, self.photos[MIDDLE], WARM_UP_CLIENTS, plan.warm_up_s)
+        server.wait_until_idle(_DRAIN_S)
         fastest = {MIDDLE: warm_up.photos_per_s}
         for loading in self.loadings:
             photos, best = self.photos[loading.photos], fastest.get(loading.photos, 0.0)
             cpu_s = server.cpu_s()
+            seconds = plan.seconds_for(loading, best)
             if loading.share:
-                load = run_open(target, photos, max(1.0, loading.share * best), plan.seconds)
+                load = run_open(target, photos, max(1.0, loading.share * best), seconds)
             else:
-                load = run_closed(target, photos, loading.clients, plan.seconds_for(loading, best))
+                load = run_closed(target, photos, loading.clients, seconds)
                 fastest[loading.photos] = max(best, load.photos_per_s)
             yield Scene.of(loading.name, load, server.cpu_s() - cpu_s)
-            _drain(target, photos[0])
+            # What the last load left behind would be paid for by the next.
+            server.wait_until_idle(_DRAIN_S)
 
     def _measure_ceiling(self, plan: Plan, scratch: Path) -> Scene:
         paths = []
@@ -87,12 +91,6 @@ class Entry:
         with Server(command, self.place.folder, {"PYTHONPATH": path}) as process:
             measured = json.loads(process.wait_for_end(START_S).splitlines()[-1])
         return Scene(name=CAPACITY.name, tool=CEILING, **measured)
-
-
-def _drain(target: Target, photo: Photo) -> None:
-    """Wait until the server has done what the last load left behind: its queue answers in order."""
-    for _ in range(_NUM_DRAINS):
-        asyncio.run(ask_once(target, photo))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from benchmarks.peers.same_engine import SameEngine
 
 
 # A worker for each core; within one, requests wait for each other instead of taking turns.
-@bentoml.service(workers=2, threads=1)
+@bentoml.service(workers=2, threads=1, logging={"access": {"enabled": False}})
 class Classifier:
     def __init__(self) -> None:
         self.engine = SameEngine(Path.cwd())

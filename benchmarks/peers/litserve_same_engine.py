@@ -12,7 +12,7 @@ from benchmarks.peers.same_engine import SameEngine
 
 class Classifier(ls.LitAPI):
     def setup(self, device: str) -> None:
-        self.engine = SameEngine(Path.cwd())
+        self.engine = SameEngine(Path.cwd(), batch=4)
 
     def decode_request(self, request: dict[str, str]) -> bytes:
         return base64.b64decode(request["photo"])

@@ -10,10 +10,15 @@ from benchmarks.peers import ray_serving
 from benchmarks.peers.same_engine import SameEngine
 
 
-@serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=100)
+@serve.deployment(
+    num_replicas=2,
+    ray_actor_options={"num_cpus": 1},
+    max_ongoing_requests=100,
+    logging_config={"enable_access_log": False},
+)
 class Classifier:
     def __init__(self, folder: str) -> None:
-        self.engine = SameEngine(Path(folder))
+        self.engine = SameEngine(Path(folder), batch=4)
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.001)
     async def classify(self, photos: list[bytes]) -> list[dict[str, str | float]]:

@@ -1,4 +1,4 @@
-"""A tiny server that answers every photo with one label: python -m tests.benchmarks.answering PORT LABEL."""
+"""A tiny server that answers every photo with one label: python -m tests.benchmarks.answering PORT LABEL [DELAY_S]."""
 
 import json
 import sys
@@ -84,4 +84,5 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
 
 
 if __name__ == "__main__":
-    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2])).serve_forever()
+    delay_s = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2], delay_s=delay_s)).serve_forever()

@@ -3,7 +3,7 @@
 from benchmarks.plan import CAPACITY, ONE_CLIENT, PHONE_CLIENT, Loading
 from benchmarks.results import CEILING, Machine, Run, Scene, Visit
 
-MACHINE = Machine(cpu="Test CPU", cores=2, memory_gb=8.0, system="Linux")
+MACHINE = Machine(cpu="Test CPU", instruction_sets=["avx512_vnni", "avx2"], cores=2, memory_gb=8.0, system="Linux")
 
 
 def make_scene(

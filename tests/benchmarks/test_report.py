@@ -8,7 +8,16 @@ from benchmarks.plan import CAPACITY
 from benchmarks.plot import draw_plot
 from benchmarks.reach import measure_goals
 from benchmarks.report import format_report, format_spread, format_table
-from benchmarks.results import ResultsError, Scene, Spread, Visit, describe_machine, read_run, write_run
+from benchmarks.results import (
+    ResultsError,
+    Scene,
+    Spread,
+    Visit,
+    describe_machine,
+    list_instruction_sets,
+    read_run,
+    write_run,
+)
 from tests.benchmarks.runs import make_run, make_scene
 
 
@@ -74,12 +83,23 @@ def test_a_missing_contender_leaves_its_figures_open() -> None:
     }
 
 
+def test_another_archive_has_its_goal_beside_fastapi_where_the_run_measured_it() -> None:
+    run = make_run()
+    kept = [visit for visit in run.visits if visit.cores == 2 and visit.name in ("fruity", "FastAPI")]
+    int8 = [msgspec.structs.replace(visit, archive="int8") for visit in kept]
+    report = format_report(msgspec.structs.replace(run, visits=[*run.visits, *int8]))
+
+    (line,) = lines_of(report, "| photos/s, of FastAPI with the same engine, int8 |")
+    assert line == "| photos/s, of FastAPI with the same engine, int8 | ≥ 1.15 | 1.25 (1.20 to 1.30) | yes |"
+    assert lines_of(format_report(run), "| photos/s, of FastAPI with the same engine, ") == []
+
+
 def test_everyone_stands_side_by_side_with_their_cores_and_archive() -> None:
     run = make_run()
     other = msgspec.structs.replace(run.visits[-1], name="fruity", way="fruity", archive="fruity-2.0.0")
     report = format_report(msgspec.structs.replace(run, visits=[*run.visits, other]))
 
-    assert "Test CPU, 2 cores, 8 GB" in report
+    assert "Test CPU, 2 cores (avx512_vnni, avx2), 8 GB" in report
     assert "Medians of 3 interleaved rounds" in report
     assert "Load generator: wrk for the closed loops, Python for the open ones" in report
     assert "| fruity | 500 (480 to 520) | 10.0 | 30.0 |" in report
@@ -115,6 +135,13 @@ def test_a_load_becomes_percentiles_and_cpu_time_of_a_photo() -> None:
     scene = Scene.of("x", Load([1.0, 2.0, 3.0, 4.0], 2.0, {}, "wrk"), cpu_s=0.1)
 
     assert (scene.photos_per_s, scene.p50_ms, scene.cpu_ms_per_photo, scene.tool) == (2.0, 2.5, 25.0, "wrk")
+    assert (scene.p95_ms, scene.p99_ms) == (None, None)
+
+
+def test_late_answers_share_the_cpu_time_and_nothing_else() -> None:
+    scene = Scene.of("x", Load([1.0, 3.0], 2.0, num_late=2), cpu_s=0.1)
+
+    assert (scene.photos_per_s, scene.p50_ms, scene.cpu_ms_per_photo) == (1.0, 2.0, 25.0)
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -141,6 +168,27 @@ def test_the_machine_is_described_by_what_this_process_may_use() -> None:
     assert machine.cpu
     assert machine.cores >= 1
     assert machine.memory_gb > 0.1
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (
+            "fpu avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 amx_tile",
+            ["amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx2"],
+        ),
+        ("fpu avx avx2", ["avx2"]),
+        ("fpu sse2", []),
+    ],
+)
+def test_the_instruction_sets_that_a_network_runs_on_are_read_from_the_flags(flags: str, names: list[str]) -> None:
+    cpu_info = f"processor\t: 0\nmodel name\t: amx CPU\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n"
+
+    assert list_instruction_sets(cpu_info) == names
+
+
+def test_a_cpu_without_flags_has_no_instruction_sets_to_tell() -> None:
+    assert list_instruction_sets("processor\t: 0\nFeatures\t: asimd\n") == []
 
 
 def test_the_plot_is_an_svg_with_everyone_in_it_and_the_same_for_the_same_run(tmp_path: Path) -> None:

@@ -27,6 +27,22 @@ time.sleep(600)
 """
 
 
+# It answers once a child holds 100 MB and has burnt a second of CPU; the child stays.
+BURDENED = """
+import subprocess, sys, time, runpy
+child = '''
+import time
+held = b"x" * 100_000_000
+while time.process_time() < 1.0:
+    pass
+print("ready", flush=True)
+time.sleep(600)
+'''
+subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE).stdout.readline()
+runpy.run_module("tests.benchmarks.answering", run_name="__main__")
+"""
+
+
 def python(*arguments: str) -> Server:
     return Server([sys.executable, *arguments], ROOT, {})
 
@@ -49,15 +65,27 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
         time.sleep(0.05)
 
 
-def test_a_server_is_weighed_and_timed_with_all_that_it_starts(tmp_path: Path) -> None:
+def test_a_server_is_weighed_and_timed_with_all_that_it_starts() -> None:
     port = free_ports(1)[0]
-    with python("-m", "tests.benchmarks.answering", str(port), "espresso") as server:
+    with python("-c", BURDENED, str(port), "espresso") as server:
         start_s = server.wait_for_answer(Target(f"http://127.0.0.1:{port}/", LABELS), PHOTO, 120)
         cpu_s, pss_mb = server.cpu_s(), server.pss_mb()
 
-    assert start_s > 0
-    assert cpu_s > 0
-    assert pss_mb > 1
+    assert start_s >= 1.0
+    assert cpu_s >= 1.0
+    assert pss_mb >= 100
+
+
+def test_a_server_is_idle_only_when_none_of_its_processes_computes() -> None:
+    burn = "import time; print('born', flush=True)\nwhile time.process_time() < 3.0: pass\ntime.sleep(600)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}])"
+    with python("-c", child) as server:
+        wait_until(lambda: server.cpu_s() > 0.5)
+        while_busy, once_done = server.wait_until_idle(0.5), server.wait_until_idle(120)
+        cpu_s = server.cpu_s()
+
+    assert (while_busy, once_done) == (False, True)
+    assert cpu_s >= 3.0
 
 
 def test_nothing_of_a_server_is_left_after_not_even_what_ignores_to_be_asked() -> None:

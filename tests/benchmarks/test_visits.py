@@ -1,15 +1,19 @@
+import math
 import multiprocessing
 import os
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks import ceiling
 from benchmarks.bench import run_rounds
-from benchmarks.contenders import CONTENDERS, ROOT, Contender, Place
-from benchmarks.entries import label_photos, unpack
+from benchmarks.contenders import CONTENDERS, ROOT, Contender, Place, start
+from benchmarks.entries import label_photos, limit_workers, unpack
 from benchmarks.photos import MIDDLE, SIZES, SMALL, make_photos
 from benchmarks.plan import CAPACITY, FULL, MIX, QUICK, Loading, Plan
 from benchmarks.results import CEILING
@@ -79,10 +83,56 @@ def test_a_contender_that_does_not_start_is_a_failure_and_the_round_goes_on() ->
 
 
 @pytest.mark.parametrize(
-    ("clients", "photos_per_s", "seconds"), [(16, 0, 2), (16, 500, 2), (64, 25, 5.12), (1, 5, 4), (64, 1, 10)]
+    ("loading", "photos_per_s", "seconds"),
+    [
+        (Loading(MIX, 16), 0, 2),
+        (Loading(MIX, 16), 500, 2),
+        (Loading(MIX, 64), 25, 5.12),
+        (Loading(MIX, 1), 25, 4),
+        (Loading(MIX, 64), 1, 10),
+        (Loading(MIX, share=0.5), 40, 5),
+        (Loading(MIX, share=0.5), 500, 2),
+    ],
 )
-def test_a_slow_server_gets_time_for_enough_answers(clients: int, photos_per_s: float, seconds: float) -> None:
-    assert Plan(rounds=1, seconds=2).seconds_for(Loading(MIX, clients), photos_per_s) == seconds
+def test_a_slow_server_gets_time_for_enough_answers(loading: Loading, photos_per_s: float, seconds: float) -> None:
+    assert Plan(rounds=1, seconds=2).seconds_for(loading, photos_per_s) == seconds
+
+
+def test_a_slowed_contender_comes_out_slower_in_a_whole_run() -> None:
+    entries = [
+        replace(make_entry(f"{ANSWERING} espresso {delay_s}", Loading(MIX, 1)), name=name)
+        for name, delay_s in (("quick", 0), ("slowed", 0.3))
+    ]
+
+    visits = run_rounds(entries, replace(TINY, rounds=1, seconds=1, max_seconds=1)).visits
+    quick, slowed = (visit.scenes[0] for visit in visits)
+
+    assert [visit.name for visit in visits] == ["quick", "slowed"]
+    assert quick.photos_per_s > 2 * slowed.photos_per_s > 0
+    assert 2 * (quick.p50_ms or math.inf) < (slowed.p50_ms or 0)
+
+
+def test_fruity_writes_no_access_log_as_in_its_container(tmp_path: Path) -> None:
+    place = Place(ROOT, DEFAULT_ARCHIVE, BIN, BIN, LABELS)
+    told = 'print(__import__("os").environ.get("TORCHSERVE_ACCESS_LOG"))'
+    contender = Contender("fruity", "fruity", f"{{bin}}/python -c {told}")
+
+    with start(contender, place, tmp_path) as (server, _):
+        assert server.wait_for_end(120) == "off\n"
+
+
+def test_fruity_with_fewer_cores_has_no_more_workers_than_cores(tmp_path: Path) -> None:
+    place = unpack(DEFAULT_ARCHIVE, tmp_path / "archive", BIN)
+
+    configs = [_read_config(limit_workers(place, most).archive) for most in (1, 8)]
+
+    before = _read_config(DEFAULT_ARCHIVE)
+    assert configs == [{**before, "minWorkers": 1, "maxWorkers": 1}, before]
+
+
+def _read_config(archive: Path) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(zipfile.ZipFile(archive).read("model-config.yaml"))
+    return config
 
 
 @pytest.mark.parametrize("plan", [FULL, QUICK])
@@ -144,7 +194,7 @@ def test_the_ceiling_counts_the_photos_of_all_cores(tmp_path: Path) -> None:
 
 def test_a_process_of_the_ceiling_counts_its_photos_and_their_cpu_time(tmp_path: Path) -> None:
     unpack(DEFAULT_ARCHIVE, tmp_path, BIN)
-    ceiling.load(tmp_path, multiprocessing.get_context("spawn").Barrier(1))
+    ceiling.load(tmp_path, 1, multiprocessing.get_context("spawn").Barrier(1))
 
     photos_per_s, cpu_ms = ceiling.work([photo.body for photo in make_photos()[SMALL]], batch=3, seconds=0.2)
 
