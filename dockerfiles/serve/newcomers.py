@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 _LINGER_S = 1.0
 _POLL_S = 0.02
+_MAX_AT_ONCE = 64
 _BODY = json.dumps(
     {
         "type": "urn:fruity:stopping",
@@ -40,7 +41,8 @@ def refuse_newcomers(listener: socket.socket, is_over: Callable[[], bool], *, pl
 def _refuse_waiting(listener: socket.socket, plain: bool) -> None:
     # Accepted by nginx first, or gone again: both are no matter.
     with contextlib.suppress(BlockingIOError, ConnectionError):
-        while True:
+        # Not until nobody waits: clients that come back at once would keep us here for ever.
+        for _ in range(_MAX_AT_ONCE):
             connection, _ = listener.accept()
             threading.Thread(target=_refuse, args=(connection, plain), daemon=True).start()
 

@@ -55,6 +55,36 @@ def test_whoever_comes_later_is_told_as_well_until_it_is_over() -> None:
         socket.create_connection(address, timeout=10)
 
 
+class Crowd(socket.socket):
+    """A listener at which, for each who is let in, another one knocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: list[socket.socket] = []
+        self.bind(("127.0.0.1", 0))
+        self.listen(511)
+        self.knock()
+        self.setblocking(False)
+
+    def knock(self) -> None:
+        self.clients.append(socket.create_connection(self.getsockname(), timeout=10))
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        accepted = super().accept()
+        self.knock()
+        return accepted
+
+
+def test_a_crowd_that_comes_back_at_once_does_not_keep_the_container_alive() -> None:
+    crowd = Crowd()
+
+    refuse_newcomers(crowd, lambda: len(crowd.clients) > 100)
+
+    assert crowd.fileno() == -1
+    for client in crowd.clients:
+        client.close()
+
+
 def test_over_tls_whoever_comes_is_hung_up_on() -> None:
     listener = open_listener(free_port())
     with socket.create_connection(listener.getsockname(), timeout=10) as client:
