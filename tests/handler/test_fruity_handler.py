@@ -157,7 +157,7 @@ def test_one_photo_leaves_a_busy_neighbour_its_cores(
 
 def test_photos_beyond_the_pixels_of_their_request_cost_no_other_request_anything(default_folder: Path) -> None:
     photo = encode(draw_corners(96, 64))
-    worker = Worker(default_folder, limits={"max_photo_pixels": 10_000})
+    worker = Worker(default_folder, limits={"max_request_pixels": 10_000})
 
     responses = worker.answer(instances(photo, photo, b"text"), raw(photo), instances(b"text", photo))
 
