@@ -91,6 +91,8 @@ def test_a_cut_off_deployment_goes_back(cloud: Cloud, tmp_path: Path) -> None:
     assert cloud.calls[-1] == ROLLBACK
 
 
+# Of two signals at once Python says that the second was ignored while it handled the first.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_way_back_is_not_stopped_by_further_signals(cloud: Cloud, tmp_path: Path) -> None:
     stop = 'case "$*" in *update-traffic*) kill -TERM $PPID; kill -INT $PPID; sleep 0.1 ;; esac'
     write_program(tmp_path / "bin" / "gcloud", RECORD.replace("exit 0", stop))
