@@ -44,8 +44,9 @@ EXTRA ?= dev
 LOCK ?= requirements.lock
 # Versions come from build/ unless a registry is named.
 given = $(filter command line environment,$(origin $(1)))
-# In quotes for Hydra, and once more for the shell: names of folders may hold anything.
-SOURCE = 'data.source="$(subst ','\'',$(DATA))"'
+# In quotes for the shell, and once more for Hydra: names of folders may hold anything.
+escaped = $(subst ','\'',$(DATA))
+SOURCE = 'data.source="$(escaped)"'
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
@@ -76,7 +77,7 @@ train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick or f
 	$(BIN)/python -m training.train $(SOURCE) experiment=$(experiment)
 
 evaluate: $(VENV)/.train  ## Judge RUN on the photos of DATA, by the serving preprocessing
-	$(BIN)/python -m training.evaluate $(RUN) '$(subst ','\'',$(DATA))'
+	$(BIN)/python -m training.evaluate $(RUN) '$(escaped)'
 
 sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
 	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(SOURCE)
@@ -192,7 +193,7 @@ bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 m
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
 
 bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
-	@$(BIN)/python -m benchmarks.train '$(subst ','\'',$(DATA))'
+	@$(BIN)/python -m benchmarks.train '$(escaped)'
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.rollout --swaps $(SWAPS) --config $(CONFIG)

@@ -84,7 +84,7 @@ def write_run(
 def read_run_config(run: Path) -> Config:
     """Return the configuration that trained *run*; raise `ConfigError`."""
     try:
-        return convert_config(yaml.safe_load((run / CONFIG_FILE).read_text()))
+        return convert_config(yaml.safe_load((run / CONFIG_FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"{run / CONFIG_FILE} does not exist; only runs of training.train have one") from error
 
