@@ -63,7 +63,7 @@ class AugmentConfig(_Node, frozen=True):
 class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
-    """Shares of the served crop at which a probe sees each train photo, each time mirrored too."""
+    """Shares of the served crop at which a probe sees each train photo, every second time mirrored."""
     classifier: Literal["new", "probe"]
     """What fine-tuning starts from: random weights, or a probe's (Kumar et al., ICLR 2022)."""
     epochs: Positive

@@ -23,6 +23,7 @@ from training.evaluation.predict import Predictions, predict_batches
 from training.evaluation.robustness import measure_robustness
 from training.export import format_json, read_run_config
 from training.loader import serve_batches
+from training.machine import keep_freed_memory
 from training.network import NetworkError, load_network
 
 BATCH = 32
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path("data"), help="where remote photos are kept")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
+    keep_freed_memory()
     try:
         judgement = evaluate_run(options.run, options.source, options.cache)
     except (DataError, NetworkError, SpecError) as error:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
-from training.config import AugmentConfig, ConfigError, RecipeConfig, TrainerConfig
+from training.config import AugmentConfig, RecipeConfig, TrainerConfig
 from training.data.photos import Photo
 from training.interruption import History, Interruptible
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
@@ -81,12 +81,6 @@ def fine_tune(
         module.load_state_dict(best["state_dict"])
     kept = module.best_network.to(memory_format=torch.contiguous_format).requires_grad_(True).eval()
     return Fitted(kept, trainer.is_global_zero, history.epochs)
-
-
-def check_accelerator(config: TrainerConfig) -> None:
-    """Raise `ConfigError` where there is no GPU but one is asked for."""
-    if config.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError("configuration: trainer.accelerator is gpu, but torch finds none here; use trainer=cpu")
 
 
 def weigh_classes(photos: Sequence[Photo], labels: Sequence[str]) -> Tensor:

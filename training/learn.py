@@ -18,7 +18,7 @@ from training.evaluation.predict import Predictions
 from training.features import embed_split
 from training.fit import Fitted, Job, fine_tune
 from training.loader import serve_batches
-from training.network import build_network
+from training.network import build_network, check_sizes
 from training.probe import fit_probe, set_classifier
 
 
@@ -35,6 +35,7 @@ def learn(config: Config, photos: PhotoSet, preprocessing: Preprocessing, tracke
 
 def start_network(config: Config, num_classes: int) -> nn.Module:
     """Return the configured network with pretrained weights and a new classifier; raise `NetworkError`."""
+    check_sizes(config.network.architecture, config.recipe.start_size, config.recipe.train_size)
     return build_network(
         config.network.architecture,
         config.network.weights,
@@ -85,12 +86,11 @@ def build_job(name: str, config: Config, photos: PhotoSet, preprocessing: Prepro
 
 
 def _probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> None:
-    """Fit the classifier of *network* to its features, of train photos at several zooms and mirrored."""
+    """Fit the classifier of *network* to its features, of train photos at each zoom, every second time mirrored."""
     val = _embed(network, "val", config, photos, preprocessing)
     views = [
-        _embed(network, "train", config, photos, zoom_in(preprocessing, zoom), mirror=mirror)
-        for zoom in config.recipe.probe_zooms
-        for mirror in (False, True)
+        _embed(network, "train", config, photos, zoom_in(preprocessing, zoom), mirror=bool(number % 2))
+        for number, zoom in enumerate(config.recipe.probe_zooms)
     ]
     embeddings_ND = np.concatenate([view.embeddings_ND for view in views])
     classes_N = np.concatenate([view.classes_N for view in views])

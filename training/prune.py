@@ -25,6 +25,7 @@ from training.finish import Outcome, finish_run
 from training.fit import fine_tune
 from training.interruption import InterruptionError
 from training.learn import build_job
+from training.machine import prepare_machine
 from training.network import NetworkError, load_network
 
 _NUM_TIMED = 10
@@ -42,7 +43,7 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     _check_honest(before)
     config = msgspec.structs.replace(before, id=f"{run.resolve().name}-pruned-{round(100 * amount)}")
     check_free(Path(config.runs) / config.id)
-    torch.set_num_threads(config.trainer.threads)
+    prepare_machine(config.trainer)
     photos = load_photos(
         config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
     )

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import hydra
-import torch
 from lightning import seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
@@ -19,9 +18,9 @@ from training.data.sources import load_photos, load_test_photos
 from training.evaluate import Exam, judge_network, judge_refitted, show_summary
 from training.export import REPORT_FILE, RunError, check_free
 from training.finish import Outcome, finish_run
-from training.fit import check_accelerator
 from training.interruption import InterruptionError
 from training.learn import learn, learn_from_val
+from training.machine import prepare_machine
 from training.network import NetworkError, default_preprocessing
 from training.trackers import build_tracker
 
@@ -34,8 +33,7 @@ def train(config: Config) -> Path | None:
     Raises `DataError`, `NetworkError`, `RunError` or `InterruptionError`.
     """
     started = time.monotonic()
-    check_accelerator(config.trainer)
-    torch.set_num_threads(config.trainer.threads)
+    prepare_machine(config.trainer)
     seed_everything(config.seed, workers=True, verbose=False)
     check_free(Path(config.runs) / config.id)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
