@@ -61,9 +61,12 @@ def build_network(
 
 
 def default_preprocessing(architecture: str, size: int | None = None, crop: float | None = None) -> Preprocessing:
-    """Return how the pretrained *architecture* wants its photos, with *size* and *crop* in place of its own."""
-    _check_architecture(architecture)
-    defaults = timm.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
+    """Return how the pretrained *architecture* wants its photos, with *size* and *crop* in place of its own.
+
+    Raises `NetworkError`.
+    """
+    check_sizes(architecture, size)
+    defaults = _pretrained_defaults(architecture)
     fields = {
         "size": size or defaults.input_size[-1],
         "crop": crop or defaults.crop_pct,
@@ -72,6 +75,19 @@ def default_preprocessing(architecture: str, size: int | None = None, crop: floa
         "std": defaults.std,
     }
     return msgspec.convert(fields, Preprocessing)
+
+
+def check_sizes(architecture: str, *sizes: int | None) -> None:
+    """Raise `NetworkError` if *architecture* takes photos of its own side alone and one of *sizes* is another."""
+    _check_architecture(architecture)
+    defaults = _pretrained_defaults(architecture)
+    own = defaults.input_size[-1]
+    other = next((size for size in sizes if size not in (None, own)), None)
+    if defaults.fixed_input_size and other is not None:
+        raise NetworkError(
+            f"{architecture} takes photos of {own} pixels alone, not of {other}; set network.size, recipe.start_size "
+            "and recipe.train_size to null, or choose another architecture"
+        )
 
 
 def load_network(run: Path, spec: Spec) -> nn.Module:
@@ -132,6 +148,10 @@ def _check_architecture(architecture: str) -> None:
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; timm.list_models() names them all"
         raise NetworkError(f"timm has no architecture {architecture!r}{hint}")
+
+
+def _pretrained_defaults(architecture: str) -> timm.models.PretrainedCfg:
+    return timm.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
 
 
 def _create(architecture: str, options: dict[str, Any]) -> nn.Module:

@@ -1,6 +1,6 @@
 """What limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
 
-Takes what `training.train` takes. Writes trace.json (for Perfetto) and operators.txt to logs/<id>/.
+Takes what `training.train` takes. Writes profile.svg, trace.json (for Perfetto) and operators.txt to logs/<id>/.
 """
 
 import sys
@@ -22,15 +22,18 @@ from torch.profiler import ProfilerActivity, profile
 from training.config import Config, ConfigError, read_config
 from training.data.photos import DataError
 from training.data.sources import load_photos
+from training.evaluation.plots import draw_profile
 from training.fit import Job, fine_tune
 from training.interruption import InterruptionError
 from training.learn import build_job, start_network
+from training.machine import prepare_machine
 from training.network import NetworkError, default_preprocessing
 
 _NUM_WARM_UP = 2
 _NUM_TIMED = 8
 _NUM_TRACED = 2
 _NUM_OPERATORS = 25
+_NUM_DRAWN = 10
 
 
 class _EnoughError(Exception):
@@ -80,8 +83,8 @@ class Speed:
 
 
 def profile_training(config: Config) -> Speed:
-    """Return the speed of the configured training and write its trace; raise what `train` raises."""
-    torch.set_num_threads(config.trainer.threads)
+    """Return the speed of the configured training, write its picture and trace; raise what `train` raises."""
+    prepare_machine(config.trainer)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
     photos = load_photos(
         config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
@@ -93,10 +96,14 @@ def profile_training(config: Config) -> Speed:
         _run_batches(config, job, _NUM_TRACED)
     job.folder.mkdir(parents=True, exist_ok=True)
     trace.export_chrome_trace(str(job.folder / "trace.json"))
-    table = trace.key_averages().table(sort_by="self_cpu_time_total", row_limit=_NUM_OPERATORS)
+    operators = trace.key_averages()
+    table = operators.table(sort_by="self_cpu_time_total", row_limit=_NUM_OPERATORS)
     (job.folder / "operators.txt").write_text(table)
-    waits_s, steps_s = (np.median(times[_NUM_WARM_UP:]) for times in (clock.waits_s, clock.steps_s))
-    return Speed(float(waits_s), float(steps_s), min(config.recipe.batch, len(job.train)))
+    waits_s, steps_s = clock.waits_s[_NUM_WARM_UP:], clock.steps_s[_NUM_WARM_UP:]
+    longest = sorted(operators, key=lambda operator: operator.self_cpu_time_total, reverse=True)[:_NUM_DRAWN]
+    seconds = {operator.key: operator.self_cpu_time_total / 1e6 / _NUM_TRACED for operator in longest}
+    (job.folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
+    return Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))
 
 
 def _run_batches(config: Config, job: Job, num_batches: int) -> StepClock:
@@ -116,7 +123,9 @@ def main(node: DictConfig) -> None:
         sys.exit(f"error: {error}")
     except (InterruptionError, KeyboardInterrupt):
         sys.exit("error: stopped; nothing was written")
-    Console().print(f"{speed}\ntrace: {Path(config.logs) / config.id}", soft_wrap=True, highlight=False)
+    Console().print(
+        f"{speed}\npicture: {Path(config.logs) / config.id / 'profile.svg'}", soft_wrap=True, highlight=False
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
     folder.mkdir(parents=True, exist_ok=True)
     # Lightning's own `offline` asks for a key all the same (wandb 0.31).
     mode = "online" if wandb.login(prompt=False) else "offline"
-    return WandbLogger(name=run_id, save_dir=folder, project=config.project, mode=mode)
+    # By its id, so that what goes on, and the archive later, joins the same run.
+    return WandbLogger(name=run_id, id=run_id, resume="allow", save_dir=folder, project=config.project, mode=mode)
 
 
 def track_results(
@@ -66,7 +67,20 @@ def track_run(tracker: Logger | None, run: Path, name: str) -> None:
     if isinstance(tracker, WandbLogger):
         artifact = wandb.Artifact(f"{name}-run", type="run")
         artifact.add_dir(str(run))
-        tracker.experiment.log_artifact(artifact)
-        tracker.experiment.finish()
+        _keep(artifact, tracker)
     elif tracker is not None:
         tracker.finalize("success")
+
+
+def track_archive(tracker: Logger | None, archive: Path, name: str) -> None:
+    """Keep *archive* and its card as an artifact of the run, where *tracker* keeps artifacts, and close it."""
+    if isinstance(tracker, WandbLogger):
+        artifact = wandb.Artifact(f"{name}-archive", type="model")
+        for file in (archive, archive.with_suffix(".md")):
+            artifact.add_file(str(file))
+        _keep(artifact, tracker)
+
+
+def _keep(artifact: wandb.Artifact, tracker: WandbLogger) -> None:
+    tracker.experiment.log_artifact(artifact)
+    tracker.experiment.finish()

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from handler.spec import Preprocessing
-from training.network import NetworkError, build_network, default_preprocessing, group_parameters, train_backbone
+from training.network import (
+    NetworkError,
+    build_network,
+    check_sizes,
+    default_preprocessing,
+    group_parameters,
+    train_backbone,
+)
 
 
 def test_weights_of_a_package_recognise_what_they_were_trained_on() -> None:
@@ -104,6 +111,15 @@ def test_preprocessing_is_the_weights_own_unless_it_is_given() -> None:
         size=260, crop=0.89, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
     assert default_preprocessing("tf_efficientnet_lite2", size=288, crop=1.0).size == 288
+
+
+def test_a_network_of_one_size_refuses_another() -> None:
+    check_sizes("vit_tiny_patch16_224", None, 224)
+
+    with pytest.raises(NetworkError, match="vit_tiny_patch16_224 takes photos of 224 pixels alone, not of 192; set"):
+        check_sizes("vit_tiny_patch16_224", None, 224, 192)
+    with pytest.raises(NetworkError, match="not of 256"):
+        default_preprocessing("vit_tiny_patch16_224", size=256)
 
 
 def test_lower_layers_learn_slower_and_biases_do_not_decay() -> None:

@@ -16,6 +16,9 @@ def test_the_speed_and_the_trace_of_the_configured_training_are_written(photo_fo
     trace = json.loads((tmp_path / "logs" / "tiny" / "trace.json").read_text())
     assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
     assert "convolution" in (tmp_path / "logs" / "tiny" / "operators.txt").read_text()
+    picture = (tmp_path / "logs" / "tiny" / "profile.svg").read_text()
+    assert "waits for the loader" in picture
+    assert "convolution" in picture
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def test_the_command_prints_the_verdict(
 
     printed = capsys.readouterr().out
     assert "photos/s, limited by the" in printed
-    assert f"trace: {tmp_path / 'logs' / 'look'}" in printed
+    assert f"picture: {tmp_path / 'logs' / 'look' / 'profile.svg'}" in printed
 
 
 def test_the_command_refuses_bad_input_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

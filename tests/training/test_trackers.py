@@ -1,4 +1,5 @@
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
-from training.config import TrackerConfig
+from tests.training.tiny_runs import tiny_config
+from training import track_archive
+from training.config import TrackerConfig, format_config
 from training.trackers import Picture, build_tracker, track_results, track_run
 
 PICTURES = {"mistakes": [Picture(np.zeros((8, 8, 3), np.uint8), "leek")]}
@@ -66,4 +69,45 @@ def test_wandb_without_a_key_works_offline_and_keeps_the_run(tmp_path: Path, mon
 
     assert summary["val/top1"] == 0.5
     assert wandb.run is None
-    assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+    assert len(list((tmp_path / "logs" / "wandb").glob("offline-run-*/run-one.wandb"))) == 1
+
+
+def test_wandb_keeps_the_archive_with_the_run_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = tiny_config(tmp_path / "photos", tmp_path, "tracker=wandb")
+    for name, text in (
+        ("run/config.yaml", format_config(config)),
+        ("build/fruity-1.1.0.mar", "seal"),
+        ("build/fruity-1.1.0.md", "card"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(sys, "argv", ["track_archive.py", "run", "1.1.0"])
+
+    track_archive.main()
+
+    assert "fruity-1.1.0.mar is an artifact of the run tiny" in capsys.readouterr().out
+    (record,) = (tmp_path / "logs" / "tiny" / "wandb").glob("offline-run-*/run-tiny.wandb")
+    assert b"fruity-archive" in record.read_bytes()
+    assert b"fruity-1.1.0.mar" in record.read_bytes()
+
+
+def test_an_archive_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text(format_config(tiny_config(tmp_path, tmp_path, "tracker=wandb")))
+    monkeypatch.setattr(sys, "argv", ["track_archive.py", str(tmp_path), "1.1.0", "--out", str(tmp_path)])
+
+    with pytest.raises(SystemExit, match=r"^archive: .*fruity-1\.1\.0\.mar does not exist; make archive builds it$"):
+        track_archive.main()
+
+
+def test_a_run_that_was_followed_elsewhere_keeps_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text(format_config(tiny_config(tmp_path, tmp_path, "tracker=csv")))
+    monkeypatch.setattr(sys, "argv", ["track_archive.py", str(tmp_path), "1.1.0", "--out", str(tmp_path)])
+
+    track_archive.main()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]

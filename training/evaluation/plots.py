@@ -1,4 +1,4 @@
-"""The report's diagrams, each as one SVG file."""
+"""The diagrams of the report, of a sweep and of a profile, each as one SVG file."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -58,6 +58,22 @@ def draw_study(values: Sequence[float]) -> str:
         axes.step(range(len(values)), np.maximum.accumulate(values), where="post", color=_GREEN, label="best so far")
         _label(axes, "trial", "val top-1")
         axes.legend(frameon=False)
+        return _to_svg(figure)
+
+
+def draw_profile(waits_s: Sequence[float], steps_s: Sequence[float], operators_s: Mapping[str, float]) -> str:
+    """Draw each batch's wait for the loader below its step, and beside it what the steps' time goes into."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 3.6), layout="constrained")
+        batches, operators = figure.subplots(1, 2)
+        x = range(1, len(waits_s) + 1)
+        batches.bar(x, waits_s, color=_ORANGE, label="waits for the loader")
+        batches.bar(x, steps_s, bottom=waits_s, color=_GREEN, label="learns")
+        _label(batches, "batch", "s")
+        batches.legend(frameon=False, loc="upper right")
+        operators.barh(list(operators_s), list(operators_s.values()), color=_GREY)
+        operators.invert_yaxis()
+        operators.set_xlabel("s of a batch, in this operator itself")
         return _to_svg(figure)
 
 
