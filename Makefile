@@ -55,7 +55,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py script
 .DEFAULT_GOAL = help
 .PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
   give-back gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
-  scale image image-size image-test test check format lock bench bench-quick bench-train bench-rollout \
+  scale image image-size image-test test check format lock bench bench-quick bench-anatomy bench-train bench-rollout \
   bench-container tune bench-lock cost clean
 
 help:  ## Print this help
@@ -192,6 +192,9 @@ bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also 
 
 bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 minutes: one round, fewer loads
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
+
+bench-anatomy: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Show where a photo's CPU time goes; writes build/bench
+	@$(BENCH_VENV)/bin/python -m benchmarks.anatomy
 
 bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
 	@$(BIN)/python -m benchmarks.train '$(escaped)'

@@ -94,6 +94,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     visits: list[Visit]
 
 
+class Anatomy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a photo's CPU time in fruity consists of."""
+
+    date: str
+    machine: Machine
+    parts_ms: dict[str, float]
+    ceiling_ms: float
+    """Decoding and the network alone, without a server."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """The median over the rounds, with the least and the greatest."""

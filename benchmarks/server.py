@@ -100,10 +100,20 @@ class Server:
         """Send SIGTERM to the process that was started, and to no other."""
         self._process.terminate()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the living processes that the server consists of."""
+        found = []
+        for process in psutil.process_iter():
+            # Ended meanwhile, a zombie, or another user's.
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == self._mark:
+                    found.append(process)
+        return found
+
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
         total_s = 0.0
-        for process in self._processes():
+        for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total_s += times.user + times.system
@@ -124,7 +134,7 @@ class Server:
     def pss_mb(self) -> float:
         """Return the memory of all processes in MB, what they share counted once (proportional set size)."""
         total_kb = 0
-        for process in self._processes():
+        for process in self.processes():
             with contextlib.suppress(OSError):
                 rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
                 total_kb += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
@@ -132,7 +142,7 @@ class Server:
 
     def stop(self) -> None:
         """Ask all processes to end; kill those that have not after 5 s, and whatever they started meanwhile."""
-        processes = self._processes()
+        processes = self.processes()
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
@@ -142,7 +152,7 @@ class Server:
             num_empty = 0
             # A process has no environment for a moment while it is started, so one look may miss it.
             while num_empty < _NUM_LOOKS:
-                processes = self._processes()
+                processes = self.processes()
                 num_empty = 0 if processes else num_empty + 1
                 for process in processes:
                     with contextlib.suppress(psutil.Error):
@@ -151,15 +161,6 @@ class Server:
                 time.sleep(_POLL_S)
             self._process.wait()
             self._temp.cleanup()
-
-    def _processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            # Ended meanwhile, a zombie, or another user's.
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(_MARK) == self._mark:
-                    found.append(process)
-        return found
 
     def _end_of_log(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
