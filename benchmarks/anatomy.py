@@ -127,7 +127,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 def _cpu_s(processes: Sequence[psutil.Process]) -> float:
     times = [process.cpu_times() for process in processes]
-    return sum(time.user + time.system for time in times)
+    return float(sum(time.user + time.system for time in times))
 
 
 def _watch(worker: psutil.Process, seconds: int, scratch: Path) -> subprocess.Popen[str]:
