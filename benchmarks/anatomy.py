@@ -81,10 +81,9 @@ def dissect(ceiling: Entry, seconds: int, scratch: Path) -> Anatomy:
         load = run_closed(target, photos, CAPACITY.clients, seconds)
         spent_s = [_cpu_s(processes) - s for processes, s in zip((workers, java), before_s, strict=True)]
         stacks = [_read_stacks(worker, watcher, scratch) for worker, watcher in zip(workers, watchers, strict=True)]
-    answered = len(load.latencies_ms) + load.num_late
-    if not answered:
+    if not load.num_answered:
         raise BenchError(f"no photo was answered: {dict(load.errors)}")
-    workers_ms, java_ms = (s * 1000 / answered for s in spent_s)
+    workers_ms, java_ms = (s * 1000 / load.num_answered for s in spent_s)
     shares = share_of_parts([stack for found in stacks for stack in found])
     visit = ceiling.visit(0, FULL)
     if visit.failure:

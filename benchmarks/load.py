@@ -38,6 +38,11 @@ class Load:
         return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
 
     @property
+    def num_answered(self) -> int:
+        """Right answers, also late ones: what the CPU time was spent on."""
+        return len(self.latencies_ms) + self.num_late
+
+    @property
     def num_errors(self) -> int:
         return sum(self.errors.values())
 

@@ -43,7 +43,6 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, load: Load, cpu_s: float) -> "Scene":
-        answered = len(load.latencies_ms) + load.num_late
         percentiles_ms = (load.percentile_ms(percent) for percent in (50, 95, 99))
         p50_ms, p95_ms, p99_ms = (None if math.isnan(value_ms) else value_ms for value_ms in percentiles_ms)
         return cls(
@@ -53,7 +52,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
             p95_ms=p95_ms,
             p99_ms=p99_ms,
             errors=dict(load.errors),
-            cpu_ms_per_photo=cpu_s * 1000 / answered if answered else None,
+            cpu_ms_per_photo=cpu_s * 1000 / load.num_answered if load.num_answered else None,
             tool=load.tool,
         )
 
