@@ -47,6 +47,8 @@ given = $(filter command line environment,$(origin $(1)))
 # In quotes for the shell, and once more for Hydra: names of folders may hold anything.
 escaped = $(subst ','\'',$(DATA))
 SOURCE = 'data.source="$(escaped)"'
+# Choices among training/conf/ that the command line names, as tracker=wandb.
+CHOICES = $(foreach group,network augment recipe trainer tracker,$(if $(call given,$(group)),$(group)=$($(group))))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
@@ -73,17 +75,17 @@ predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
 
 # --- A model of your own
 
-train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick or full); writes runs/latest
-	$(BIN)/python -m training.train $(SOURCE) experiment=$(experiment)
+train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick, tracker=wandb, …); writes runs/latest
+	$(BIN)/python -m training.train $(SOURCE) experiment=$(experiment) $(CHOICES)
 
 evaluate: $(VENV)/.train  ## Judge RUN on the photos of DATA, by the serving preprocessing
 	$(BIN)/python -m training.evaluate $(RUN) '$(escaped)'
 
 sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
-	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(SOURCE)
+	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(SOURCE) $(CHOICES)
 
 profile: $(VENV)/.train  ## Picture where a training step on DATA spends its time: the network or the loader
-	$(BIN)/python -m training.profile $(SOURCE)
+	$(BIN)/python -m training.profile $(SOURCE) $(CHOICES)
 
 prune: $(VENV)/.train  ## Prune a fifth of RUN's filters, fine-tune, and report what it cost
 	$(BIN)/python -m training.prune $(RUN) --amount 0.2
