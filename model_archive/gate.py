@@ -29,12 +29,10 @@ class Score:
     """Share of the photos whose first label is the same in both, right or wrong."""
 
     @property
-    def shortfall(self) -> float:
-        """How far it is from passing, as a multiple of what is allowed; 0: it passes."""
-        loss = (self.top1_float - self.top1_int8) / MAX_TOP1_LOSS
-        disagreement = (1 - self.agreement) / (1 - MIN_AGREEMENT)
+    def passes(self) -> bool:
         # Shares of whole photos: their last digits must not decide.
-        return max(0.0, round(max(loss, disagreement) - 1, 6))
+        loss, disagreement = round(self.top1_float - self.top1_int8, 9), round(1 - self.agreement, 9)
+        return loss <= MAX_TOP1_LOSS and disagreement <= round(1 - MIN_AGREEMENT, 9)
 
     def __str__(self) -> str:
         return (
