@@ -189,7 +189,7 @@ clean:  ## Remove what was built and cached; runs/, data/ and .venv stay
 
 # --- Measure (docs/benchmarks.md)
 
-bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also ARCHIVE, against its peers (20 minutes)
+bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also ARCHIVE, against its peers (40 minutes)
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(MEASURED)
 
 bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 minutes: one round, fewer loads

@@ -21,7 +21,7 @@ def test_more_cores_than_were_measured_grow_in_proportion(cores: int, speed: flo
 def test_the_page_shows_the_arithmetic_with_the_price_as_an_assumption() -> None:
     page = format_cost(make_run(), 0.00002)
 
-    assert "**Assumption:** a second of one vCPU costs 0.0000200000 euros" in page
+    assert "**Assumption:** a second of one vCPU costs 0.00002 euros" in page
     assert "| 1 | 260 | 260 | 100% |\n| 2 | 500 | 250 | 96% |" in page
     # 500 photos/s x 3,600 s; 2 x 0.00002 x 3,600 euros; 500 / (2 x 0.00002) photos.
     assert "| 2 | 500 | 1,800,000 | 0.1440 | 12,500,000 | yes |" in page
