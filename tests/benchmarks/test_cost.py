@@ -18,6 +18,11 @@ def test_more_cores_than_were_measured_grow_in_proportion(cores: int, speed: flo
     assert estimate_speed(cores, {1: 260, 2: 500}) == speed
 
 
+@pytest.mark.parametrize(("price", "written"), [(1.0, "1"), (2e-11, "0.00000000002"), (0.000024, "0.000024")])
+def test_the_price_is_written_as_it_was_given(price: float, written: str) -> None:
+    assert f"a second of one vCPU costs {written} euros." in format_cost(make_run(), price)
+
+
 def test_the_page_shows_the_arithmetic_with_the_price_as_an_assumption() -> None:
     page = format_cost(make_run(), 0.00002)
 
