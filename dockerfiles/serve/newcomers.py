@@ -4,14 +4,19 @@ Closing the listening socket would reset connections that wait in its queue, may
 """
 
 import contextlib
+import ctypes
 import json
 import select
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 
 _LINGER_S = 1.0
 _POLL_S = 0.02
+# With the door shut: for those in it, and for those who have yet to read their answer.
+_SETTLE_S = 0.5
 _MAX_AT_ONCE = 64
 _BODY = json.dumps(
     {
@@ -26,16 +31,46 @@ _ANSWER = (
     f"Retry-After: 1\r\nContent-Length: {len(_BODY)}\r\n\r\n{_BODY}"
 ).encode()
 
+# A program for the kernel (classic BPF, linux/filter.h), which is shown TCP's header: drop what has SYN set.
+_SO_ATTACH_FILTER = 26
+_INSTRUCTION = struct.Struct("HBBI")  # code, jump if true, jump if false, operand
+_DROP_SYN = b"".join(
+    [
+        _INSTRUCTION.pack(0x30, 0, 0, 13),  # load the byte of flags
+        _INSTRUCTION.pack(0x45, 0, 1, 0x02),  # without SYN skip the next
+        _INSTRUCTION.pack(0x06, 0, 0, 0),  # drop it
+        _INSTRUCTION.pack(0x06, 0, 0, 0xFFFFFFFF),  # let it in, whole
+    ]
+)
+
 
 def refuse_newcomers(listener: socket.socket, is_over: Callable[[], bool], *, plain: bool = True) -> None:
     """Answer 503 to all who connect to *listener* until *is_over*, then close it; without *plain* (TLS) hang up."""
+    _refuse_until(is_over, listener, plain)
+    _shut_the_door(listener)
+    settled = time.monotonic() + _SETTLE_S
+    _refuse_until(lambda: time.monotonic() > settled, listener, plain)
+    listener.close()
+
+
+def _shut_the_door(listener: socket.socket) -> None:
+    """Let the kernel ignore whoever knocks from now on: it tries again after 1 s, and finds the socket closed.
+
+    Somebody always comes between the last accept and the close, and would be reset. Where the kernel takes no filter
+    (gVisor), the queue is made short instead.
+    """
+    program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    described = struct.pack("HP", len(_DROP_SYN) // _INSTRUCTION.size, ctypes.addressof(program))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+    except OSError:
+        listener.listen(0)
+
+
+def _refuse_until(is_over: Callable[[], bool], listener: socket.socket, plain: bool) -> None:
     while not is_over():
         if select.select([listener], [], [], _POLL_S)[0]:
             _refuse_waiting(listener, plain)
-    # From here on the kernel keeps at most one waiting, and lets the others try again.
-    listener.listen(0)
-    _refuse_waiting(listener, plain)
-    listener.close()
 
 
 def _refuse_waiting(listener: socket.socket, plain: bool) -> None:

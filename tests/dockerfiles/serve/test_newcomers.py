@@ -1,6 +1,9 @@
+import errno
 import json
+import select
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -56,7 +59,7 @@ def test_whoever_comes_later_is_told_as_well_until_it_is_over() -> None:
 
 
 class Crowd(socket.socket):
-    """A listener at which, for each who is let in, another one knocks."""
+    """A listener at which, for each who is let in, another one knocks, and one more when it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,22 +70,65 @@ class Crowd(socket.socket):
         self.setblocking(False)
 
     def knock(self) -> None:
-        self.clients.append(socket.create_connection(self.getsockname(), timeout=10))
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex(self.getsockname())
+        self.clients.append(client)
 
     def accept(self) -> tuple[socket.socket, tuple[str, int]]:
         accepted = super().accept()
         self.knock()
         return accepted
 
+    def close(self) -> None:
+        self.knock()
+        super().close()
 
-def test_a_crowd_that_comes_back_at_once_does_not_keep_the_container_alive() -> None:
-    crowd = Crowd()
 
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    with Crowd() as crowd:
+        yield crowd
+    for client in crowd.clients:
+        client.close()
+
+
+def test_a_crowd_that_comes_back_at_once_does_not_keep_the_container_alive(crowd: Crowd) -> None:
     refuse_newcomers(crowd, lambda: len(crowd.clients) > 100)
 
     assert crowd.fileno() == -1
-    for client in crowd.clients:
-        client.close()
+
+
+def test_who_knocks_while_the_door_is_closed_is_never_cut_off(crowd: Crowd) -> None:
+    refuse_newcomers(crowd, lambda: len(crowd.clients) > 100)
+
+    outcomes = {connect_outcome(client) for client in crowd.clients}
+
+    assert outcomes == {0, errno.ECONNREFUSED}
+
+
+def connect_outcome(client: socket.socket) -> int:
+    """Return 0 if *client* got its answer, else the number of the error it ended with."""
+    select.select([], [client], [], 10)
+    if error := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return error
+    try:
+        client.setblocking(True)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client).startswith(b"HTTP/1.1 503 ")
+    except OSError as cut_off:
+        return cut_off.errno or -1
+    return 0
+
+
+def test_a_kernel_without_filters_is_no_reason_to_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dockerfiles.serve.newcomers._SO_ATTACH_FILTER", 9999)
+    listener = open_listener(free_port())
+    with socket.create_connection(listener.getsockname(), timeout=10) as client:
+        refuse_newcomers(listener, lambda: True)
+        client.shutdown(socket.SHUT_WR)
+
+        assert read_all(client).startswith(b"HTTP/1.1 503 ")
 
 
 def test_over_tls_whoever_comes_is_hung_up_on() -> None:
