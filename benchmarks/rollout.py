@@ -134,14 +134,14 @@ def plot(load: Load, path: Path) -> None:
 
 
 @contextmanager
-def ask_in_loops(url: str, photo: bytes, clients: int) -> Iterator[list[Sample]]:
+def ask_in_loops(url: str, photo: bytes, clients: int, pause_s: float = 0) -> Iterator[list[Sample]]:
     """Let *clients* send *photo* again and again while the block runs; the list grows with each answer."""
     samples: list[Sample] = []
     stop = threading.Event()
 
     def ask_on() -> None:
         with httpx.Client(timeout=60) as client:
-            while not stop.is_set():
+            while not stop.wait(pause_s):
                 samples.append(_ask(client, url, photo))
 
     threads = [threading.Thread(target=ask_on) for _ in range(clients)]

