@@ -35,8 +35,9 @@ def load(photo: bytes) -> None:
     statuses: list[object] = []
 
     def ask_until_refused() -> None:
-        while (status := ask("POST", PREDICT, photo)["status"]) != 0:
-            statuses.append(status)
+        while (answer := ask("POST", PREDICT, photo))["status"] != 0:
+            # Where there is no status, what was raised.
+            statuses.append(answer["status"] if answer["status"] != -1 else answer["body"])
             if len(statuses) == NUM_FIRST:
                 say("under load")
 
