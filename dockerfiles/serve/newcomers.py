@@ -4,18 +4,16 @@ Closing the listening socket would reset connections that wait in its queue, may
 """
 
 import contextlib
-import ctypes
 import json
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 
 _LINGER_S = 1.0
 _POLL_S = 0.02
-# With the door shut: for those in it, and for those who have yet to read their answer.
+# With the door shut.
 _SETTLE_S = 0.5
 _MAX_AT_ONCE = 64
 _BODY = json.dumps(
@@ -31,40 +29,33 @@ _ANSWER = (
     f"Retry-After: 1\r\nContent-Length: {len(_BODY)}\r\n\r\n{_BODY}"
 ).encode()
 
-# A program for the kernel (classic BPF, linux/filter.h), which is shown TCP's header: drop what has SYN set.
-_SO_ATTACH_FILTER = 26
-_INSTRUCTION = struct.Struct("HBBI")  # code, jump if true, jump if false, operand
-_DROP_SYN = b"".join(
-    [
-        _INSTRUCTION.pack(0x30, 0, 0, 13),  # load the byte of flags
-        _INSTRUCTION.pack(0x45, 0, 1, 0x02),  # without SYN skip the next
-        _INSTRUCTION.pack(0x06, 0, 0, 0),  # drop it
-        _INSTRUCTION.pack(0x06, 0, 0, 0xFFFFFFFF),  # let it in, whole
-    ]
-)
-
 
 def refuse_newcomers(listener: socket.socket, is_over: Callable[[], bool], *, plain: bool = True) -> None:
     """Answer 503 to all who connect to *listener* until *is_over*, then close it; without *plain* (TLS) hang up."""
     _refuse_until(is_over, listener, plain)
-    _shut_the_door(listener)
-    settled = time.monotonic() + _SETTLE_S
-    _refuse_until(lambda: time.monotonic() > settled, listener, plain)
-    listener.close()
+    with _shut_the_door(listener, plain):
+        # For those who have yet to read their answer.
+        time.sleep(_SETTLE_S)
+        listener.close()
 
 
-def _shut_the_door(listener: socket.socket) -> None:
-    """Let the kernel ignore whoever knocks from now on: it tries again after 1 s, and finds the socket closed.
+def _shut_the_door(listener: socket.socket, plain: bool) -> socket.socket:
+    """Fill *listener*'s queue with a connection of our own and return it: the kernel ignores whoever knocks now.
 
-    Somebody always comes between the last accept and the close, and would be reset. Where the kernel takes no filter
-    (gVisor), the queue is made short instead.
+    It tries again after 1 s, and finds the socket closed. Somebody always comes between the last accept and the close,
+    and would be reset; now that is our own connection.
     """
-    program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
-    described = struct.pack("HP", len(_DROP_SYN) // _INSTRUCTION.size, ctypes.addressof(program))
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
-    except OSError:
-        listener.listen(0)
+    listener.listen(0)
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        _refuse_waiting(listener, plain)
+        ours = socket.socket()
+        ours.setblocking(False)
+        ours.connect_ex(listener.getsockname())
+        # On loopback at once, if nobody else is in the queue.
+        if select.select([], [ours], [], 0)[1] or time.monotonic() > deadline:
+            return ours
+        ours.close()
 
 
 def _refuse_until(is_over: Callable[[], bool], listener: socket.socket, plain: bool) -> None:
