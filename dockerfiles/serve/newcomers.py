@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 _LINGER_S = 1.0
 _POLL_S = 0.02
-# With the door shut.
+# To get the door shut, and then for those who have yet to read their answer.
 _SETTLE_S = 0.5
 _MAX_AT_ONCE = 64
 _BODY = json.dumps(
@@ -33,29 +33,24 @@ _ANSWER = (
 def refuse_newcomers(listener: socket.socket, is_over: Callable[[], bool], *, plain: bool = True) -> None:
     """Answer 503 to all who connect to *listener* until *is_over*, then close it; without *plain* (TLS) hang up."""
     _refuse_until(is_over, listener, plain)
-    with _shut_the_door(listener, plain):
-        # For those who have yet to read their answer.
-        time.sleep(_SETTLE_S)
-        listener.close()
+    _shut_the_door(listener, plain)
+    listener.close()
 
 
-def _shut_the_door(listener: socket.socket, plain: bool) -> socket.socket:
-    """Fill *listener*'s queue with a connection of our own and return it: the kernel ignores whoever knocks now.
+def _shut_the_door(listener: socket.socket, plain: bool) -> None:
+    """Fill *listener*'s queue with a connection of our own: the kernel ignores whoever knocks now.
 
     It tries again after 1 s, and finds the socket closed. Somebody always comes between the last accept and the close,
     and would be reset; now that is our own connection.
     """
     listener.listen(0)
     deadline = time.monotonic() + _SETTLE_S
-    while True:
+    while time.monotonic() < deadline:
         _refuse_waiting(listener, plain)
-        ours = socket.socket()
-        ours.setblocking(False)
-        ours.connect_ex(listener.getsockname())
         # On loopback at once, if nobody else is in the queue.
-        if select.select([], [ours], [], 0)[1] or time.monotonic() > deadline:
-            return ours
-        ours.close()
+        with contextlib.suppress(TimeoutError), socket.create_connection(listener.getsockname(), timeout=_POLL_S):
+            time.sleep(_SETTLE_S)
+            return
 
 
 def _refuse_until(is_over: Callable[[], bool], listener: socket.socket, plain: bool) -> None:
