@@ -52,7 +52,7 @@ CHOICES = $(foreach group,network augment recipe trainer tracker,$(if $(call giv
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
-INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py scripts/torch_stand_in.py
+INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
 .PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
@@ -161,7 +161,7 @@ gpu-vm: $(VENV)/.serve  ## Give IMAGE with VERSION of REGISTRY to the GPU VM in 
 # --- Develop (CONTRIBUTING.md)
 
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
-	@$(BIN)/python -m scripts.model_store
+	@$(BIN)/python -m scripts.stage
 
 test: $(VENV)/.dev  ## Run all tests with coverage
 	$(BIN)/pytest --cov --numprocesses logical --maxprocesses 4 --dist loadfile
@@ -218,15 +218,15 @@ cost: $(BENCH_VENV)/.bench  ## Write docs/cost.md from the last bench, at PRICE 
 
 # What an extra of pyproject.toml needs, installed once and again when these files change.
 $(VENV)/.%: $(INSTALL_INPUTS)
-	@$(PYTHON) scripts/prepare_venv.py $* --venv $(VENV) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	@$(PYTHON) -m scripts.prepare_venv $* --venv $(VENV) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 	@touch $@
 
 # The peers contradict requirements.lock, and a torch beside it would slow fruity down: docs/decisions/0007.
 $(BENCH_VENV)/.bench: $(INSTALL_INPUTS) benchmarks/requirements.lock
-	@$(PYTHON) scripts/prepare_venv.py bench --venv $(BENCH_VENV) --lock benchmarks/requirements.lock \
+	@$(PYTHON) -m scripts.prepare_venv bench --venv $(BENCH_VENV) --lock benchmarks/requirements.lock \
 	  $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 	@touch $@
 
 $(BENCH_VENV)/serve/.serve: $(INSTALL_INPUTS)
-	@$(PYTHON) scripts/prepare_venv.py serve --venv $(BENCH_VENV)/serve
+	@$(PYTHON) -m scripts.prepare_venv serve --venv $(BENCH_VENV)/serve
 	@touch $@

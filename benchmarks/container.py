@@ -110,7 +110,7 @@ def run_container(python: Path, photo: Photo) -> Iterator[Container]:
         folder = Path(scratch)
         config, behind = write_config(ROOT / "config.properties", folder, {})
         port = free_ports(1)[0]
-        command = [str(python), "-m", "dockerfiles.serve.supervisor", "--config", str(config)]
+        command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
         environment = {"PORT": str(port), "RUN_FOLDER": str(folder / "run")}
         front = f"http://127.0.0.1:{port}/predictions/fruity"
         with Server(command, ROOT, environment) as server:

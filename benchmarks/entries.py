@@ -92,7 +92,7 @@ def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
     path = folder / _CONFIG_NAME
     path.write_text(yaml.safe_dump(dict(config)))
     store = folder / "configured"
-    command = [str(place.serve_bin / "python"), "-m", "scripts.model_store"]
+    command = [str(place.serve_bin / "python"), "-m", "serving.model_store"]
     command += ["--archive", str(place.archive), "--config", str(path), "--store", str(store)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_STAGE_S, check=False)
     if done.returncode != 0:

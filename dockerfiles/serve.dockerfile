@@ -8,8 +8,9 @@ FROM ${BASE} AS build
 ARG DEVICE=cpu
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
-COPY scripts/prepare_venv.py scripts/torch_stand_in.py scripts/
-RUN python scripts/prepare_venv.py "$([ "$DEVICE" = cuda ] && echo cuda || echo registry)" --venv /opt/fruity
+COPY scripts/prepare_venv.py scripts/
+COPY serving/java.py serving/torch_shim.py serving/
+RUN python -m scripts.prepare_venv "$([ "$DEVICE" = cuda ] && echo cuda || echo registry)" --venv /opt/fruity
 COPY dockerfiles/serve/slim.sh ./
 RUN sh slim.sh /opt/fruity "$DEVICE"
 
@@ -19,6 +20,7 @@ COPY docs docs
 COPY handler handler
 COPY model_archive/*.py model_archive/
 COPY scripts scripts
+COPY serving serving
 COPY dockerfiles dockerfiles
 ARG ARCHIVE=model_archive/default/fruity-1.0.0
 COPY ${ARCHIVE}.* model_archive/default/
@@ -57,5 +59,5 @@ USER 10001:10001
 WORKDIR /fruity
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "dockerfiles.serve.probe"]
-ENTRYPOINT ["python", "-m", "dockerfiles.serve.supervisor"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "serving.container.probe"]
+ENTRYPOINT ["python", "-m", "serving.container.supervisor"]

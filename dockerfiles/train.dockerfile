@@ -12,11 +12,13 @@ ARG TORCH_INDEX=""
 WORKDIR /fruity
 # What decides the packages first, so that a change of code does not install them again.
 COPY pyproject.toml requirements.lock ./
-COPY scripts/prepare_venv.py scripts/torch_stand_in.py scripts/
-RUN python scripts/prepare_venv.py train --venv /opt/fruity ${TORCH_INDEX:+--torch-index "${TORCH_INDEX}"}
+COPY scripts/prepare_venv.py scripts/
+COPY serving/java.py serving/torch_shim.py serving/
+RUN python -m scripts.prepare_venv train --venv /opt/fruity ${TORCH_INDEX:+--torch-index "${TORCH_INDEX}"}
 COPY handler handler
 COPY model_archive model_archive
 COPY scripts scripts
+COPY serving serving
 COPY training training
 COPY config.properties dvc.yaml params.yaml ./
 RUN useradd --uid 10001 --create-home trainer && mkdir -p runs build data logs \

@@ -16,7 +16,7 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
 PAGE = ROOT / "docs" / "api.html"

@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from scripts.commands import CommandError, Commands, archive_uri, ignore_interrupts, interrupt_once, is_dry_run
-from scripts.model_store import BUILD, ROOT
+from scripts.commands import CommandError, Commands, archive_uri, is_dry_run
+from serving.interrupts import ignore_interrupts, interrupt_once
+from serving.model_store import BUILD, ROOT
 
 TEMPLATE = ROOT / "deploy" / "cloud_run" / "service.yaml"
 MANIFESTS = BUILD / "cloud_run"

@@ -4,13 +4,11 @@ import argparse
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 
 
 class CommandError(Exception):
@@ -68,20 +66,3 @@ def is_dry_run() -> bool:
     if value not in ("", "0", "1"):
         sys.exit(f"DRY_RUN is {value!r}, it must be 1 (print, run nothing) or 0")
     return value == "1"
-
-
-def interrupt_once() -> None:
-    """Let the first Ctrl-C or SIGTERM raise `KeyboardInterrupt`, and let nothing stop the way back after it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-
-
-def ignore_interrupts() -> None:
-    """Hear no Ctrl-C and no SIGTERM from now on, in programs that are started neither."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    ignore_interrupts()
-    raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from model_archive.build import build_archive
 from model_archive.export import ExportError
 from model_archive.sbom import SbomError
 from model_archive.seal import SealError
-from scripts.model_store import DEFAULT_ARCHIVES
+from serving.model_store import DEFAULT_ARCHIVES
 from training.default_model import DefaultModelError, write_default_run
 from training.export import RunError, format_json
 from training.network import NetworkError

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 
 PAGE = ROOT / "docs" / "deploy.md"
 

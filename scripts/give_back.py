@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from scripts.cloud_run import Service, note_of, roll_back
-from scripts.commands import Commands, interrupt_once, is_dry_run
+from scripts.commands import Commands, is_dry_run
+from serving.interrupts import interrupt_once
 
 
 def main() -> None:

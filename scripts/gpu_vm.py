@@ -16,8 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from scripts.commands import CommandError, Commands, archive_uri, ignore_interrupts, interrupt_once, is_dry_run
-from scripts.model_store import BUILD, ROOT
+from scripts.commands import CommandError, Commands, archive_uri, is_dry_run
+from serving.interrupts import ignore_interrupts, interrupt_once
+from serving.model_store import BUILD, ROOT
 
 TEMPLATE = ROOT / "deploy" / "gpu_vm" / "cloud_init.yaml"
 MANIFESTS = BUILD / "gpu_vm"

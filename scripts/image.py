@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from scripts.model_store import BUILD, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive
+from serving.model_store import BUILD, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive
 
 # What `du` looks at, without what another line has already.
 _PARTS = {

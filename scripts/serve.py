@@ -9,8 +9,8 @@ from types import FrameType
 
 from model_archive.identity import ArchiveError, file_name
 from model_archive.signature import SignatureError
-from scripts.management import ManagementError, open_server
-from scripts.model_store import (
+from serving.management import ManagementError, open_server
+from serving.model_store import (
     BUILD,
     DEFAULT_ARCHIVES,
     ROOT,
@@ -20,9 +20,9 @@ from scripts.model_store import (
     newest_archive,
     stage,
 )
-from scripts.rollout.record import RecordError, describe_interrupted, forget, forget_interrupted, read_record
-from scripts.rollout.source import find_archive
-from scripts.torchserve import MODEL, TorchServe, TorchServeError
+from serving.rollout.record import RecordError, describe_interrupted, forget, forget_interrupted, read_record
+from serving.rollout.source import find_archive
+from serving.torchserve import MODEL, TorchServe, TorchServeError
 
 _READY_S = 60
 

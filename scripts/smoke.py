@@ -14,8 +14,8 @@ import httpx
 
 from model_archive.golden import GoldenPhoto, read_golden
 from model_archive.identity import ArchiveError
-from scripts.answers import NoLabel, read_first_label
-from scripts.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
+from serving.answers import NoLabel, read_first_label
+from serving.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
 
 # Reading alone, so that a front that lets them through loses nothing by the question.
 REFUSED = ("/models", "/models/fruity", "/workflows", "/metrics", "/ping")

@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from model_archive.identity import check_version, file_name
-from scripts.management import Server, open_server
-from scripts.model_store import ROOT
-from scripts.rollout.archive import find_stored, put_into_store, read_archive
-from scripts.rollout.command import ERRORS, add_server_options, run_rollout
-from scripts.rollout.drain import drain
-from scripts.rollout.judge import RolloutError
-from scripts.rollout.overview import draw_table, list_rows
-from scripts.rollout.record import (
+from serving.management import Server, open_server
+from serving.model_store import ROOT
+from serving.rollout.archive import find_stored, put_into_store, read_archive
+from serving.rollout.command import ERRORS, add_server_options, run_rollout
+from serving.rollout.drain import drain
+from serving.rollout.judge import RolloutError
+from serving.rollout.overview import draw_table, list_rows
+from serving.rollout.record import (
     describe_interrupted,
     hold_lock,
     read_record,
@@ -23,8 +23,8 @@ from scripts.rollout.record import (
     record_kept,
     remember_serving,
 )
-from scripts.rollout.rollout import Options
-from scripts.rollout.source import add_source_options, find_archive
+from serving.rollout.rollout import Options
+from serving.rollout.source import add_source_options, find_archive
 
 Act = Callable[[Server, argparse.Namespace], str]
 

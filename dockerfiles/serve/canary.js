@@ -1,4 +1,4 @@
-// Which version a request without one goes to while a canary runs; scripts/rollout/canary.py writes the file.
+// Which version a request without one goes to while a canary runs; serving/rollout/canary.py writes the file.
 import fs from "fs";
 
 function version(request) {

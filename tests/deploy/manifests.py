@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 
 DEPLOY = ROOT / "deploy"
 

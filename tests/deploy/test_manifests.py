@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scripts.cloud_run import Release, Service, render
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 from tests.deploy.manifests import DEPLOY, read_documents, read_yaml
 
 KUBERNETES = DEPLOY / "kubernetes" / "fruity.yaml"

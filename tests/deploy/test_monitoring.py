@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 from tests.deploy.manifests import DEPLOY, read_yaml
 
 MONITORING = DEPLOY / "monitoring"

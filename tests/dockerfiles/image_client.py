@@ -9,7 +9,7 @@ import sys
 import threading
 
 from model_archive.golden import read_golden
-from scripts.model_store import BUILD, DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import BUILD, DEFAULT_ARCHIVES, newest_archive
 
 PREDICT = "/predictions/fruity"
 NUM_CLIENTS = 8

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dockerfiles.serve.exits import Exit
 from model_archive.registry import open_registry
-from scripts.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.container.exits import Exit
+from serving.model_store import DEFAULT_ARCHIVES, newest_archive
 from tests.dockerfiles.images import RunningImage, engine, image_name, run_image
-from tests.serving.versions import write_thresholds, write_version
+from tests.end_to_end.versions import write_thresholds, write_version
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
@@ -68,8 +68,8 @@ def test_what_does_not_serve_is_not_in_it(container: RunningImage, package: str)
 
 
 def test_the_health_check_passes(container: RunningImage) -> None:
-    assert container.run_inside("python", "-m", "dockerfiles.serve.probe") == ""
-    assert '"dockerfiles.serve.probe"' in engine("inspect", container.image)
+    assert container.run_inside("python", "-m", "serving.container.probe") == ""
+    assert '"serving.container.probe"' in engine("inspect", container.image)
 
 
 def test_the_image_says_what_it_is_made_of(image: str) -> None:

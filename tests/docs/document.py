@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 
 OPENAPI_FILE = ROOT / "docs" / "openapi.yaml"
 

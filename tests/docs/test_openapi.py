@@ -1,4 +1,4 @@
-"""The HTTP API is described as it is; tests/serving/test_openapi.py asks a real server."""
+"""The HTTP API is described as it is; tests/end_to_end/test_openapi.py asks a real server."""
 
 import pytest
 from jsonschema import ValidationError

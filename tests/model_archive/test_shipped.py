@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shipped_worker.py")
-STAND_IN = ROOT / "scripts" / "torch_stand_in.py"
+STAND_IN = ROOT / "serving" / "torch_shim.py"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_what_ships_answers_with_the_serving_packages_alone(default_folder: Path
     assert coffee["predictions"][0]["labels"][0]["probability"] > 0.8
     assert cat["predictions"][0]["labels"][0]["label"] == "not food"
     assert (text["status"], text["type"]) == (415, "urn:fruity:not-a-photo")
-    assert (said["engine"], said["torch"]) == ("openvino", "0+stand.in")
+    assert (said["engine"], said["torch"]) == ("openvino", "0+shim")
     assert said["handler"] == str(default_folder / "handler" / "__init__.py")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from scripts import dry_runs
 from scripts.dry_runs import PAGE, renew
-from scripts.model_store import ROOT
+from serving.model_store import ROOT
 from tests.scripts.programs import write_program
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from scripts import image
 from scripts.image import ImageError, build_command, find_engine, main, weigh
-from scripts.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive
+from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive
 from tests.scripts.programs import write_program
 
 ARCHIVE = newest_archive(DEFAULT_ARCHIVES)

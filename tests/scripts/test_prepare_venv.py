@@ -8,15 +8,15 @@ import pytest
 
 from scripts import prepare_venv
 from scripts.prepare_venv import (
-    STAND_IN,
-    STAND_IN_HOOK,
+    TORCH_SHIM,
+    TORCH_SHIM_HOOK,
     create_venv,
     find_python,
     install_extra,
-    install_stand_in,
-    java_version,
+    install_torch_shim,
     link_java,
 )
+from serving.java import java_version
 from tests.scripts.programs import write_java, write_program
 
 
@@ -152,14 +152,14 @@ def test_an_old_java_home_ends_setup_with_its_name(
         link_java(venv)
 
 
-def test_the_stand_in_is_put_where_python_finds_it_at_start(tmp_path: Path) -> None:
+def test_the_shim_is_put_where_python_finds_it_at_start(tmp_path: Path) -> None:
     site = tmp_path / "site-packages"
     site.mkdir()
 
-    install_stand_in(write_program(tmp_path / "python", f"echo {site}"))
+    install_torch_shim(write_program(tmp_path / "python", f"echo {site}"))
 
-    assert (site / "fruity_torch_stand_in.py").read_bytes() == STAND_IN.read_bytes()
-    assert (site / "fruity_torch_stand_in.pth").read_text() == STAND_IN_HOOK
+    assert (site / "fruity_torch_shim.py").read_bytes() == TORCH_SHIM.read_bytes()
+    assert (site / "fruity_torch_shim.pth").read_text() == TORCH_SHIM_HOOK
 
 
 def test_the_steps_run_in_order_and_a_venv_that_exists_is_kept(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_the_steps_run_in_order_and_a_venv_that_exists_is_kept(venv: Path, monke
     monkeypatch.setattr(prepare_venv, "create_venv", lambda venv: steps.append(("create", venv)))
     monkeypatch.setattr(prepare_venv, "install_extra", lambda *arguments: steps.append(("install", arguments)))
     monkeypatch.setattr(prepare_venv, "link_java", lambda venv: steps.append(("java", venv)))
-    monkeypatch.setattr(prepare_venv, "install_stand_in", lambda python: steps.append(("stand-in", python)))
+    monkeypatch.setattr(prepare_venv, "install_torch_shim", lambda python: steps.append(("shim", python)))
     new, python = venv.parent / "new", venv / "bin" / "python"
 
     monkeypatch.setattr(sys, "argv", ["prepare_venv", "serve", "--venv", str(venv)])
@@ -179,22 +179,22 @@ def test_the_steps_run_in_order_and_a_venv_that_exists_is_kept(venv: Path, monke
     assert steps == [
         ("install", (python, "serve", None, prepare_venv.LOCK)),
         ("java", venv),
-        ("stand-in", python),
+        ("shim", python),
         ("create", new),
         ("install", (new / "bin" / "python", "dev", "url", Path("other.lock"))),
         ("java", new),
-        ("stand-in", new / "bin" / "python"),
+        ("shim", new / "bin" / "python"),
     ]
 
 
 def ask_for_torch(tmp_path: Path, before: str) -> dict[str, object]:
-    """Return what `import torch` gives in a Python that starts with the stand-in's hook, after the code *before*."""
-    (tmp_path / "fruity_torch_stand_in.py").write_bytes(STAND_IN.read_bytes())
+    """Return what `import torch` gives in a Python that starts with the shim's hook, after the code *before*."""
+    (tmp_path / "fruity_torch_shim.py").write_bytes(TORCH_SHIM.read_bytes())
     code = f"""
 import json, sys
 sys.path.insert(0, {str(tmp_path)!r})
-{STAND_IN_HOOK}
-{STAND_IN_HOOK}
+{TORCH_SHIM_HOOK}
+{TORCH_SHIM_HOOK}
 {before}
 import torch
 try:
@@ -202,7 +202,7 @@ try:
     refused = ""
 except NotImplementedError as error:
     refused = str(error)
-finders = sum("StandIn" in type(finder).__name__ for finder in sys.meta_path)
+finders = sum("Shim" in type(finder).__name__ for finder in sys.meta_path)
 print(json.dumps([torch.__version__, isinstance(b"", torch.Tensor), refused, finders]))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -210,20 +210,20 @@ print(json.dumps([torch.__version__, isinstance(b"", torch.Tensor), refused, fin
     return {"version": version, "is_tensor": is_tensor, "refused": refused, "finders": finders}
 
 
-def test_without_torch_the_stand_in_has_the_names_that_torchserve_touches(tmp_path: Path) -> None:
+def test_without_torch_the_shim_has_the_names_that_torchserve_touches(tmp_path: Path) -> None:
     without_torch = "sys.path[:] = [p for p in sys.path if 'site-packages' not in p]"
 
     torch = ask_for_torch(tmp_path, without_torch)
 
     assert torch == {
-        "version": "0+stand.in",
+        "version": "0+shim",
         "is_tensor": False,
-        "refused": "this environment has no torch, only the stand-in that TorchServe's worker needs",
+        "refused": "this environment has no torch, only the shim that TorchServe's worker needs",
         "finders": 1,
     }
 
 
-def test_a_real_torch_wins_over_the_stand_in(tmp_path: Path) -> None:
+def test_a_real_torch_wins_over_the_shim(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("__version__ = 'real'\nTensor = bytes\ndef save(*_): pass\n")
 
     assert ask_for_torch(tmp_path, "") == {"version": "real", "is_tensor": True, "refused": "", "finders": 1}

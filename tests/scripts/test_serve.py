@@ -10,9 +10,9 @@ import pytest
 
 from model_archive.signature import create_keys
 from scripts import serve
-from scripts.management import ManagementError
-from scripts.rollout.record import Record, Underway, read_record, write_record
-from scripts.torchserve import Addresses, TorchServe, TorchServeError
+from serving.management import ManagementError
+from serving.rollout.record import Record, Underway, read_record, write_record
+from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.scripts.damages import write_damaged
 
 

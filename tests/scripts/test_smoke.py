@@ -6,7 +6,7 @@ import pytest
 
 from model_archive.golden import read_golden
 from scripts import smoke
-from scripts.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVES, newest_archive
 from tests.scripts.damages import write_damaged
 from tests.scripts.fronts import Front, run_front
 

@@ -1,182 +1,167 @@
-"""What fruity relies on in TorchServe 0.12, and how it is started and stopped."""
-
 import os
-import subprocess
+import socket
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from model_archive.golden import read_golden
-from scripts.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
-from scripts.readiness import NotReady, check_ready
-from scripts.torchserve import Addresses, TorchServe, TorchServeError
-from tests.serving.photos import ESPRESSO, coffee, encode
-from tests.serving.server import READY_S, run_server, write_config
+from serving import torchserve
+from serving.torchserve import Addresses, TorchServe, TorchServeError
+from serving.torchserve import write_config as change_config
+from tests.scripts.programs import write_java, write_program
 
-pytestmark = pytest.mark.server
-
-
-def read_metrics(metrics: httpx.Client) -> dict[str, float]:
-    """Return the sum over all labels of each sample."""
-    sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(metrics.get("/metrics").text):
-        for sample in family.samples:
-            sums[sample.name] = sums.get(sample.name, 0) + sample.value
-    return sums
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def patient_model(management: httpx.Client) -> Iterator[str]:
-    """The same archive under another name, with one worker that waits a second for its batch of 4."""
-    batch = {"batch_size": 4, "max_batch_delay": 1000, "initial_workers": 1, "synchronous": True}
-    response = management.post("/models", params={"url": "fruity.mar", "model_name": "patient", **batch})
-    assert response.status_code == 200, response.text
-    yield "patient"
-    management.delete("/models/patient")
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a Java 21 and a Python; the test puts a `torchserve` beside it."""
+    write_java(tmp_path / "jdk" / "bin" / "java", "21.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    # A fake writes no pid file, so that nobody is asked to end in order.
+    monkeypatch.setattr(torchserve, "_STOP_S", 0.2)
+    (tmp_path / "bin").mkdir()
+    with zipfile.ZipFile(tmp_path / "fruity.mar", "w") as archive:
+        archive.writestr("golden.json", '[{"photo": "", "label": "apple", "probability": 1}]')
+    return tmp_path
 
 
-def test_good_and_bad_photos_of_one_batch_get_their_own_answers(
-    inference: httpx.Client, metrics: httpx.Client, patient_model: str
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def write_config(folder: Path, *ports: int) -> Path:
+    names = ("inference", "management", "metrics")
+    lines = [f"{name}_address=http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)]
+    (folder / "config.properties").write_text("# a comment\n" + "\n".join(lines) + "\n")
+    return folder / "config.properties"
+
+
+def free_ports() -> list[int]:
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
+        sockets = (one, two, three)
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+def start(machine: Path, *ports: int) -> TorchServe:
+    return TorchServe(write_config(machine, *(ports or free_ports())), machine, machine / "fruity.mar")
+
+
+def test_the_addresses_are_those_of_the_configuration() -> None:
+    assert Addresses.read(ROOT / "config.properties") == Addresses(
+        inference="http://127.0.0.1:8080", management="http://127.0.0.1:8081", metrics="http://127.0.0.1:8082"
+    )
+
+
+def test_a_configuration_is_changed_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "config.properties").write_text("# why\nmodel_store=a\nother=b\n")
+
+    changed = change_config(tmp_path / "config.properties", {"model_store": "c"}, tmp_path / "changed.properties")
+
+    assert changed.read_text() == "# why\nmodel_store=c\nother=b\n"
+    with pytest.raises(TorchServeError, match=r"config\.properties has no line for nothing; add one"):
+        change_config(changed.with_name("config.properties"), {"nothing": "c"}, changed)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_taken_port_is_named_before_anything_starts(machine: Path, busy_port: int, place: int) -> None:
+    ports = free_ports()
+    ports[place] = busy_port
+
+    with pytest.raises(TorchServeError, match=rf"port {busy_port} is taken \(Address already in use\); stop what uses"):
+        start(machine, *ports).__enter__()
+
+
+@pytest.mark.parametrize("version", ["11.0.2", "1.8.0_392"])
+def test_an_old_java_is_refused_with_what_to_do(machine: Path, version: str) -> None:
+    write_java(machine / "jdk" / "bin" / "java", version)
+
+    with pytest.raises(TorchServeError, match="no Java 17 or newer found; run make setup"):
+        start(machine).__enter__()
+
+
+def test_without_any_java_the_way_to_one_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(machine / "bin"))
+
+    with pytest.raises(TorchServeError, match="no Java 17 or newer found"):
+        start(machine).__enter__()
+
+
+def test_the_venvs_own_java_is_found_first(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME")
+    write_java(machine / "old" / "java", "11")
+    write_java(machine / "bin" / "java", "25")
+    monkeypatch.setenv("PATH", f"{machine / 'old'}{os.pathsep}{os.environ['PATH']}")
+    write_program(machine / "bin" / "torchserve", "exit 0")
+
+    with start(machine) as server:
+        server.wait()
+
+
+def test_torchserve_gets_the_configuration_a_temp_folder_of_its_own_and_no_pythonpath(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bodies = [coffee(), b"no photo", coffee()[:4000], encode(coffee(), "jpeg")]
-    before = read_metrics(metrics).get("fruity_inference_seconds_count", 0)
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    write_program(machine / "bin" / "torchserve", f'echo "$@|$PWD|$TMPDIR|$TEMP|$PYTHONPATH|$PATH" > {machine}/said')
 
-    with ThreadPoolExecutor(4) as clients:
-        responses = list(
-            clients.map(lambda body: inference.post(f"/predictions/{patient_model}", content=body), bodies)
-        )
+    with start(machine) as server:
+        server.wait()
 
-    assert [response.status_code for response in responses] == [200, 415, 422, 200]
-    assert responses[0].json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
-    assert responses[3].json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
-    # One more inference for the two good photos: all four requests were one batch.
-    assert read_metrics(metrics)["fruity_inference_seconds_count"] - before == 1
-
-
-def test_a_photo_shows_in_the_metrics(inference: httpx.Client, metrics: httpx.Client) -> None:
-    before = read_metrics(metrics)
-
-    inference.post("/predictions/fruity", content=coffee())
-    inference.post("/predictions/fruity", content=b"no photo")
-
-    after = read_metrics(metrics)
-    grown = {name: after[name] - before.get(name, 0) for name in after}
-    assert grown["fruity_photos_total"] == 2
-    assert grown["fruity_labels_total"] == 1
-    assert grown["fruity_confidence_count"] == 1
-    assert grown["fruity_confidence_sum"] > 0.8
-    assert grown["fruity_decode_seconds_count"] == 2
-    assert grown["ts_inference_requests_total"] == 2
+    arguments, folder, tmpdir, temp, python_path, path = (machine / "said").read_text().strip().split("|")
+    assert arguments == f"--start --foreground --no-config-snapshots --ts-config {machine}/config.properties"
+    assert (folder, python_path) == (str(machine), "")
+    assert tmpdir == temp
+    assert Path(tmpdir).name.startswith("fruity-")
+    assert not Path(tmpdir).exists()
+    assert path.startswith(f"{machine}/bin{os.pathsep}")
 
 
-def test_the_server_is_ready_once_its_workers_answer_the_golden_photos(server: TorchServe) -> None:
-    golden = read_golden(newest_archive(DEFAULT_ARCHIVES))
+def test_a_server_that_ends_before_it_answers_is_told_with_its_code(machine: Path) -> None:
+    write_program(machine / "bin" / "torchserve", "exit 3")
 
-    with (
-        httpx.Client(base_url=server.addresses.inference) as inference,
-        httpx.Client(base_url=server.addresses.management) as management,
-    ):
-        version = check_ready(inference, management, "fruity", golden)
-        with pytest.raises(NotReady, match="nothing is not registered with it"):
-            check_ready(inference, management, "nothing", golden)
-
-    assert version == "1.0.0"
+    with start(machine) as server, pytest.raises(TorchServeError, match="TorchServe ended with code 3 before it answ"):
+        server.wait_until_ready(timeout_s=30)
 
 
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "http://127.0.0.1:1/x.mar", "../config.properties", "nothing.mar"]
-)
-def test_only_the_model_store_can_be_registered_from(management: httpx.Client, url: str) -> None:
-    response = management.post("/models", params={"url": url})
+def test_a_server_that_never_answers_is_given_up_and_killed(machine: Path) -> None:
+    write_program(machine / "bin" / "torchserve", f"echo $$ > {machine}/pid; exec sleep 600")
 
-    assert response.status_code == 404
+    with start(machine) as server, pytest.raises(TorchServeError, match=r"does not answer after 1 s: .*refused; its"):
+        server.wait_until_ready(timeout_s=1)
 
-
-def test_the_workers_log_no_line_for_each_request(server: TorchServe, inference: httpx.Client, tmp_path: Path) -> None:
-    with run_server(tmp_path) as quiet, httpx.Client(base_url=quiet.addresses.inference) as client:
-        size = (tmp_path / "server.log").stat().st_size
-        for _ in range(10):
-            client.post("/predictions/fruity", content=b"no photo")
-        time.sleep(0.5)
-        lines = (tmp_path / "server.log").read_bytes()[size:].splitlines()
-
-    assert len(lines) == 10
-    assert all(b'"status":415' in line for line in lines)
+    pid = int((machine / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
-def test_nothing_is_left_behind_when_the_server_stops(tmp_path: Path) -> None:
-    with run_server(tmp_path) as server, httpx.Client(base_url=server.addresses.management) as management:
-        pids = [worker["pid"] for worker in management.get("/models/fruity").json()[0]["workers"]]
+def test_a_server_is_asked_to_end_by_the_pid_it_wrote(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchserve, "_STOP_S", 30)
+    write_program(
+        machine / "bin" / "torchserve",
+        f"trap 'echo in order > {machine}/said; exit 0' TERM\n"
+        "echo $$ > $TMPDIR/.model_server.pid\n"
+        f"touch {machine}/up\nwhile :; do sleep 0.01; done",
+    )
 
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{server.addresses.inference}/ping")
+    with start(machine):
+        _wait_for(machine / "up")
 
-
-def test_a_busy_port_is_named(server: TorchServe, tmp_path: Path) -> None:
-    config = write_config(tmp_path)
-    busy = server.addresses.inference
-    config.write_text(config.read_text().replace(Addresses.read(config).inference, busy))
-
-    with pytest.raises(TorchServeError, match=busy.rpartition(":")[2]), TorchServe(config, ROOT, tmp_path):
-        pass
+    assert (machine / "said").read_text() == "in order\n"
 
 
-def wait_in_vain(folder: Path, timeout_s: float) -> None:
-    """Start TorchServe on *folder*'s model store as it is, and wait for the committed archive's answers."""
-    with (
-        (folder / "server.log").open("wb") as log,
-        TorchServe(write_config(folder), ROOT, newest_archive(DEFAULT_ARCHIVES), output=log.fileno()) as server,
-    ):
-        server.wait_until_ready(timeout_s)
-
-
-def test_a_missing_archive_ends_the_wait_at_once(tmp_path: Path) -> None:
-    (tmp_path / "model_store").mkdir()
-
-    with pytest.raises(TorchServeError, match="not registered with it; its log says why"):
-        wait_in_vain(tmp_path, READY_S)
-
-
-def test_an_archive_that_does_not_load_ends_the_wait_in_time(tmp_path: Path) -> None:
-    stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store").write_bytes(b"no archive")
-
-    with pytest.raises(TorchServeError, match=r"does not answer after 10 s: .*its log says why"):
-        wait_in_vain(tmp_path, timeout_s=10)
-
-
-def test_a_bare_torchserve_starts_and_stops_with_the_configuration(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
-    stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store")
-    torchserve = str(Path(sys.executable).with_name("torchserve"))
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    url = f"{Addresses.read(config).inference}/predictions/fruity"
-
-    with (tmp_path / "server.log").open("wb") as log:
-        start = [torchserve, "--start", "--ts-config", str(config)]
-        subprocess.run(start, env=environment, cwd=ROOT, check=True, stdout=log, stderr=log)
-    answer = wait_for_answer(url)
-    stopped = subprocess.run([torchserve, "--stop"], env=environment, capture_output=True, text=True, check=True)
-
-    assert answer.json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
-    assert "TorchServe has stopped" in stopped.stdout
-
-
-def wait_for_answer(url: str) -> httpx.Response:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        try:
-            response = httpx.post(url, content=coffee(), timeout=READY_S)
-        except httpx.TransportError:
-            pass
-        else:
-            if response.status_code == 200:
-                return response
-        time.sleep(0.1)
-    raise AssertionError(f"{url} gave no answer in {READY_S} s")
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.01)

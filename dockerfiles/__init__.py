@@ -1,1 +1,0 @@
-"""The images, each with the files that only it needs."""

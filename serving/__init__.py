@@ -1,0 +1,1 @@
+"""What runs a server from an archive, on a laptop and in the container."""

@@ -1,0 +1,168 @@
+"""One TorchServe process: started in a temp folder of its own, watched, stopped."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+from ts.model_server import load_properties
+
+from model_archive.golden import read_golden
+from model_archive.identity import MODEL as MODEL
+from serving.java import MIN_JAVA, java_version
+from serving.readiness import NotReady, NotRegistered, check_ready
+
+_POLL_S = 0.05
+_STOP_S = 10
+
+
+class TorchServeError(Exception):
+    """TorchServe cannot start, or died."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Base URLs of the three HTTP listeners."""
+
+    inference: str
+    management: str
+    metrics: str
+
+    @classmethod
+    def read(cls, config: Path) -> Self:
+        properties = load_properties(str(config))
+        return cls(*(properties[f"{name}_address"] for name in ("inference", "management", "metrics")))
+
+
+class TorchServe:
+    """A context manager: TorchServe runs inside, and is gone after, with its workers and temporary files."""
+
+    def __init__(self, config: Path, root: Path, archive: Path, output: int | None = None) -> None:
+        """*config* is read relative to the folder *root*; *archive* is what it loads; *output* takes its log."""
+        self.addresses = Addresses.read(config)
+        self._config, self._root, self._archive, self._output = config, root, archive, output
+
+    def __enter__(self) -> Self:
+        """Start the process; raises `TorchServeError` if it cannot work."""
+        _check_java()
+        for address in (self.addresses.inference, self.addresses.management, self.addresses.metrics):
+            _check_port_free(address)
+        self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
+        torchserve = str(Path(sys.executable).with_name("torchserve"))
+        # Snapshots would be written to logs/ at each start and never be read.
+        options = ["--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)]
+        self._process = subprocess.Popen(
+            [torchserve, *options],
+            cwd=self._root,
+            env=_environment(self._temp),
+            stdout=self._output,
+            stderr=self._output,
+            # Ctrl-C reaches us alone, so that the server is stopped in order.
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait_until_ready(self, timeout_s: float) -> str:
+        """Return the version that answers; raise `TorchServeError` if the process dies or time runs out."""
+        golden = read_golden(self._archive)
+        deadline = time.monotonic() + timeout_s
+        with (
+            httpx.Client(base_url=self.addresses.inference, timeout=timeout_s) as inference,
+            httpx.Client(base_url=self.addresses.management, timeout=timeout_s) as management,
+        ):
+            while True:
+                try:
+                    return check_ready(inference, management, MODEL, golden)
+                except NotRegistered as reason:
+                    raise TorchServeError(f"{reason}; its log says why") from reason
+                except NotReady as reason:
+                    self._check_alive(reason)
+                    if time.monotonic() > deadline:
+                        raise TorchServeError(
+                            f"TorchServe does not answer after {timeout_s:.0f} s: {reason}; its log says why"
+                        ) from reason
+                time.sleep(_POLL_S)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the launcher, whose child is the Java process."""
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Return the process's exit code when it has ended."""
+        return self._process.wait()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Stop the Java process, which stops its workers; kill what has not gone after *timeout_s*, by default 10."""
+        pid_file = self._temp / ".model_server.pid"
+        if self._process.poll() is None and pid_file.exists():
+            os.kill(int(pid_file.read_text()), signal.SIGTERM)
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S if timeout_s is None else timeout_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            shutil.rmtree(self._temp, ignore_errors=True)
+
+    def _check_alive(self, reason: NotReady) -> None:
+        if (code := self._process.poll()) is not None:
+            raise TorchServeError(f"TorchServe ended with code {code} before it answered; its log says why") from reason
+
+
+def write_config(config: Path, changes: Mapping[str, str], target: Path) -> Path:
+    """Write the configuration *config* with other values for the keys of *changes* to *target*; return that."""
+    left = dict(changes)
+    lines = []
+    for line in config.read_text().splitlines():
+        name = line.partition("=")[0]
+        lines.append(f"{name}={left.pop(name)}" if name in left else line)
+    if left:
+        raise TorchServeError(f"{config} has no line for {', '.join(left)}; add one")
+    target.write_text("\n".join(lines) + "\n")
+    return target
+
+
+def _environment(temp: Path) -> dict[str, str]:
+    """Return the environment for TorchServe: the venv's own programs first, its own temp folder, no PYTHONPATH."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    # TMPDIR holds the pid file, TEMP becomes Java's temp folder with the unpacked archives.
+    return {**environment, "PATH": path, "TMPDIR": str(temp), "TEMP": str(temp)}
+
+
+def _check_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    java = Path(home, "bin", "java") if home else shutil.which("java", path=_environment(Path())["PATH"])
+    if java_version(java) < MIN_JAVA:
+        raise TorchServeError(f"no Java {MIN_JAVA} or newer found; run make setup, which links the one of the venv")
+
+
+def _check_port_free(address: str) -> None:
+    parts = urlsplit(address)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((parts.hostname, parts.port))
+        except OSError as error:
+            raise TorchServeError(
+                f"port {parts.port} is taken ({error.strerror}); stop what uses it, or change it in config.properties"
+            ) from error

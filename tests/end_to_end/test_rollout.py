@@ -1,0 +1,168 @@
+"""Rollouts on a real TorchServe under load: what clients notice is nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rollout import Sample, ask_in_loops, measure, plot
+from serving.management import open_server
+from serving.model_store import ROOT
+from serving.rollout.archive import read_archive
+from serving.rollout.overview import list_rows
+from serving.torchserve import TorchServe
+from tests.end_to_end.server import READY_S, run_server
+from tests.end_to_end.versions import (
+    HANDLER,
+    Edit,
+    answer_slowly,
+    crash_on_load,
+    raise_on,
+    rotate_labels,
+    write_thresholds,
+    write_version,
+)
+from tests.pictures import draw_waves, encode
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+PHOTO = encode(draw_waves(320, 240), "JPEG")
+# Clients that come often, and leave the cores to what is tested.
+PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running server, and where its files are."""
+
+    folder: Path
+    server: TorchServe
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.properties"
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.addresses.inference}/predictions/fruity"
+
+    def run(self, module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", module, *arguments, "--config", str(self.config)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+
+    def roll_out(self, archive: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+        thresholds = str(write_thresholds(self.folder))
+        version = archive.stem.removeprefix("fruity-")
+        arguments = (version, "--archive", str(archive), "--thresholds", thresholds, *options)
+        return self.run("scripts.rollout", *arguments)
+
+    def roles(self) -> dict[str, str]:
+        """Return what each version is, as `make versions` says it."""
+        with open_server(self.config, ROOT) as server:
+            return {row.version: row.role for row in list_rows(server)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A server with version 1.0.0, and in its folder a shadow of one photo."""
+    (tmp_path / "recent").mkdir()
+    (tmp_path / "recent" / "photo.jpg").write_bytes(PHOTO)
+    with run_server(tmp_path, write_version(tmp_path / "first", "1.0.0")) as server:
+        yield Place(tmp_path, server)
+
+
+def failures(samples: list[Sample]) -> set[str]:
+    """Return the statuses of requests that failed."""
+    assert samples
+    return {sample.failure[:3] for sample in samples if sample.version is None}
+
+
+BAD: dict[str, tuple[dict[str, Edit], str]] = {
+    "wrong labels": ({"spec.json": rotate_labels}, "step golden: 1.1.0 does not answer as the model that was built"),
+    "crashes on load": ({HANDLER: crash_on_load}, "step register: TorchServe answered 500: Failed to start workers"),
+    "slow": ({HANDLER: answer_slowly}, "step compare: latency_ratio is"),
+    "raises on some photos": ({HANDLER: raise_on(PHOTO)}, "step shadow: error_rate is 1, allowed is at most 0"),
+}
+
+
+@pytest.mark.parametrize(("edits", "reason"), BAD.values(), ids=BAD.keys())
+def test_a_bad_version_is_noticed_and_no_client_notices_it(
+    place: Place, tmp_path: Path, edits: dict[str, Edit], reason: str
+) -> None:
+    archive = write_version(tmp_path / "next", "1.1.0", edits)
+
+    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
+        done = place.roll_out(archive, "--shadow", str(place.folder / "recent"))
+
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Version 1.0.0 serves, with 1 workers READY" in done.stderr
+    assert failures(samples) == set()
+    assert place.roles() == {"1.0.0": "default"}
+
+
+def test_a_version_that_raises_on_live_photos_alone_is_taken_back(place: Place, tmp_path: Path) -> None:
+    archive = write_version(tmp_path / "next", "1.1.0", {HANDLER: raise_on(PHOTO)})
+
+    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
+        done = place.roll_out(archive)
+        answered = len(samples)
+        time.sleep(1)
+
+    assert done.returncode == 1
+    assert "step watch: error_rate is" in done.stderr
+    assert failures(samples) == {"503"}
+    assert failures(samples[answered:]) == set()
+    assert place.roles() == {"1.0.0": "default"}
+
+
+def test_swaps_back_and_forth_lose_no_request(place: Place, tmp_path: Path) -> None:
+    load = measure(place.config, 2, tmp_path / "bench", write_thresholds(tmp_path), baseline_s=1)
+    plot(load, tmp_path / "rollout.png")
+
+    figures = load.figures()
+    assert (figures["swaps"], figures["failed"], figures["failures"]) == (2, 0, [])
+    assert figures["versions"] == ["1.0.0", "1.0.1"]
+    assert place.roles() == {"1.0.0": "default", "1.0.1": "way back"}
+    assert (tmp_path / "rollout.png").stat().st_size > 10_000
+
+
+def test_rollback_goes_to_the_version_before_and_back_again(place: Place, tmp_path: Path) -> None:
+    forth = place.roll_out(write_version(tmp_path / "next", "1.1.0"))
+    back = place.run("scripts.versions", "rollback")
+    again = place.run("scripts.versions", "rollback")
+
+    assert [done.returncode for done in (forth, back, again)] == [0, 0, 0], forth.stderr + back.stderr + again.stderr
+    assert place.roles() == {"1.0.0": "way back", "1.1.0": "default"}
+    lines = [json.loads(line) for line in (tmp_path / "model_store" / "rollouts.jsonl").read_text().splitlines()]
+    assert [(line["verb"], line["to"], line["outcome"]) for line in lines] == [
+        ("rollout", "1.1.0", "done"),
+        ("rollback", "1.0.0", "done"),
+        ("rollback", "1.1.0", "done"),
+    ]
+    assert read_archive(tmp_path / "model_store" / "fruity.mar").version == "1.1.0"
+
+
+def test_after_a_kill_the_server_comes_back_with_what_was_promoted(tmp_path: Path) -> None:
+    with run_server(tmp_path, write_version(tmp_path / "first", "1.0.0")) as server:
+        there = Place(tmp_path, server)
+        write_version(tmp_path / "model_store", "1.1.0")
+        registered = there.run("scripts.versions", "register", "1.1.0")
+        promoted = there.run("scripts.versions", "promote", "1.1.0")
+        os.killpg(server._process.pid, signal.SIGKILL)
+
+    with (
+        (tmp_path / "again.log").open("wb") as log,
+        TorchServe(there.config, ROOT, tmp_path / "model_store" / "fruity.mar", output=log.fileno()) as again,
+    ):
+        version = again.wait_until_ready(READY_S)
+
+    assert (registered.returncode, promoted.returncode) == (0, 0), registered.stderr + promoted.stderr
+    assert version == "1.1.0"

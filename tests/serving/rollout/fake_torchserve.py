@@ -1,0 +1,189 @@
+"""Small archives, and a TorchServe in memory that answers as they say."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from handler.spec import write_spec
+from model_archive.golden import GoldenPhoto, write_golden
+from model_archive.seal import MANIFEST
+from serving.management import Management, Server
+from serving.rollout.canary import CANARY
+from tests.pictures import draw_corners, encode
+from tests.specs import LABELS, make_spec
+
+GOLDEN = [
+    GoldenPhoto(encode(draw_corners(32, 32)), "apple", 0.9),
+    GoldenPhoto(encode(draw_corners(48, 32)), "banana", 0.8),
+]
+
+
+def write_archive(
+    folder: Path,
+    version: str = "1.1.0",
+    *,
+    name: str = "fruity",
+    labels: tuple[str, ...] = LABELS,
+    schema: int | None = None,
+    note: str = "",
+) -> Path:
+    """Write an archive without engine or handler as fruity-<version>.mar; *note* makes its digest another."""
+    scratch = folder / f"{version}-contents"
+    scratch.mkdir(parents=True)
+    write_spec(make_spec(labels), scratch)
+    write_golden(GOLDEN, scratch)
+    if schema is not None:
+        spec = json.loads((scratch / "spec.json").read_bytes())
+        (scratch / "spec.json").write_text(json.dumps({**spec, "schema": schema}))
+    path = folder / f"fruity-{version}.mar"
+    with zipfile.ZipFile(path, "w") as members:
+        members.writestr(MANIFEST, json.dumps({"note": note, "model": {"modelName": name, "modelVersion": version}}))
+        for file in scratch.iterdir():
+            members.write(file, file.name)
+    return path
+
+
+@dataclass
+class FakeVersion:
+    """A registered version, and how it behaves."""
+
+    url: str
+    workers: int = 2
+    labels: dict[bytes, str] = field(default_factory=dict)
+    """By photo; any other photo gets the label apple."""
+    fails_on: set[bytes] = field(default_factory=set)
+    garbled: bool = False
+    """Answers 200 without a prediction."""
+    pending: list[int] = field(default_factory=list)
+    """What its queue will hold each time it is described."""
+    asked: int = 0
+
+
+class FakeTorchServe:
+    """Keeps what is registered, and every request that changes it."""
+
+    def __init__(self, store: Path, default: str = "1.0.0") -> None:
+        self.store, self.default = store, default
+        self.versions = {default: FakeVersion("fruity.mar")}
+        self.behaviour: dict[str, FakeVersion] = {}
+        """What a version will be like once it is registered."""
+        self.changes: list[str] = []
+        self.errors = 0
+        """Answers of 5xx that the metrics tell of."""
+        self.front: Path | None = None
+        """Run folder of a front: while it has a canary, each look at the metrics finds 100 more requests for it."""
+        self.canary_errors = 0
+        """So many of the 100 fail."""
+        self.is_up = True
+        self.response_timeout = 0
+        self.once_promoted: dict[str, Any] = {}
+        """What changes here when 1.1.0 becomes the default."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Server]:
+        """Return the server that the code under test talks to."""
+        with httpx.Client(transport=httpx.MockTransport(self._answer), base_url="http://server") as client:
+            yield Server(Management(client), client, client, self.store)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if not self.is_up:
+            raise httpx.ConnectError("connection refused")
+        parts = request.url.path.strip("/").split("/")
+        if parts[0] == "metrics":
+            return httpx.Response(200, text=self._metrics())
+        if parts[0] == "predictions":
+            return self._predict(parts[2] if len(parts) > 2 else self.default, request.content)
+        if request.method == "GET":
+            return self._describe(parts[2] if len(parts) > 2 else self.default)
+        return self._change(request, parts)
+
+    def _change(self, request: httpx.Request, parts: list[str]) -> httpx.Response:
+        query = dict(request.url.params)
+        if request.method == "POST":
+            return self._register(query["url"])
+        version = parts[2]
+        if version not in self.versions:
+            return _error(404, f"Model version: {version} does not exist")
+        if parts[-1] == "set-default":
+            self.default = version
+            self.changes.append(f"promote {version}")
+            vars(self).update(self.once_promoted if version == "1.1.0" else {})
+        elif request.method == "PUT":
+            self.versions[version].workers = int(query["min_worker"])
+            self.changes.append(f"scale {version} {query['min_worker']}")
+        elif version == self.default:
+            return _error(403, "Cannot remove default version")
+        else:
+            del self.versions[version]
+            self.changes.append(f"unregister {version}")
+        return httpx.Response(200, json={"status": "done"})
+
+    def _register(self, url: str) -> httpx.Response:
+        if not (self.store / url).exists():
+            return _error(404, f"Model not found at: {url}")
+        with zipfile.ZipFile(self.store / url) as members:
+            version = json.loads(members.read(MANIFEST))["model"]["modelVersion"]
+        if version in self.versions:
+            return _error(409, f"Model version {version} is already registered")
+        self.versions[version] = self.behaviour.get(version, FakeVersion(url))
+        self.changes.append(f"register {version}")
+        if self.versions[version].workers == 0:
+            return _error(500, f"Failed to start workers for model fruity version: {version}")
+        return httpx.Response(200, json={"status": "registered"})
+
+    def _describe(self, version: str) -> httpx.Response:
+        if version != "all" and version not in self.versions:
+            return _error(404, f"Model version: {version} does not exist")
+        names = self.versions if version == "all" else [version]
+        return httpx.Response(200, json=[self._describe_one(name) for name in names])
+
+    def _describe_one(self, name: str) -> dict[str, Any]:
+        version = self.versions[name]
+        return {
+            "modelName": "fruity",
+            "modelVersion": name,
+            "modelUrl": version.url,
+            "minWorkers": 2,
+            "responseTimeout": self.response_timeout,
+            "workers": [{"status": "READY", "startTime": "2026-01-01T00:00:00Z"}] * version.workers,
+            "jobQueueStatus": {"pendingRequests": version.pending.pop(0) if version.pending else 0},
+        }
+
+    def _predict(self, name: str, photo: bytes) -> httpx.Response:
+        if (version := self.versions.get(name)) is None:
+            return _error(404, f"Model version: {name} does not exist")
+        version.asked += 1
+        if photo in version.fails_on:
+            return _error(503, "Prediction failed")
+        if version.garbled:
+            return httpx.Response(200, json={"message": "hello"})
+        known = {golden.photo: golden.label for golden in GOLDEN}
+        label = version.labels.get(photo) or known.get(photo, "apple")
+        best = {"label": label, "probability": 0.9}
+        return httpx.Response(200, content=msgspec.json.encode({"predictions": [{"labels": [best]}]}))
+
+    def _metrics(self) -> str:
+        if self.front and (canary := self.front / CANARY).exists():
+            self.versions[json.loads(canary.read_bytes())["version"]].asked += 100
+            self.errors += self.canary_errors
+        lines = ["# TYPE Requests5XX counter", f'Requests5XX{{Level="Host",}} {self.errors}']
+        for name, version in self.versions.items():
+            ours = f'ModelName="fruity",ModelVersion="{name}",'
+            asked = f'model_name="fruity",model_version="{name}",'
+            lines += [
+                f"ts_inference_requests_total{{{asked}}} {version.asked}",
+                f"fruity_confidence_count{{{ours}}} {version.asked}",
+                f"fruity_confidence_sum{{{ours}}} {version.asked * 0.9}",
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def _error(status: int, message: str) -> httpx.Response:
+    return httpx.Response(status, json={"code": status, "message": message})

@@ -1,0 +1,118 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.model_store import ROOT
+from serving.rollout.record import (
+    Record,
+    RecordError,
+    describe_interrupted,
+    forget,
+    forget_interrupted,
+    hold_lock,
+    read_record,
+    record_default,
+    record_kept,
+    write_record,
+)
+from tests.serving.rollout.fake_torchserve import write_archive
+
+# Holds the lock until it is killed.
+HOLD = """
+import sys, time
+from pathlib import Path
+from serving.rollout.record import hold_lock
+
+with hold_lock(Path(sys.argv[1]), "1.1.0"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_where_nothing_was_promoted_the_record_is_empty(tmp_path: Path) -> None:
+    assert read_record(tmp_path) == Record()
+
+
+def test_what_is_promoted_is_what_comes_back(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, "1.1.0")
+
+    record_default(tmp_path, "1.1.0", previous="1.0.0")
+    record_kept(tmp_path, ["1.0.0", "1.1.0"])
+
+    record = read_record(tmp_path)
+    assert (tmp_path / "fruity.mar").read_bytes() == archive.read_bytes()
+    assert (record.default, record.previous, record.kept) == ("1.1.0", "1.0.0", ("1.0.0",))
+
+
+def test_a_missing_archive_changes_nothing(tmp_path: Path) -> None:
+    write_record(tmp_path, Record(default="1.0.0"))
+
+    with pytest.raises(FileNotFoundError):
+        record_default(tmp_path, "1.1.0", previous="1.0.0")
+
+    assert read_record(tmp_path) == Record(default="1.0.0")
+
+
+@pytest.mark.parametrize(("serves", "back"), [("1.1.0", "1.0.0"), ("1.2.0", "1.1.0")])
+def test_the_way_back_holds_also_when_a_crash_came_before_the_record(serves: str, back: str) -> None:
+    assert Record(default="1.1.0", previous="1.0.0").way_back(serves) == back
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"default": 3}'])
+def test_a_record_that_cannot_be_read_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "versions.json").write_bytes(content)
+
+    with pytest.raises(RecordError, match=r"versions\.json cannot be read .*; delete it"):
+        read_record(tmp_path)
+
+
+def test_a_record_can_be_forgotten(tmp_path: Path) -> None:
+    write_record(tmp_path, Record(default="1.0.0"))
+
+    forget(tmp_path)
+    forget(tmp_path)
+
+    assert read_record(tmp_path) == Record()
+
+
+def test_two_at_once_are_refused_with_who_was_first(tmp_path: Path) -> None:
+    with (
+        hold_lock(tmp_path, "1.1.0"),
+        pytest.raises(RecordError, match=rf"to 1\.1\.0, process {os.getpid()}, since 20"),
+        hold_lock(tmp_path, "1.2.0"),
+    ):
+        pass
+
+    assert read_record(tmp_path).underway is None
+
+
+def test_a_rollout_under_way_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        meanwhile = describe_interrupted(tmp_path)
+        os.kill(holder.pid, signal.SIGKILL)
+
+    after = describe_interrupted(tmp_path)
+    forget_interrupted(tmp_path)
+
+    assert meanwhile is not None
+    assert meanwhile.startswith(f"A rollout to 1.1.0 is under way (process {holder.pid}, since 20")
+    assert after is not None
+    assert after.startswith(f"A rollout to 1.1.0 was killed half-done (process {holder.pid}, since 20")
+    assert "it is not resumed" in after
+    assert describe_interrupted(tmp_path) is None
+
+
+def test_a_disk_that_is_full_does_not_keep_from_changing_versions(tmp_path: Path) -> None:
+    (tmp_path / "versions.json.partial").mkdir()
+
+    with hold_lock(tmp_path, "1.0.0"):
+        assert read_record(tmp_path) == Record()
+
+    assert not (tmp_path / "versions.json").exists()

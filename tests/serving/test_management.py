@@ -1,0 +1,159 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.management import Management, ManagementError, UnknownVersion, open_server, read_reason
+
+DESCRIPTION = {
+    "modelVersion": "1.1.0",
+    "modelUrl": "fruity-1.1.0.mar",
+    "minWorkers": 2,
+    "responseTimeout": 30,
+    "workers": [
+        {"status": "READY", "startTime": "2026-01-02T00:00:00Z"},
+        {"status": "UNLOADING", "startTime": "2026-01-01T00:00:00Z"},
+    ],
+    "jobQueueStatus": {"pendingRequests": 3, "remainingCapacity": 97},
+}
+KEYS = {name: {"key": f"{name}-key", "expiration time": "2026-01-01T00:00:00Z"} for name in ("management", "inference")}
+
+
+def manage(answer: Callable[[httpx.Request], httpx.Response]) -> Management:
+    return Management(httpx.Client(transport=httpx.MockTransport(answer), base_url="http://server"))
+
+
+def test_a_version_is_described_as_torchserve_sees_it() -> None:
+    version = manage(lambda request: httpx.Response(200, json=[DESCRIPTION])).describe("1.1.0")
+
+    assert (version.model_version, version.model_url, version.response_timeout) == ("1.1.0", "fruity-1.1.0.mar", 30)
+    assert (version.ready_workers, version.is_ready, version.job_queue_status.pending_requests) == (1, False, 3)
+    assert version.loaded_at == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("act", "request_line"),
+    [
+        (lambda api: api.list_versions(), "GET /models/fruity/all"),
+        (lambda api: api.describe(), "GET /models/fruity"),
+        (lambda api: api.register("fruity-1.1.0.mar"), "POST /models?url=fruity-1.1.0.mar&synchronous=true"),
+        (lambda api: api.promote("1.1.0"), "PUT /models/fruity/1.1.0/set-default"),
+        (lambda api: api.unregister("1.1.0"), "DELETE /models/fruity/1.1.0"),
+        (lambda api: api.scale("1.1.0", 3), "PUT /models/fruity/1.1.0?min_worker=3&max_worker=3&synchronous=true"),
+    ],
+)
+def test_each_verb_is_one_request(act: Callable[[Management], object], request_line: str) -> None:
+    lines = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        lines.append(f"{request.method} {request.url.raw_path.decode()}")
+        return httpx.Response(200, json=[DESCRIPTION])
+
+    act(manage(answer))
+
+    assert lines == [request_line]
+
+
+def test_a_model_that_nobody_registered_has_no_versions() -> None:
+    assert manage(lambda request: httpx.Response(404)).list_versions() == []
+
+
+def test_an_unknown_version_is_told_from_other_failures() -> None:
+    api = manage(lambda request: httpx.Response(404))
+
+    with pytest.raises(UnknownVersion, match=r"version 1\.1\.0 is not registered; `make versions` shows what is"):
+        api.promote("1.1.0")
+    with pytest.raises(UnknownVersion, match="the model fruity is not registered"):
+        api.describe()
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (httpx.Response(409, json={"message": "already registered"}), "TorchServe answered 409: already registered"),
+        (httpx.Response(404, json={"message": "not found at: x.mar"}), "TorchServe answered 404: not found at: x.mar"),
+        (httpx.Response(500, text="oh"), "TorchServe answered 500: oh"),
+        (
+            httpx.Response(400, json={"type": "InvalidKeyException", "message": "Token Authorization failed"}),
+            r"refused the token of key_file\.json: missing, wrong or older than its 60 minutes",
+        ),
+    ],
+)
+def test_what_torchserve_refuses_is_a_sentence(response: httpx.Response, reason: str) -> None:
+    with pytest.raises(ManagementError, match=reason):
+        manage(lambda request: response).register("x.mar")
+
+
+def test_a_server_that_is_not_running_is_a_sentence() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    with pytest.raises(ManagementError, match=r"connection refused.*is the server running"):
+        manage(refuse).describe()
+
+
+def test_what_is_no_torchserve_is_told() -> None:
+    with pytest.raises(ManagementError, match="is it TorchServe"):
+        manage(lambda request: httpx.Response(200, text="hello")).describe()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [('{"detail": "a"}', "a"), ('{"message": "b"}', "b"), ('{"c": 1}', "{'c': 1}"), ("[1]", "[1]"), ("text", "text")],
+)
+def test_the_reason_is_found_in_any_body(body: str, reason: str) -> None:
+    assert read_reason(httpx.Response(500, text=body)) == reason
+
+
+def write_config(folder: Path, tokens: bool) -> Path:
+    config = folder / "config.properties"
+    lines = [f"{name}_address=http://127.0.0.1:1" for name in ("inference", "management", "metrics")]
+    lines += ["model_store=store", f"disable_token_authorization={'false' if tokens else 'true'}"]
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def test_a_server_is_found_as_its_configuration_says(tmp_path: Path) -> None:
+    with open_server(write_config(tmp_path, tokens=False), tmp_path) as server:
+        assert server.store == tmp_path / "store"
+        assert "Authorization" not in server.inference.headers
+        with pytest.raises(ManagementError, match=r"no answer from the management API at http://127\.0\.0\.1:1"):
+            server.management.describe()
+
+
+def test_tokens_go_to_their_own_listener_alone(tmp_path: Path) -> None:
+    (tmp_path / "key_file.json").write_text(json.dumps(KEYS))
+
+    with open_server(write_config(tmp_path, tokens=True), tmp_path) as server:
+        assert server.inference.headers["Authorization"] == "Bearer inference-key"
+        assert server.management._client.headers["Authorization"] == "Bearer management-key"
+        assert "Authorization" not in server.metrics.headers
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"management": {"key": "a"}}', '{"management": {}, "inference": {}}'])
+def test_a_key_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.json").write_text(content)
+
+    with (
+        pytest.raises(ManagementError, match=r"mine\.json is not TorchServe's key_file\.json"),
+        open_server(write_config(tmp_path, tokens=True), tmp_path, tmp_path / "mine.json"),
+    ):
+        pass
+
+
+def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ManagementError, match=r"asks for tokens, but .*key_file\.json does not exist"),
+        open_server(write_config(tmp_path, tokens=True), tmp_path),
+    ):
+        pass
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ManagementError, match=r"nowhere\.properties does not exist; name the server's"),
+        open_server(tmp_path / "nowhere.properties", tmp_path),
+    ):
+        pass
