@@ -16,10 +16,10 @@ from torch import nn
 
 from handler.spec import Preprocessing, Spec, SpecError, read_spec
 from training.config import ConfigError, EvaluationConfig
-from training.data.photos import DataError, Photo
+from training.data.photo_set import DataError, Photo
 from training.data.sources import load_photos, load_test_photos
 from training.evaluation.measures import Decision, evaluate_split, fit_decision
-from training.evaluation.predict import Predictions, predict_batches
+from training.evaluation.network_outputs import Predictions, predict_batches
 from training.evaluation.robustness import measure_robustness
 from training.export import format_json, read_run_config
 from training.loader import serve_batches

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from handler.spec import Preprocessing
-from training.evaluation.predict import Predictions, predict_batches
+from training.evaluation.network_outputs import Predictions, predict_batches
 from training.loader import Example
 from training.network import classifier_prefixes
 

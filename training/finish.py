@@ -11,11 +11,11 @@ from torch import nn
 
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
-from training.data.photos import PhotoSet
+from training.data.photo_set import PhotoSet
 from training.evaluate import Exam, Judgement
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
-from training.evaluation.report import find_mistakes, render_report
+from training.evaluation.run_report import find_mistakes, render_report
 from training.export import point_latest, read_code_revision, write_run
 from training.int8_photos import keep_photos
 from training.trackers import Picture, track_results, track_run

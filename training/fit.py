@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
 from training.config import AugmentConfig, RecipeConfig, TrainerConfig
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 from training.interruption import History, Interruptible
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
 from training.module import FineTuning

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from handler.spec import PHOTO_SETS, Preprocessing
 from training.config import EvaluationConfig
-from training.data.photos import Photo, PhotoSet
+from training.data.photo_set import Photo, PhotoSet
 from training.loader import ServedPhotos
 
 KeptPhotos = Mapping[str, ServedPhotos]

@@ -13,8 +13,8 @@ from torch import nn
 
 from handler.spec import Preprocessing
 from training.config import Config
-from training.data.photos import PhotoSet
-from training.evaluation.predict import Predictions
+from training.data.photo_set import PhotoSet
+from training.evaluation.network_outputs import Predictions
 from training.features import embed_split
 from training.fit import Fitted, Job, fine_tune
 from training.loader import serve_batches

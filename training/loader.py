@@ -19,7 +19,7 @@ from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from handler.spec import Preprocessing
 from training.augment import Augmentation
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 
 Example = tuple[Tensor, int]
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
 from training.evaluation.calibration import mean_nll
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 from training.network import NetworkError
 
 Floats = NDArray[np.floating]

@@ -20,7 +20,7 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from training.config import Config, ConfigError, read_config
-from training.data.photos import DataError
+from training.data.photo_set import DataError
 from training.data.sources import load_photos
 from training.evaluation.plots import draw_profile
 from training.fit import Job, fine_tune

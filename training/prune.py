@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 
 from handler.spec import SpecError, read_spec
 from training.config import Config, ConfigError
-from training.data.photos import DataError
+from training.data.photo_set import DataError
 from training.data.sources import load_photos
 from training.evaluate import Exam, judge_network, show_summary
 from training.export import REPORT_FILE, RunError, check_free, read_run_config

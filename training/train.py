@@ -13,7 +13,7 @@ from rich.console import Console
 
 from handler.spec import read_spec
 from training.config import Config, ConfigError, read_config
-from training.data.photos import DataError, Photo, PhotoSet
+from training.data.photo_set import DataError, Photo, PhotoSet
 from training.data.sources import load_photos, load_test_photos
 from training.evaluate import Exam, judge_network, judge_refitted, show_summary
 from training.export import REPORT_FILE, RunError, check_free

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.pictures import write_photo_set
-from training.data.photos import PhotoSet
+from training.data.photo_set import PhotoSet
 from training.data.sources import load_photos
 
 

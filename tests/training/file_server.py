@@ -1,4 +1,4 @@
-"""A local HTTP server of one file that can behave as badly as the internet."""
+"""A local HTTP server of one file that can fail like servers on the internet."""
 
 import threading
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class FileServer:
     content: bytes
     ranges: bool = True
-    """Whether it can go on in the middle."""
+    """Whether it can send a part of the file."""
     cut_after: list[int] = field(default_factory=list)
-    """For each coming answer, how many bytes are sent before the connection breaks."""
+    """For each of the next responses, after how many bytes the connection breaks."""
     statuses: list[int] = field(default_factory=list)
-    """For each coming answer, a status that is sent instead."""
+    """For each of the next responses, a status that is sent instead."""
     skew: int = 0
-    """How far off the ranges are that it sends."""
-    asked: list[str | None] = field(default_factory=list)
+    """How many bytes later the ranges start than requested."""
+    ranges_requested: list[str | None] = field(default_factory=list)
     """The Range header of every request."""
     url: str = ""
 
@@ -27,21 +27,18 @@ class FileServer:
 def serve(server: FileServer) -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.asked.append(self.headers["Range"])
+            requested = self.headers["Range"]
+            server.ranges_requested.append(requested)
+            start = int(requested[len("bytes=") : -1]) if server.ranges and requested else 0
             if server.statuses:
                 self.send_error(server.statuses.pop(0))
-                return
-            start = int(self.headers["Range"][len("bytes=") : -1]) if server.ranges and self.headers["Range"] else 0
-            self.answer(start)
+            elif start and start >= len(server.content):
+                self.send_error(416)
+            else:
+                self.send_content(start)
 
-        def answer(self, start: int) -> None:
+        def send_content(self, start: int) -> None:
             size = len(server.content)
-            if start and start >= size:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{size}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start + server.skew}-{size - 1}/{size}")

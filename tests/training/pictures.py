@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.manifest import write_manifest
-from training.data.photos import LabelledFile
+from training.data.photo_set import Photo
 
 GROUPS = {"apple": "fruit", "banana": "fruit", "carrot": "vegetable", "leek": "vegetable"}
 
@@ -45,7 +45,7 @@ def write_photo_set(folder: Path, counts: Mapping[str, int]) -> Path:
     for index, (split, count) in enumerate(counts.items()):
         write_image_folder(folder / split, dict.fromkeys(GROUPS, count), first_seed=1000 * index)
         files += [
-            LabelledFile(path, path.parent.name, GROUPS[path.parent.name], split)
+            Photo(path, path.parent.name, GROUPS[path.parent.name], split)
             for path in sorted((folder / split).rglob("*.jpg"))
         ]
     write_manifest(folder / "labels.csv", files)

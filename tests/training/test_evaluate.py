@@ -9,9 +9,9 @@ from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
 from tests.training.tiny_runs import tiny_config
 from training.config import EvaluationConfig
-from training.data.photos import PhotoSet
+from training.data.photo_set import PhotoSet
 from training.evaluate import Exam, evaluate_run, judge_network, main
-from training.evaluation.predict import predict_batches
+from training.evaluation.network_outputs import predict_batches
 from training.evaluation.robustness import (
     CorruptedPhotos,
     add_noise,

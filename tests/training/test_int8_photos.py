@@ -7,7 +7,7 @@ from PIL import Image
 
 from handler.preprocess import preprocess_photo
 from tests.training.tiny_runs import tiny_config
-from training.data.photos import Photo, PhotoSet
+from training.data.photo_set import Photo, PhotoSet
 from training.int8_photos import draw_evenly, keep_photos, write_photos
 from training.loader import TRAINING_LIMITS
 from training.network import default_preprocessing

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.training.tiny_runs import tiny_config
 from training.config import Config
-from training.data.photos import Photo, PhotoSet
+from training.data.photo_set import Photo, PhotoSet
 from training.fit import Fitted, Job, fine_tune
 from training.interruption import InterruptionError
 from training.network import build_network, default_preprocessing

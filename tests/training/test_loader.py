@@ -6,7 +6,7 @@ from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from training.augment import build_augmentation, build_mixing
 from training.config import AugmentConfig
-from training.data.photos import PhotoSet
+from training.data.photo_set import PhotoSet
 from training.loader import AugmentedPhotos, ServedPhotos, ShuffledShard, draft_side, serve_batches
 from training.network import default_preprocessing
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.data.photos import PhotoSet
+from training.data.photo_set import PhotoSet
 from training.fit import weigh_classes
 from training.module import learning_rate_share, size_of_epoch
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 from training.network import NetworkError, build_network
 from training.probe import fit_probe, set_classifier
 

@@ -1,1 +1,1 @@
-"""Where photos come from: any source to one checked set, fetched, looked at and split."""
+"""Where photos come from: every source is fetched, inspected, checked and split into one photo set."""

@@ -1,13 +1,12 @@
-"""A look into every file, once: what cannot be decoded is found before training, not in mid-epoch.
+"""Every file decoded once, so that a broken one is found before training and not in the middle of an epoch.
 
-What was seen is remembered by the file's digest, so a second start only reads and hashes.
-Axes: H height, W width.
+Results are cached by the file's digest: a second start only reads and hashes. Axes: H height, W width.
 """
 
 import hashlib
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 from PIL import Image
-from rich.progress import track
 
 from handler.decode import decode_photo
 from handler.engine import count_cpus
 from handler.problem import Problem
 from handler.settings import Limits
-from training.data.photos import DataError, LabelledFile
+from training.data.photo_set import DataError, Photo
+from training.data.progress import track_progress
 
 FILE_NAME = "inspections.sqlite"
 
@@ -33,39 +32,30 @@ _SHORT_SIDE = 64
 
 @dataclass(frozen=True)
 class Inspected:
-    file: LabelledFile
+    photo: Photo
     digest: str
     """SHA-256 of the file's bytes, in hex."""
     problem: str | None
     """Why the file cannot be used."""
     fingerprint: bytes
-    """8 bytes that differ in few bits between photos that look alike; zeros where there is a problem."""
+    """8 bytes that differ in few bits between similar photos; zeros if there is a problem."""
 
 
-@dataclass(frozen=True)
-class _Look:
-    digest: str
-    problem: str | None
-    fingerprint: bytes
-
-
-def inspect_files(files: Sequence[LabelledFile], cache: Path, limits: Limits) -> list[Inspected]:
-    """Return what is in *files*, in their order; a photo that the server would refuse has a problem."""
-    # Another Pillow or other limits may judge otherwise.
+def inspect_photos(photos: Sequence[Photo], cache: Path, limits: Limits) -> list[Inspected]:
+    """Return *photos* in their order, inspected; one that the server would refuse has a problem. Raises `DataError`."""
+    # Another Pillow or other limits may give other results.
     rules = f"Pillow {PIL.__version__}, {limits}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(cache / FILE_NAME, timeout=60)) as memory:
-            known = _recall(memory, rules)
-            new: dict[str, _Look] = {}
+        with closing(sqlite3.connect(cache / FILE_NAME, timeout=60)) as database:
+            known = _read_results(database, rules)
+            inspected: list[Inspected] = []
             try:
-                return [
-                    Inspected(file, look.digest, look.problem, look.fingerprint)
-                    for file, look in zip(files, _look_at_all(files, limits, known, new), strict=True)
-                ]
+                inspected.extend(_inspect_all(photos, limits, known))
             finally:
-                # After Ctrl-C, too: what was seen need not be seen again.
-                _remember(memory, rules, new)
+                # Also after Ctrl-C, so that no photo is inspected twice.
+                _write_results(database, rules, inspected)
+            return inspected
     except (sqlite3.DatabaseError, OSError) as error:
         raise DataError(
             f"{cache / FILE_NAME} cannot be used ({error}); delete it, it is only a cache, or choose another place"
@@ -73,7 +63,7 @@ def inspect_files(files: Sequence[LabelledFile], cache: Path, limits: Limits) ->
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """Return the 64-bit difference hash of *image*: is each of 8x8 places brighter than its left neighbour.
+    """Return the 64-bit difference hash of *image*: for 8x8 places, whether each is brighter than its left neighbour.
 
     Krawetz, "Kind of Like That", hackerfactor.com, 2013.
     """
@@ -81,45 +71,43 @@ def fingerprint(image: Image.Image) -> bytes:
     return np.packbits(grey_HW[:, 1:] > grey_HW[:, :-1]).tobytes()
 
 
-def _look_at_all(
-    files: Sequence[LabelledFile], limits: Limits, known: dict[str, _Look], new: dict[str, _Look]
-) -> Iterator[_Look]:
-    look_at = partial(_look_at, limits=limits, known=known)
+_Result = tuple[str | None, bytes]
+"""A problem and a fingerprint."""
+
+
+def _inspect_all(photos: Sequence[Photo], limits: Limits, known: Mapping[str, _Result]) -> Iterator[Inspected]:
     with warnings.catch_warnings(), ThreadPool(count_cpus()) as pool:
-        # Decoders silence warnings for themselves, which threads cannot do apart: their filters are one.
+        # Decoders silence warnings for themselves, but the filters belong to all threads.
         warnings.simplefilter("ignore")
-        looks = pool.imap(look_at, (file.path for file in files), chunksize=8)
-        for look in track(looks, "Looking at photos", total=len(files), transient=True):
-            if look.digest not in known:
-                new[look.digest] = look
-            yield look
+        inspected = pool.imap(partial(_inspect, limits=limits, known=known), photos, chunksize=8)
+        yield from track_progress(inspected, "Inspecting photos", len(photos), "photos")
 
 
-def _look_at(path: Path, limits: Limits, known: dict[str, _Look]) -> _Look:
+def _inspect(photo: Photo, limits: Limits, known: Mapping[str, _Result]) -> Inspected:
     try:
-        photo = path.read_bytes()
+        content = photo.path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    digest = hashlib.sha256(photo).hexdigest()
+        raise DataError(f"{photo.path} cannot be read ({error.strerror}); check its permissions") from error
+    digest = hashlib.sha256(content).hexdigest()
     if digest in known:
-        return known[digest]
+        return Inspected(photo, digest, *known[digest])
     try:
-        return _Look(digest, None, fingerprint(decode_photo(photo, limits, _SHORT_SIDE)))
+        return Inspected(photo, digest, None, fingerprint(decode_photo(content, limits, _SHORT_SIDE)))
     except Problem as problem:
-        return _Look(digest, str(problem), bytes(8))
+        return Inspected(photo, digest, str(problem), bytes(8))
 
 
-def _recall(memory: sqlite3.Connection, rules: str) -> dict[str, _Look]:
-    with memory:
-        memory.execute(
-            "CREATE TABLE IF NOT EXISTS looks "
+def _read_results(database: sqlite3.Connection, rules: str) -> dict[str, _Result]:
+    with database:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS inspections "
             "(rules TEXT, digest TEXT, problem TEXT, fingerprint BLOB, PRIMARY KEY (rules, digest))"
         )
-    rows = memory.execute("SELECT digest, problem, fingerprint FROM looks WHERE rules = ?", (rules,))
-    return {digest: _Look(digest, problem, print_) for digest, problem, print_ in rows}
+    rows = database.execute("SELECT digest, problem, fingerprint FROM inspections WHERE rules = ?", (rules,))
+    return {digest: (problem, fingerprint) for digest, problem, fingerprint in rows}
 
 
-def _remember(memory: sqlite3.Connection, rules: str, new: dict[str, _Look]) -> None:
-    rows = [(rules, look.digest, look.problem, look.fingerprint) for look in new.values()]
-    with memory:
-        memory.executemany("INSERT OR IGNORE INTO looks VALUES (?, ?, ?, ?)", rows)
+def _write_results(database: sqlite3.Connection, rules: str, inspected: Sequence[Inspected]) -> None:
+    rows = [(rules, item.digest, item.problem, item.fingerprint) for item in inspected]
+    with database:
+        database.executemany("INSERT OR IGNORE INTO inspections VALUES (?, ?, ?, ?)", rows)

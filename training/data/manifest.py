@@ -1,10 +1,13 @@
-"""A CSV manifest: one row a photo, with the columns file and label, and as you like split and coarse_label."""
+"""A CSV manifest: one row for each photo, with the columns file and label, and optionally split and coarse_label."""
 
 import csv
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.data.photos import SPLITS, DataError, LabelledFile
+from training.data.photo_set import SPLITS, DataError, Photo
+
+_LOG = logging.getLogger(__name__)
 
 FILE_NAMES = ("labels.csv", "manifest.csv")
 COLUMNS = ("file", "label", "coarse_label", "split")
@@ -12,40 +15,40 @@ COLUMNS = ("file", "label", "coarse_label", "split")
 _REQUIRED = ("file", "label")
 
 
-def read_manifest(path: Path) -> list[LabelledFile]:
-    """Return the files that the manifest *path* lists; relative ones lie beside it. Raises `DataError`."""
+def read_manifest(path: Path) -> list[Photo]:
+    """Return the photos that the manifest *path* lists; paths are relative to its folder. Raises `DataError`."""
     try:
         # Spreadsheets put a byte order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines, strict=True)
             _check_columns(rows.fieldnames or (), path)
-            files = [_parse_row(row, f"{path}, line {rows.line_num}", path.parent) for row in rows]
+            photos = [_parse_row(row, f"{path}, line {rows.line_num}", path.parent) for row in rows]
     except FileNotFoundError as error:
         raise DataError(f"the manifest {path} does not exist; check its path") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); save it as one") from error
-    if not files:
-        raise DataError(f"{path} has a header but no rows; list at least two labels' photos")
-    check_existence(files, path)
-    return files
+    if not photos:
+        raise DataError(f"{path} has a header but no rows; list photos of at least two labels")
+    check_existence(photos, path)
+    return _drop_repeated(photos, path)
 
 
-def write_manifest(path: Path, files: Iterable[LabelledFile]) -> None:
-    """Write *files* as a manifest at *path*, each by its place relative to it."""
+def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
+    """Write *photos* as a manifest at *path*, with paths relative to its folder."""
     with path.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(COLUMNS)
-        for file in files:
-            place = file.path.relative_to(path.parent).as_posix()
-            writer.writerow((place, file.label, file.group or "", file.split))
+        for photo in photos:
+            place = photo.path.relative_to(path.parent).as_posix()
+            writer.writerow((place, photo.label, photo.group or "", photo.split))
 
 
-def check_existence(files: Sequence[LabelledFile], path: Path) -> None:
-    """Raise `DataError` if *files*, listed by *path*, are not all there."""
-    missing = [file.path for file in files if not file.path.is_file()]
+def check_existence(photos: Sequence[Photo], path: Path) -> None:
+    """Raise `DataError` if a file of *photos*, listed by *path*, does not exist."""
+    missing = [photo.path for photo in photos if not photo.path.is_file()]
     if missing:
         raise DataError(
-            f"{path} lists {len(missing):,} of {len(files):,} files that do not exist, the first is {missing[0]}; "
+            f"{path} lists {len(missing):,} of {len(photos):,} files that do not exist, the first is {missing[0]}; "
             f"paths are relative to {path.parent}"
         )
 
@@ -55,20 +58,30 @@ def _check_columns(columns: Iterable[str], path: Path) -> None:
     if missing:
         raise DataError(
             f"{path} has no column {' and no column '.join(missing)}, it has {', '.join(columns) or 'none'}; "
-            f"name them in its first line ({', '.join(_REQUIRED)} are needed, split and coarse_label may be there)"
+            f"name them in its first line ({', '.join(_REQUIRED)} are required, split and coarse_label are optional)"
         )
 
 
-def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> LabelledFile:
+def _drop_repeated(photos: Sequence[Photo], path: Path) -> list[Photo]:
+    """Return *photos* without rows that repeat an earlier one; raise `DataError` for one file with two labels."""
+    by_path: dict[Path, Photo] = {}
+    for photo in photos:
+        first = by_path.setdefault(photo.path, photo)
+        if first.label != photo.label:
+            raise DataError(f"{path} gives {photo.path} two labels, {first.label!r} and {photo.label!r}; keep one row")
+    distinct = list(dict.fromkeys(photos))
+    if len(distinct) < len(photos):
+        _LOG.warning("%s repeats %d row(s), which are ignored", path, len(photos) - len(distinct))
+    return distinct
+
+
+def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Photo:
+    if None in row:
+        raise DataError(f"{place}: the row has more cells than the first line has columns; quote what has a comma")
     values = {column: (row.get(column) or "").strip() for column in COLUMNS}
     empty = [column for column in _REQUIRED if not values[column]]
     if empty:
         raise DataError(f"{place}: {empty[0]} is empty; fill it in or delete the row")
     if values["split"] and values["split"] not in SPLITS:
         raise DataError(f"{place}: split is {values['split']!r}, it may be {', '.join(SPLITS)} or empty")
-    return LabelledFile(
-        path=folder / values["file"],
-        label=values["label"],
-        group=values["coarse_label"] or None,
-        split=values["split"],
-    )
+    return Photo(folder / values["file"], values["label"], values["coarse_label"] or None, values["split"])

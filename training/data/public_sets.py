@@ -1,4 +1,4 @@
-"""Public data sets by name: their homes, and what is known of their bytes."""
+"""Public data sets by name: their address, and the digest of their archive if it is known."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class PublicSet:
     """A gzipped tar archive."""
     root: str
     """Pattern of the one folder in the archive that holds the photos."""
-    md5: str | None = None
-    """The archive's digest, only where somebody published it; `fetch.lock.json` pins what was seen."""
+    digest: str | None = None
+    """`algorithm:hex`, if its publisher or a library gives one; None for the archive of a branch, which changes."""
 
 
 PUBLIC_SETS = {
@@ -18,7 +18,7 @@ PUBLIC_SETS = {
     "food101": PublicSet(
         url="http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
         root="food-101",
-        md5="85eeb15f3717b99a5da872d97d918f87",
+        digest="md5:85eeb15f3717b99a5da872d97d918f87",
     ),
     # Fruit and vegetables on white, 100x100 pixels. M. Oltean, CC BY-SA 4.0. It still grows.
     "fruits360": PublicSet(

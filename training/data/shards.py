@@ -9,31 +9,30 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock
-from rich.progress import track
 from webdataset.shardlists import expand_urls  # type: ignore[import-untyped]  # ships no types
 from webdataset.tariterators import group_by_keys, tar_file_expander  # type: ignore[import-untyped]
 
 from training.data.manifest import read_manifest, write_manifest
-from training.data.photos import SPLITS, DataError, LabelledFile
+from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
+from training.data.progress import track_progress
 
 _MANIFEST = "labels.csv"
-_PHOTO_KINDS = ("jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "heic")
 
 
-def unpack_shards(pattern: str, cache: Path) -> list[LabelledFile]:
+def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
     """Return the photos of the shards that *pattern* names, unpacked to *cache* once; raise `DataError`.
 
-    *pattern* may hold `{000..012}` or `*`. A sample is a photo (`jpg`, `png` …) with its label in
-    `cls`, or in `json` as `label` and, where there are groups, `coarse_label`. Shards whose names
-    begin with train, val or test belong to that split.
+    *pattern* may contain `{000..012}` or `*`. A sample is a photo (`jpg`, `png` …) with its label in
+    `cls`, or in `json` as `label` and optionally `coarse_label`. Shards whose names begin with train,
+    val or test belong to that split.
     """
     paths = _find_shards(pattern)
     cache.mkdir(parents=True, exist_ok=True)
-    files = []
+    photos = []
     with FileLock(cache / ".lock"):
-        for path in track(paths, "Unpacking shards", transient=True):
-            files += read_manifest(_unpack(path, cache) / _MANIFEST)
-    return files
+        for path in track_progress(paths, "Unpacking", len(paths), "shards"):
+            photos += read_manifest(_unpack(path, cache) / _MANIFEST)
+    return photos
 
 
 def _find_shards(pattern: str) -> list[Path]:
@@ -50,7 +49,7 @@ def _unpack(shard_path: Path, cache: Path) -> Path:
     """Return the folder that holds the shard's photos and their manifest."""
     with shard_path.open("rb") as shard:
         digest = hashlib.file_digest(shard, "sha256").hexdigest()
-    # The split stands in the name, so the same bytes under another name are another shard.
+    # The name gives the split, so the same bytes under another name are another shard.
     split = next((split for split in SPLITS if shard_path.name.startswith(split)), "")
     folder = cache / f"{digest}{split}"
     if not folder.exists():
@@ -62,25 +61,25 @@ def _unpack(shard_path: Path, cache: Path) -> Path:
     return folder
 
 
-def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[LabelledFile]:
+def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[Photo]:
     try:
         for index, sample in enumerate(_read_samples(shard_path)):
             place = f"{shard_path}, sample {sample['__key__']}"
-            kind = next((kind for kind in _PHOTO_KINDS if kind in sample), None)
+            kind = next((kind for kind in PHOTO_KINDS if kind in sample), None)
             if kind is None:
                 raise DataError(
-                    f"{place} has no photo, it has {_name_fields(sample)}; add one of {', '.join(_PHOTO_KINDS)}"
+                    f"{place} has no photo, it has {_name_fields(sample)}; add one of {', '.join(PHOTO_KINDS)}"
                 )
             label, group = _read_label(sample, place)
             path = folder / f"{index:08}.{kind}"
             path.write_bytes(sample[kind])
-            yield LabelledFile(path, label, group, split)
+            yield Photo(path, label, group, split)
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise DataError(f"the shard {shard_path} is damaged ({error}); copy it again") from error
 
 
 def _read_samples(shard_path: Path) -> Iterator[Mapping[str, Any]]:
-    # WebDataset's own reader leaves the files that it opens to the garbage collector.
+    # WebDataset's own reader does not close the files that it opens.
     with shard_path.open("rb") as shard:
         yield from group_by_keys(tar_file_expander([{"url": str(shard_path), "stream": shard}]))
 

@@ -15,7 +15,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     precision_recall_fscore_support,
 )
 
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 from training.evaluation.calibration import (
     calibration_error,
     choose_threshold,
@@ -25,7 +25,7 @@ from training.evaluation.calibration import (
     scale_held_out,
     to_probabilities,
 )
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 
 _NUM_SLICES = 4
 _TOP = 5

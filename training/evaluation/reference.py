@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.calibration import to_probabilities
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 
 _NUM_BINS = 10
 _MAX_EMBEDDINGS = 512

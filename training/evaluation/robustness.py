@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from handler.spec import Preprocessing
-from training.data.photos import Photo
-from training.evaluation.predict import predict_batches
+from training.data.photo_set import Photo
+from training.evaluation.network_outputs import predict_batches
 from training.loader import Example, ServedPhotos, derive_seed
 
 Pixels = NDArray[np.uint8]

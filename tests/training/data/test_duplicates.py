@@ -4,7 +4,7 @@ import pytest
 
 from training.data import duplicates
 from training.data.duplicates import find_near_duplicates
-from training.data.photos import NearDuplicate, Photo
+from training.data.photo_set import NearDuplicate, Photo
 
 
 def photo(name: str, split: str) -> Photo:
@@ -20,7 +20,7 @@ FAR = 0xFFFF_FFFF_0000_0000
 
 
 @pytest.mark.parametrize(("count", "found"), [(0, 1), (4, 1), (5, 0)])
-def test_up_to_four_different_bits_look_alike(count: int, found: int) -> None:
+def test_photos_that_differ_in_up_to_four_bits_are_near_duplicates(count: int, found: int) -> None:
     photos = [photo("a", "train"), photo("b", "val")]
     assert len(find_near_duplicates(photos, [bits(0), bits(count)])) == found
 
@@ -34,11 +34,11 @@ def test_val_is_compared_with_train_and_test_with_both() -> None:
     )
 
 
-def test_photos_of_one_split_may_look_alike() -> None:
+def test_photos_of_one_split_are_not_compared() -> None:
     assert find_near_duplicates([photo("a", "train"), photo("b", "train")], [bits(0), bits(0)]) == ()
 
 
-def test_many_photos_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_photos_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_NUM_ROWS", 2)
     photos = [photo("train", "train"), *(photo(str(index), "val") for index in range(5))]
     prints = [bits(0), *(bits(index % 2, FAR * (index % 2)) for index in range(5))]

@@ -13,9 +13,3 @@ def test_every_public_set_can_be_chosen_by_its_name(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         data = compose("train", overrides=[f"data={name}"]).data
     assert (data.source, data.cache, data.seed, data.val_share) == (name, "data", 0, 0.1)
-
-
-def test_only_archives_whose_digest_was_published_are_pinned_beforehand() -> None:
-    assert {name: public.md5 for name, public in PUBLIC_SETS.items() if public.md5 is not None} == {
-        "food101": "85eeb15f3717b99a5da872d97d918f87"
-    }

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 from training.evaluation.measures import Decision, evaluate_split, fit_decision, read_short_sides, slice_accuracy
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 
 LABELS = ("apple", "pear", "leek")
 GROUPS = ("fruit", "fruit", "vegetable")

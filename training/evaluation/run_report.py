@@ -14,10 +14,10 @@ from PIL import Image
 
 from handler.preprocess import preprocess_photo
 from handler.spec import Spec
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 from training.evaluation.calibration import to_probabilities
 from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 from training.loader import TRAINING_LIMITS
 
 _TEMPLATE = "report.html.j2"

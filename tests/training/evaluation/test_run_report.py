@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from handler.spec import Provenance, Spec
-from training.data.photos import Photo
+from training.data.photo_set import Photo
 from training.evaluation.plots import draw_confusion, draw_curves, draw_study, rasterize_confusion
-from training.evaluation.predict import Predictions
+from training.evaluation.network_outputs import Predictions
 from training.evaluation.reference import summarize_reference
-from training.evaluation.report import Mistake, find_confusions, find_mistakes, render_report
+from training.evaluation.run_report import Mistake, find_confusions, find_mistakes, render_report
 from training.network import default_preprocessing
 
 SPEC = Spec(

@@ -1,0 +1,57 @@
+"""A set of labelled photos, as every step of training sees it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("train", "val", "test")
+PHOTO_KINDS = ("jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "heic")
+"""What names of photos end in."""
+
+
+class DataError(Exception):
+    """A data set cannot be used; the text says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    path: Path
+    """A local file; a copy in the cache if the source is remote or packed."""
+    label: str
+    group: str | None = None
+    """Coarse label, if labels have groups."""
+    split: str = ""
+    """One of `SPLITS`; empty as long as the source gives none and none was chosen."""
+
+
+@dataclass(frozen=True)
+class SkippedPhoto:
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """A photo that resembles one of an earlier split, so that val or test figures may be too high."""
+
+    photo: Photo
+    twin: Photo
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    name: str
+    photos: tuple[Photo, ...]
+    labels: tuple[str, ...]
+    """Sorted; a label's position is its class index."""
+    groups: tuple[str, ...] | None
+    """The coarse label of each label."""
+    digest: str
+    """`sha256:…` over labels, splits and file contents, independent of paths and order."""
+    skipped: tuple[SkippedPhoto, ...] = ()
+    """Files that cannot be used; none of them is in `photos`."""
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    """Photos of val that resemble one in train, or photos of test that resemble one in train or val."""
+
+    def of(self, split: str) -> tuple[Photo, ...]:
+        """Return the photos of *split*, in a fixed order."""
+        return tuple(photo for photo in self.photos if photo.split == split)
