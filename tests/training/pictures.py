@@ -1,4 +1,4 @@
-"""Generated photos: a label is a colour, so that a tiny model can learn it; no two look alike."""
+"""Generated photos: each label has a colour, which a tiny model can learn; no two are near-duplicates."""
 
 import io
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _COLOURS = {"apple": (220, 40, 40), "banana": (230, 210, 50), "carrot": (240, 13
 
 
 def draw_photo(label: str, seed: int) -> Image.Image:
-    """Return 72x56 pixels in the colour of *label*, brighter and darker in random patches."""
+    """Return 72x56 pixels in the colour of *label*, with patches of random brightness."""
     patches_HW = np.random.default_rng(seed).uniform(0.3, 1.0, size=(7, 9))
     light_HW = np.kron(patches_HW, np.ones((8, 8)))
     return Image.fromarray((light_HW[:, :, None] * _COLOURS[label]).astype(np.uint8))
@@ -29,7 +29,7 @@ def photo_bytes(label: str, seed: int, kind: str = "JPEG") -> bytes:
 
 
 def write_image_folder(folder: Path, counts: Mapping[str, int], first_seed: int = 0) -> Path:
-    """Write *counts* photos a label into *folder*/<label>/, each from a seed of its own."""
+    """Write *counts* photos for each label into *folder*/<label>/, each from its own seed."""
     seed = first_seed
     for label, count in counts.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_image_folder(folder: Path, counts: Mapping[str, int], first_seed: int 
 
 
 def write_photo_set(folder: Path, counts: Mapping[str, int]) -> Path:
-    """Write *counts* photos of every label a split, with a manifest of labels, groups and splits."""
+    """Write *counts* photos of every label for each split, and a manifest of labels, groups and splits."""
     files = []
     for index, (split, count) in enumerate(counts.items()):
         write_image_folder(folder / split, dict.fromkeys(GROUPS, count), first_seed=1000 * index)

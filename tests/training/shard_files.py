@@ -1,4 +1,4 @@
-"""WebDataset shards, as their own writer makes them."""
+"""WebDataset shards, made by the writer of the webdataset package."""
 
 from pathlib import Path
 

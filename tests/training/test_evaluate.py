@@ -12,17 +12,8 @@ from training.config import EvaluationConfig
 from training.data.photo_set import PhotoSet
 from training.evaluate import Exam, evaluate_run, judge_network, main
 from training.evaluation.network_outputs import predict_batches
-from training.evaluation.robustness import (
-    CorruptedPhotos,
-    add_noise,
-    blur,
-    compress,
-    darken,
-    measure_robustness,
-    rotate,
-)
 from training.features import digest_backbone, embed_split
-from training.loader import ServedPhotos, serve_batches
+from training.loader import serve_batches
 from training.network import NetworkError, build_network, default_preprocessing
 from training.train import train
 
@@ -117,37 +108,3 @@ def test_the_digest_of_a_backbone_sees_its_weights_but_not_the_classifier() -> N
 
     assert same == before
     assert digest_backbone(network) != before
-
-
-def test_robustness_names_every_corruption_and_the_photos_as_they_are(run: Path, photo_set: PhotoSet) -> None:
-    network = build_network("test_efficientnet", str(run / "model.safetensors"), 4)
-
-    figures = measure_robustness(network, photo_set.of("test"), photo_set.labels, PREPROCESSING, 4)
-
-    assert figures["none"]["as is"] == read_spec(run).metrics["test"]["top1"]
-    assert set(figures) == {"none", "blur", "noise", "jpeg", "darkness", "rotation"}
-    assert all(set(degrees) == {"mild", "strong"} for name, degrees in figures.items() if name != "none")
-
-
-def test_corrupted_photos_are_the_same_each_time(photo_set: PhotoSet) -> None:
-    served = ServedPhotos(photo_set.of("val"), photo_set.labels, PREPROCESSING)
-    noisy = CorruptedPhotos(served, add_noise, 20.0)
-
-    first, again = noisy[0][0], noisy[0][0]
-
-    assert torch.equal(first, again)
-    assert not torch.equal(first, served[0][0])
-
-
-def test_each_corruption_does_what_its_name_says() -> None:
-    random = np.random.default_rng(0)
-    photo_HWC = np.zeros((64, 64, 3), np.uint8)
-    photo_HWC[:, 32:] = 200
-
-    assert len(np.unique(blur(photo_HWC, 0.05, random))) > 10
-    assert add_noise(photo_HWC, 20.0, random)[:, :32].std() > 5
-    assert not np.array_equal(
-        compress(photo_HWC + random.integers(0, 50, photo_HWC.shape, np.uint8), 5, random), photo_HWC
-    )
-    assert darken(photo_HWC, 0.5, random).max() == 100
-    assert rotate(photo_HWC, 45.0, random)[0, 0].tolist() == [128, 128, 128]

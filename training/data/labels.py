@@ -18,7 +18,7 @@ def check_names(listed: Sequence[Photo]) -> None:
             raise DataError(f"the name of {shown} is not UTF-8; rename the file or its folder") from None
     spellings: dict[str, str] = {}
     for label in sorted({photo.label for photo in listed}):
-        other = spellings.setdefault(unicodedata.normalize("NFKC", label).casefold(), label)
+        other = spellings.setdefault(unicodedata.normalize("NFC", label).casefold(), label)
         if other != label:
             raise DataError(f"the labels {other!a} and {label!a} are two spellings of one; use one of them")
 

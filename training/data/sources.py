@@ -129,7 +129,7 @@ def _digest(usable: Sequence[Inspected]) -> str:
 
 
 def _print_summary(photo_set: PhotoSet) -> None:
-    counts = [f"{len(photo_set.of(split)):,} in {split}" for split in SPLITS]
+    counts = [f"{len(photos):,} in {split}" for split in SPLITS if (photos := photo_set.of(split))]
     line = f"{photo_set.name}: {len(photo_set.photos):,} photos, {len(photo_set.labels):,} labels, {', '.join(counts)}"
     Console(stderr=True).print(line, soft_wrap=True, highlight=False)
     absent = set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}

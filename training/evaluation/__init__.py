@@ -1,1 +1,1 @@
-"""How a network is judged: figures, calibration, robustness, the report."""
+"""How a network is evaluated: figures, calibration, robustness, plots, the report and the drift reference."""

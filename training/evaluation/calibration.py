@@ -1,12 +1,10 @@
-"""Probabilities that mean what they say: temperature, calibration error and the confidence threshold.
-
-Axes: N photos, K class.
-"""
+"""Calibration: the temperature, the calibration error and the confidence threshold. Axes: N photos, K class."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from scipy.special import log_softmax, softmax  # type: ignore[import-untyped]
+from sklearn.metrics import precision_recall_curve  # type: ignore[import-untyped]
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
@@ -29,7 +27,7 @@ def fit_temperature(logits_NK: Floats, classes_N: Indices) -> float:
 def scale_held_out(logits_NK: Floats, classes_N: Indices, seed: int = 0) -> Floats:
     """Return the logits, each scaled by a temperature fitted on the other photos (5 folds).
 
-    A temperature flatters the photos that it was fitted on; this shows what it does to new ones.
+    Figures of the photos that a temperature was fitted on are better than those of new photos.
     """
     scaled_NK = logits_NK.astype(np.float64)
     order = np.random.default_rng(seed).permutation(len(classes_N))
@@ -51,7 +49,7 @@ def to_probabilities(logits_NK: Floats, temperature: float = 1.0) -> NDArray[np.
 
 
 def reliability_bins(confidences_N: Floats, right_N: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Return for each of 15 equal bins of confidence that holds photos: their number, confidence and accuracy."""
+    """Return photos, mean confidence and accuracy of each of 15 equal bins of confidence that is not empty."""
     bins_N = np.minimum((confidences_N * _NUM_BINS).astype(int), _NUM_BINS - 1)
     return [
         {
@@ -70,14 +68,12 @@ def calibration_error(confidences_N: Floats, right_N: NDArray[np.bool_]) -> floa
 
 
 def choose_threshold(confidences_N: Floats, right_N: NDArray[np.bool_], precision: float) -> float:
-    """Return the least confidence from which on at least *precision* of the answers are right.
+    """Return the least confidence at and above which at least *precision* of the answers are right.
 
-    1.0 if no threshold gives that: then only a certain answer is called confident.
+    1.0 if no threshold reaches that: then only a certain answer is called confident.
     """
-    order = np.argsort(-confidences_N, kind="stable")
-    sorted_N = confidences_N[order]
-    precision_N = np.cumsum(right_N[order]) / np.arange(1, len(order) + 1)
-    # Photos of equal confidence are on the same side of any threshold.
-    is_last_of_equals_N = np.append(sorted_N[:-1] > sorted_N[1:], True)
-    good = np.flatnonzero((precision_N >= precision) & is_last_of_equals_N)
-    return float(sorted_N[good[-1]]) if len(good) else 1.0
+    if not right_N.any():
+        return 1.0
+    precisions, _, thresholds = precision_recall_curve(right_N, confidences_N)
+    sufficient = np.flatnonzero(precisions[:-1] >= precision)
+    return float(thresholds[sufficient[0]]) if len(sufficient) else 1.0

@@ -1,7 +1,4 @@
-"""How good the answers are: every figure of metrics.json.
-
-Axes: N photos, K class.
-"""
+"""Every figure of metrics.json: accuracy, calibration, per label, per slice. Axes: N photos, K class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +26,12 @@ from training.evaluation.network_outputs import Predictions
 
 _NUM_SLICES = 4
 _TOP = 5
+_CLASS_FIGURES = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What turns logits into an answer that may call itself confident."""
+    """How logits become a probability, and from which probability an answer is called confident."""
 
     temperature: float
     threshold: float
@@ -57,24 +55,27 @@ def evaluate_split(
 ) -> dict[str, Any]:
     """Return the figures of one split; `summary` holds the single numbers.
 
-    *fitted_here* says that *decision* was fitted on these very photos: figures after temperature
-    scaling are then taken on held-out folds.
+    If *decision* was fitted on these photos (*fitted_here*), figures after temperature scaling are
+    computed on held-out folds.
     """
     logits_NK, classes_N = predictions.logits_NK, predictions.classes_N
     scaled_NK = scale_held_out(logits_NK, classes_N) if fitted_here else logits_NK / decision.temperature
     right_N = right_answers(predictions)
     raw_N, scaled_N = (to_probabilities(logits).max(axis=1) for logits in (logits_NK, scaled_NK))
+    per_class = _measure_classes(logits_NK.argmax(axis=1), classes_N, labels)
+    present = [row for row in per_class.values() if row["photos"]]
     return {
         "summary": {
             "photos": float(len(photos)),
             **_measure_accuracy(logits_NK, classes_N, groups),
+            **{f"macro_{name}": float(np.mean([row[name] for row in present])) for name in _CLASS_FIGURES},
             "nll": mean_nll(logits_NK, classes_N),
             "nll_scaled": mean_nll(scaled_NK, classes_N),
             "ece": calibration_error(raw_N, right_N),
             "ece_scaled": calibration_error(scaled_N, right_N),
             **_measure_confident(logits_NK, right_N, decision),
         },
-        "per_class": _measure_classes(logits_NK.argmax(axis=1), classes_N, labels),
+        "per_class": per_class,
         "confusion": confusion_matrix(classes_N, logits_NK.argmax(axis=1), labels=range(len(labels))).tolist(),
         "reliability": reliability_bins(raw_N, right_N),
         "reliability_scaled": reliability_bins(scaled_N, right_N),
@@ -90,7 +91,7 @@ def right_answers(predictions: Predictions) -> NDArray[np.bool_]:
 
 
 def slice_accuracy(values_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> list[dict[str, float]]:
-    """Return the top-1 in the quarters of the photos by value, from low to high; equal values stay together."""
+    """Return the top-1 of each quarter of the photos, ordered by value; equal values are in one quarter."""
     edges = np.unique(np.quantile(values_N, np.linspace(0.0, 1.0, _NUM_SLICES + 1)))
     slices_N = np.searchsorted(edges[1:-1], values_N, side="right")
     return [
@@ -124,16 +125,7 @@ def _measure_accuracy(
     if groups is not None:
         groups_K = np.array(groups)
         figures["coarse_top1"] = float((groups_K[best_NK[:, 0]] == groups_K[classes_N]).mean())
-    present = np.unique(classes_N)
-    precision_K, recall_K, f1_K, _ = precision_recall_fscore_support(
-        classes_N, best_NK[:, 0], labels=present, zero_division=0.0
-    )
-    return {
-        **figures,
-        "macro_precision": float(precision_K.mean()),
-        "macro_recall": float(recall_K.mean()),
-        "macro_f1": float(f1_K.mean()),
-    }
+    return figures
 
 
 def _measure_confident(
@@ -150,8 +142,7 @@ def _measure_classes(
     best_N: NDArray[np.int64], classes_N: NDArray[np.int64], labels: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     columns = precision_recall_fscore_support(classes_N, best_N, labels=range(len(labels)), zero_division=0.0)
-    names = ("precision", "recall", "f1", "photos")
     return {
-        label: dict(zip(names, map(float, row), strict=True))
+        label: dict(zip((*_CLASS_FIGURES, "photos"), map(float, row), strict=True))
         for label, row in zip(labels, zip(*columns, strict=True), strict=True)
     }

@@ -1,4 +1,4 @@
-"""What a network says of photos that went through the serving preprocessing.
+"""The outputs of a network for photos in the serving preprocessing.
 
 Axes: B batch, C channel, H height, W width, N photos, D embedding, K class.
 """
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from handler.spec import Preprocessing
 from training.loader import Example
 
-# ITU-R BT.601, what Pillow's grey is made with.
+# ITU-R BT.601, as in Pillow's conversion to grey.
 _LUMA_C = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row a photo, in the photos' order."""
+    """One row for each photo, in the photos' order."""
 
     logits_NK: NDArray[np.float32]
     embeddings_ND: NDArray[np.float32]
@@ -28,7 +28,7 @@ class Predictions:
     classes_N: NDArray[np.int64]
     """The right class indices."""
     brightness_N: NDArray[np.float32]
-    """Mean luma of the served square, in [0, 1]."""
+    """Mean luma of the preprocessed photo, in [0, 1]."""
     contrast_N: NDArray[np.float32]
     """Standard deviation of that luma."""
 
@@ -41,12 +41,12 @@ def predict_batches(
     mirror: bool = False,
     bfloat16: bool = False,
 ) -> Predictions:
-    """Return what *network* says of uint8 *batches*, of their mirror images with *mirror*.
+    """Return the outputs of *network* for uint8 *batches*, flipped horizontally with *mirror*.
 
-    It computes in float32 unless in *bfloat16*, which is fast enough for features that are learned from.
-    It is left in evaluation mode and channels last, as its inputs are.
+    It computes in float32, or in *bfloat16*, which is precise enough for features to learn from. The
+    network is left in evaluation mode and channels last.
     """
-    network.eval().to(memory_format=torch.channels_last)  # half as fast again on CPUs
+    network.eval().to(memory_format=torch.channels_last)  # 1.5 times as fast on CPUs
     device = next(network.parameters()).device
     mean_C11, std_C11 = (
         torch.tensor(values, device=device)[:, None, None] * 255.0 for values in (preprocessing.mean, preprocessing.std)

@@ -21,11 +21,11 @@ _STYLE: Any = {
     "xtick.color": "#3d4a44",
     "ytick.color": "#3d4a44",
     "svg.fonttype": "none",
-    # Element ids are otherwise random: equal runs shall give equal pages.
+    # Element ids are otherwise random, and equal runs must give equal pages.
     "svg.hashsalt": "fruity",
 }
 _GREEN, _ORANGE, _GREY = "#2f7d4f", "#e07a2f", "#9aa5a0"
-_MOST_NAMED = 40
+_MAX_NAMED_LABELS = 40
 
 
 def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:
@@ -44,7 +44,7 @@ def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:
 
 
 def draw_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> str:
-    """Draw the shares of each label's photos by answer; labels are written where they fit."""
+    """Draw the share of each label's photos by answer; up to 40 labels are named."""
     with mpl.rc_context(_STYLE):
         return _to_svg(_plot_confusion(confusion, labels))
 
@@ -62,18 +62,18 @@ def draw_study(values: Sequence[float]) -> str:
 
 
 def draw_profile(waits_s: Sequence[float], steps_s: Sequence[float], operators_s: Mapping[str, float]) -> str:
-    """Draw each batch's wait for the loader below its step, and beside it what the steps' time goes into."""
+    """Draw for each batch the wait for the loader and the training step, and beside it the slowest operators."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         batches, operators = figure.subplots(1, 2)
         x = range(1, len(waits_s) + 1)
-        batches.bar(x, waits_s, color=_ORANGE, label="waits for the loader")
-        batches.bar(x, steps_s, bottom=waits_s, color=_GREEN, label="learns")
+        batches.bar(x, waits_s, color=_ORANGE, label="wait for the loader")
+        batches.bar(x, steps_s, bottom=waits_s, color=_GREEN, label="training step")
         _label(batches, "batch", "s")
         batches.legend(frameon=False, loc="upper right")
         operators.barh(list(operators_s), list(operators_s.values()), color=_GREY)
         operators.invert_yaxis()
-        operators.set_xlabel("s of a batch, in this operator itself")
+        operators.set_xlabel("s per batch, without operators called by it")
         return _to_svg(figure)
 
 
@@ -130,7 +130,7 @@ def _plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -
     axes = figure.subplots()
     image = axes.imshow(shares_KK, cmap="Greens", vmin=0.0, vmax=1.0, interpolation="nearest")
     figure.colorbar(image, ax=axes, shrink=0.7, label="share of the label's photos")
-    if len(labels) <= _MOST_NAMED:
+    if len(labels) <= _MAX_NAMED_LABELS:
         axes.set_xticks(range(len(labels)), labels, rotation=90)
         axes.set_yticks(range(len(labels)), labels)
     _label(axes, "answer", "label")

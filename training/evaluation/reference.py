@@ -1,4 +1,4 @@
-"""The drift reference: what the model saw and said on val, to compare the field with.
+"""The drift reference: inputs and outputs of the model on val, to compare production with.
 
 Axes: N photos, D embedding, K class, E edges of a histogram.
 """

@@ -1,44 +1,43 @@
-"""Accuracy under what spoils photos in the field: blur, noise, compression, darkness, a tilted hand.
-
-Axes: B batch, C channel, H height, W width, N photos.
-"""
+"""Accuracy under what spoils real photos: blur, noise, compression, darkness, rotation. Axes: C channel, H, W."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]  # ships no types
+from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
 from handler.spec import Preprocessing
 from training.data.photo_set import Photo
 from training.evaluation.network_outputs import predict_batches
 from training.loader import Example, ServedPhotos, derive_seed
 
-Pixels = NDArray[np.uint8]
-Corruption = Callable[[Pixels, float, np.random.Generator], Pixels]
+Corruption = Callable[[Tensor, float], Tensor]
+"""From a uint8 CHW photo and a strength to a uint8 CHW photo; randomness is torch's."""
 
-_GREY = (128, 128, 128)
+_GREY = [128.0, 128.0, 128.0]
 
 
 def measure_robustness(
     network: nn.Module, photos: Sequence[Photo], labels: Sequence[str], preprocessing: Preprocessing, batch: int
 ) -> dict[str, dict[str, float]]:
-    """Return the top-1 of *photos* by corruption and its strength, beside `none`: the photos as they are."""
+    """Return the top-1 of *photos* by corruption and degree; `none` has that of the photos as they are."""
     served = ServedPhotos(photos, labels, preprocessing)
-    figures: dict[str, dict[str, float]] = {}
+    figures = {"none": {"as is": _measure_top1(network, served, preprocessing, batch)}}
     for name, (corruption, strengths) in _CORRUPTIONS.items():
-        for degree, strength in strengths.items():
-            corrupted = CorruptedPhotos(served, corruption, strength)
-            figures.setdefault(name, {})[degree] = _measure_top1(network, corrupted, preprocessing, batch)
-    return {"none": {"as is": _measure_top1(network, served, preprocessing, batch)}, **figures}
+        figures[name] = {
+            degree: _measure_top1(network, CorruptedPhotos(served, corruption, strength), preprocessing, batch)
+            for degree, strength in strengths.items()
+        }
+    return figures
 
 
 class CorruptedPhotos(Dataset[Example]):
-    """*served* photos with one *corruption*; the same ones each time."""
+    """*served* photos with one *corruption*, the same pixels each time."""
 
     def __init__(self, served: ServedPhotos, corruption: Corruption, strength: float) -> None:
         self._served = served
@@ -50,46 +49,45 @@ class CorruptedPhotos(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         photo_CHW, class_index = self._served[index]
-        random = np.random.default_rng(derive_seed(index))
-        spoilt_HWC = self._corruption(photo_CHW.permute(1, 2, 0).numpy(), self._strength, random)
-        return torch.from_numpy(spoilt_HWC).permute(2, 0, 1), class_index
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(index))
+            return self._corruption(photo_CHW, self._strength), class_index
 
 
-def blur(photo_HWC: Pixels, radius_share: float, random: np.random.Generator) -> Pixels:
-    """Blur with a Gaussian of *radius_share* of the photo's side."""
-    radius = radius_share * photo_HWC.shape[0]
-    return _to_pixels(Image.fromarray(photo_HWC).filter(ImageFilter.GaussianBlur(radius)))
+def blur(photo_CHW: Tensor, radius_share: float) -> Tensor:
+    """Blur with a Gaussian whose standard deviation is *radius_share* of the photo's side."""
+    sigma = radius_share * photo_CHW.shape[1]
+    blurred_CHW: Tensor = functional.gaussian_blur(photo_CHW, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+    return blurred_CHW
 
 
-def add_noise(photo_HWC: Pixels, deviation: float, random: np.random.Generator) -> Pixels:
+def add_noise(photo_CHW: Tensor, deviation: float) -> Tensor:
     """Add Gaussian noise of *deviation* in grey levels."""
-    noisy_HWC = photo_HWC + random.normal(0.0, deviation, photo_HWC.shape)
-    return np.asarray(np.clip(np.rint(noisy_HWC), 0, 255), dtype=np.uint8)
+    noisy_CHW: Tensor = functional.gaussian_noise(photo_CHW / 255, sigma=deviation / 255)
+    return (noisy_CHW * 255).round().to(torch.uint8)
 
 
-def compress(photo_HWC: Pixels, quality: float, random: np.random.Generator) -> Pixels:
+def compress(photo_CHW: Tensor, quality: float) -> Tensor:
     """Write and read the photo as a JPEG of *quality* in 1 to 95."""
+    # torchvision's own encoder is deprecated.
     jpeg = io.BytesIO()
-    Image.fromarray(photo_HWC).save(jpeg, "JPEG", quality=int(quality))
-    return _to_pixels(Image.open(jpeg))
+    functional.to_pil_image(photo_CHW).save(jpeg, "JPEG", quality=int(quality))
+    compressed_CHW: Tensor = functional.pil_to_tensor(Image.open(jpeg))
+    return compressed_CHW
 
 
-def darken(photo_HWC: Pixels, share: float, random: np.random.Generator) -> Pixels:
-    """Leave *share* of the light."""
-    return np.asarray(np.rint(photo_HWC * share), dtype=np.uint8)
-
-
-def rotate(photo_HWC: Pixels, degrees: float, random: np.random.Generator) -> Pixels:
-    """Turn the photo by *degrees* to a random side; the corners become grey."""
-    angle = degrees * random.choice((-1, 1))
-    return _to_pixels(Image.fromarray(photo_HWC).rotate(angle, Image.Resampling.BICUBIC, fillcolor=_GREY))
+def rotate(photo_CHW: Tensor, degrees: float) -> Tensor:
+    """Rotate the photo by *degrees* to a random side; the corners become grey."""
+    angle = degrees if torch.rand(()) < 0.5 else -degrees
+    rotated_CHW: Tensor = functional.rotate(photo_CHW, angle, InterpolationMode.BILINEAR, fill=_GREY)
+    return rotated_CHW
 
 
 _CORRUPTIONS: dict[str, tuple[Corruption, dict[str, float]]] = {
     "blur": (blur, {"mild": 0.005, "strong": 0.015}),
     "noise": (add_noise, {"mild": 12.0, "strong": 30.0}),
     "jpeg": (compress, {"mild": 30.0, "strong": 10.0}),
-    "darkness": (darken, {"mild": 0.5, "strong": 0.2}),
+    "darkness": (functional.adjust_brightness, {"mild": 0.5, "strong": 0.2}),
     "rotation": (rotate, {"mild": 15.0, "strong": 45.0}),
 }
 
@@ -97,7 +95,3 @@ _CORRUPTIONS: dict[str, tuple[Corruption, dict[str, float]]] = {
 def _measure_top1(network: nn.Module, photos: Dataset[Example], preprocessing: Preprocessing, batch: int) -> float:
     predictions = predict_batches(network, DataLoader(photos, batch_size=batch), preprocessing)
     return float((predictions.logits_NK.argmax(axis=1) == predictions.classes_N).mean())
-
-
-def _to_pixels(image: Image.Image) -> Pixels:
-    return np.array(image)

@@ -1,4 +1,4 @@
-"""The evaluation for people: one HTML page that needs no other file."""
+"""The report of a run: its evaluation as one HTML page that needs no other file."""
 
 import base64
 import io
@@ -16,18 +16,18 @@ from handler.preprocess import preprocess_photo
 from handler.spec import Spec
 from training.data.photo_set import Photo
 from training.evaluation.calibration import to_probabilities
-from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
 from training.evaluation.network_outputs import Predictions
+from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
 from training.loader import TRAINING_LIMITS
 
-_TEMPLATE = "report.html.j2"
+_TEMPLATE = "run_report.html.j2"
 _NUM_MISTAKES = 18
 _NUM_CONFUSIONS = 12
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that the network was sure of."""
+    """A wrong answer of high probability."""
 
     pixels_HWC: NDArray[np.uint8]
     label: str
@@ -36,7 +36,7 @@ class Mistake:
 
     @property
     def source(self) -> str:
-        """The picture as a `data:` address."""
+        """The preprocessed photo as a `data:` URL."""
         jpeg = io.BytesIO()
         Image.fromarray(self.pixels_HWC).save(jpeg, "JPEG", quality=85)
         return _embed("image/jpeg", jpeg.getvalue())
@@ -45,23 +45,23 @@ class Mistake:
 def find_mistakes(
     predictions: Predictions, photos: Sequence[Photo], spec: Spec, most: int = _NUM_MISTAKES
 ) -> list[Mistake]:
-    """Return the wrong answers of the highest probability, the surest first."""
+    """Return the wrong answers of the highest probability, in descending order."""
     probabilities_NK = to_probabilities(predictions.logits_NK, spec.temperature)
-    best_N, sure_N = probabilities_NK.argmax(axis=1), probabilities_NK.max(axis=1)
+    best_N, confidences_N = probabilities_NK.argmax(axis=1), probabilities_NK.max(axis=1)
     wrong = np.flatnonzero(best_N != predictions.classes_N)
     return [
         Mistake(
             preprocess_photo(photos[index].path.read_bytes(), spec.preprocessing, TRAINING_LIMITS),
             photos[index].label,
             spec.labels[best_N[index]],
-            float(sure_N[index]),
+            float(confidences_N[index]),
         )
-        for index in wrong[np.argsort(-sure_N[wrong], kind="stable")][:most]
+        for index in wrong[np.argsort(-confidences_N[wrong], kind="stable")][:most]
     ]
 
 
 def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mistake], config: str) -> str:
-    """Return the page for what `metrics.json` holds; *config* is the resolved configuration as YAML."""
+    """Return the page for the contents of `metrics.json`; *config* is the resolved configuration as YAML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -71,8 +71,7 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
     )
     split = "test" if "test" in metrics["splits"] else "val"
     figures = metrics["splits"][split]
-    # Of a label without photos nothing can be said.
-    shown = [(label, row) for label, row in figures["per_class"].items() if row["photos"]]
+    with_photos = [(label, row) for label, row in figures["per_class"].items() if row["photos"]]
     return environment.get_template(_TEMPLATE).render(
         spec=spec,
         metrics=metrics,
@@ -81,7 +80,7 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
         mistakes=mistakes,
         config=config,
         confusions=find_confusions(figures["confusion"], spec.labels),
-        weakest=sorted(shown, key=lambda item: (item[1]["f1"], item[0])),
+        weakest=sorted(with_photos, key=lambda item: (item[1]["f1"], item[0])),
         curves=_embed_svg(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
         matrix=_embed_svg(draw_confusion(figures["confusion"], spec.labels)),
         reliability=_embed_svg(draw_reliability(figures["reliability"], figures["reliability_scaled"])),
@@ -90,7 +89,7 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
 
 
 def find_confusions(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Return (label, answer, photos) of the most frequent confusions, the most frequent first."""
+    """Return (label, answer, photos) of the most frequent confusions, in descending order."""
     pairs = [
         (labels[row], labels[column], photos)
         for row, counts in enumerate(confusion)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from training.evaluation.calibration import (
     calibration_error,
@@ -21,10 +23,8 @@ def calibrated_logits(num_photos: int, sharpness: float) -> tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_over_and_under_confidence(sharpness: float) -> None:
-    logits_NK, classes_N = calibrated_logits(4000, sharpness)
-
-    assert fit_temperature(logits_NK, classes_N) == pytest.approx(sharpness, rel=0.08)
+def test_the_temperature_corrects_over_and_under_confidence(sharpness: float) -> None:
+    assert fit_temperature(*calibrated_logits(4000, sharpness)) == pytest.approx(sharpness, rel=0.08)
 
 
 def test_held_out_scaling_is_close_to_scaling_by_the_true_temperature() -> None:
@@ -36,10 +36,8 @@ def test_held_out_scaling_is_close_to_scaling_by_the_true_temperature() -> None:
     assert mean_nll(scaled_NK, classes_N) < mean_nll(logits_NK, classes_N)
 
 
-def test_a_single_photo_has_no_others_to_fit_on_and_stays_as_it_is() -> None:
-    logits_NK = np.array([[1.0, 2.0]])
-
-    assert scale_held_out(logits_NK, np.array([0])).tolist() == [[1.0, 2.0]]
+def test_a_single_photo_is_not_scaled() -> None:
+    assert scale_held_out(np.array([[1.0, 2.0]]), np.array([0])).tolist() == [[1.0, 2.0]]
 
 
 def test_the_nll_is_that_of_the_softmax() -> None:
@@ -49,33 +47,39 @@ def test_the_nll_is_that_of_the_softmax() -> None:
 def test_the_calibration_error_weighs_each_bin_by_its_photos() -> None:
     confidences_N = np.array([0.95, 0.95, 0.95, 0.55])
     right_N = np.array([True, True, False, True])
-
-    error = calibration_error(confidences_N, right_N)
-
-    assert error == pytest.approx(0.75 * (0.95 - 2 / 3) + 0.25 * (1 - 0.55))
+    assert calibration_error(confidences_N, right_N) == pytest.approx(0.75 * (0.95 - 2 / 3) + 0.25 * (1 - 0.55))
 
 
-def test_full_confidence_falls_into_the_last_bin() -> None:
-    assert reliability_bins(np.array([1.0]), np.array([True])) == [{"photos": 1, "confidence": 1.0, "accuracy": 1.0}]
+def test_the_calibration_error_is_that_of_torchmetrics() -> None:
+    logits_NK, classes_N = calibrated_logits(500, 3.0)
+    probabilities_NK = to_probabilities(logits_NK)
+
+    error = calibration_error(probabilities_NK.max(axis=1), probabilities_NK.argmax(axis=1) == classes_N)
+
+    expected = multiclass_calibration_error(
+        torch.from_numpy(probabilities_NK), torch.from_numpy(classes_N), num_classes=5, n_bins=15
+    )
+    assert error == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_a_confidence_of_1_is_in_the_last_bin() -> None:
+    bins = reliability_bins(np.array([0.95, 1.0]), np.array([True, True]))
+    assert bins == [{"photos": 2, "confidence": 0.975, "accuracy": 1.0}]
 
 
 @pytest.mark.parametrize(
-    ("precision", "threshold"),
-    [(1.0, 0.8), (0.75, 0.6), (0.5, 0.1)],
+    ("confidences", "right", "precision", "threshold"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.1], [True, True, False, True, False], 1.0, 0.8),
+        ([0.1, 0.8, 0.7, 0.6, 0.9], [False, True, False, True, True], 0.75, 0.6),
+        ([0.9, 0.8, 0.7, 0.6, 0.1], [True, True, False, True, False], 0.5, 0.1),
+        ([0.9, 0.5, 0.5], [True, True, False], 1.0, 0.9),
+        ([0.9, 0.8], [False, True], 0.6, 1.0),
+        ([0.9], [False], 0.5, 1.0),
+    ],
+    ids=["certain", "unordered", "all", "equal confidences", "precision not reached", "all wrong"],
 )
-def test_the_threshold_is_the_least_that_keeps_the_precision(precision: float, threshold: float) -> None:
-    confidences_N = np.array([0.9, 0.8, 0.7, 0.6, 0.1])
-    right_N = np.array([True, True, False, True, False])
-
-    assert choose_threshold(confidences_N, right_N, precision) == threshold
-
-
-def test_photos_of_equal_confidence_are_on_the_same_side() -> None:
-    confidences_N = np.array([0.9, 0.5, 0.5])
-    right_N = np.array([True, True, False])
-
-    assert choose_threshold(confidences_N, right_N, 1.0) == 0.9
-
-
-def test_a_precision_out_of_reach_leaves_only_certain_answers() -> None:
-    assert choose_threshold(np.array([0.9]), np.array([False]), 0.5) == 1.0
+def test_the_threshold_is_the_least_that_keeps_the_precision(
+    confidences: list[float], right: list[bool], precision: float, threshold: float
+) -> None:
+    assert choose_threshold(np.array(confidences), np.array(right), precision) == threshold

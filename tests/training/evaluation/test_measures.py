@@ -67,7 +67,7 @@ def test_the_decision_keeps_its_precision_where_it_was_fitted(photos: list[Photo
     assert figures["summary"]["confident_share"] == 0.6
 
 
-def test_slices_hold_a_quarter_each_and_never_part_equal_values() -> None:
+def test_slices_are_quarters_that_keep_equal_values_together() -> None:
     values_N = np.array([1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0])
     right_N = np.array([True, False, True, True, True, True, True, False])
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from handler.spec import Provenance, Spec
 from training.data.photo_set import Photo
-from training.evaluation.plots import draw_confusion, draw_curves, draw_study, rasterize_confusion
 from training.evaluation.network_outputs import Predictions
+from training.evaluation.plots import draw_confusion, draw_curves, draw_study, rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_confusions, find_mistakes, render_report
 from training.network import default_preprocessing
@@ -75,13 +75,15 @@ def test_the_page_needs_no_other_file_and_escapes_labels() -> None:
     assert len(sources) == 5
     assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/jpeg;base64,")) for source in sources)
     assert "<pear>" not in page
-    assert "is &lt;pear&gt;" in page
-    assert "75.0 %" in page
-    assert "broken.jpg: the photo is empty" in page
-    assert "a.jpg looks like b.jpg" in page
+    for text in ("&lt;pear&gt;", "75.0 %", "broken.jpg: the photo is empty", "a.jpg resembles b.jpg", "seed: 0"):
+        assert text in page
 
 
-def test_a_cut_list_says_that_it_is_cut() -> None:
+def test_equal_figures_give_equal_pages() -> None:
+    assert render_report(SPEC, METRICS, [MISTAKE], "") == render_report(SPEC, METRICS, [MISTAKE], "")
+
+
+def test_a_list_that_is_cut_names_its_length() -> None:
     data = {**METRICS["data"], "num_near_duplicates": 700}  # type: ignore[dict-item]
 
     page = render_report(SPEC, {**METRICS, "data": data}, [], "")
@@ -91,36 +93,29 @@ def test_a_cut_list_says_that_it_is_cut() -> None:
     assert "<summary>Skipped photos</summary>" in page
 
 
-def test_a_page_without_curves_robustness_or_mistakes_says_so() -> None:
-    metrics = {**METRICS, "epochs": [], "robustness": {}, "refit": True}
+def test_sections_without_content_are_left_out() -> None:
+    page = render_report(SPEC, {**METRICS, "epochs": [], "robustness": {}, "refit": True}, [], "")
 
-    page = render_report(SPEC, metrics, [], "")
-
-    assert "<h2>Learning</h2>" not in page
-    assert "Top-1 under corruptions" not in page
-    assert "every answer on val is right" in page
-    assert "learned from val too" in page
+    assert page.count("data:image/svg") == 2
+    assert "All answers on val are right" in page
+    assert "trained on val too" in page
 
 
-def test_labels_without_photos_are_counted_but_not_judged() -> None:
+def test_labels_without_photos_are_counted_but_have_no_row() -> None:
     unseen = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "photos": 0.0}
     figures = {**FIGURES, "per_class": {**FIGURES["per_class"], "<pear>": unseen}}  # type: ignore[dict-item]
 
     page = render_report(SPEC, {**METRICS, "splits": {"val": figures}}, [], "")
 
     assert "1 labels have no photo in val" in page
-    assert "<td>0.0 %</td>" not in page.partition("Labels, the weakest first")[2].partition("</section>")[0]
+    assert "<td>0.0 %</td>" not in page
 
 
-def test_equal_figures_give_equal_pages() -> None:
-    assert render_report(SPEC, METRICS, [MISTAKE], "") == render_report(SPEC, METRICS, [MISTAKE], "")
-
-
-def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
+def test_mistakes_are_ordered_by_probability(tmp_path: Path) -> None:
     photos = []
-    for index in range(4):
+    for index, label in enumerate(SPEC.labels * 2):
         Image.new("RGB", (40, 40), (50 * index, 0, 0)).save(tmp_path / f"{index}.png")
-        photos.append(Photo(tmp_path / f"{index}.png", SPEC.labels[[0, 1, 0, 1][index]], None, "val"))
+        photos.append(Photo(tmp_path / f"{index}.png", label, None, "val"))
 
     mistakes = find_mistakes(predictions(), photos, SPEC)
 
@@ -130,30 +125,25 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     assert base64.b64decode(mistakes[0].source.partition(",")[2]).startswith(b"\xff\xd8")
 
 
-def test_confusions_leave_out_right_answers_and_come_most_frequent_first() -> None:
+def test_confusions_are_wrong_answers_by_frequency() -> None:
     confusion = [[5, 1, 0], [3, 4, 0], [0, 0, 2]]
-
     assert find_confusions(confusion, ("a", "b", "c")) == [("b", "a", 3), ("a", "b", 1)]
 
 
 @pytest.mark.parametrize(("num_labels", "is_named"), [(3, True), (60, False)])
-def test_the_matrix_names_labels_where_they_fit(num_labels: int, is_named: bool) -> None:
-    labels = [f"label-{index}" for index in range(num_labels)]
-
-    svg = draw_confusion(np.eye(num_labels, dtype=int).tolist(), labels)
-
+def test_the_confusion_matrix_names_up_to_40_labels(num_labels: int, is_named: bool) -> None:
+    svg = draw_confusion(np.eye(num_labels, dtype=int).tolist(), [f"label-{index}" for index in range(num_labels)])
     assert ("label-2" in svg) == is_named
 
 
-def test_the_matrix_is_a_picture_too() -> None:
+def test_the_confusion_matrix_is_available_as_pixels() -> None:
     pixels_HWC = rasterize_confusion([[1, 0], [0, 1]], ("a", "b"))
-
     assert pixels_HWC.dtype == np.uint8
     assert pixels_HWC.shape[2] == 3
     assert pixels_HWC.std() > 0
 
 
-def test_curves_and_studies_are_drawn_with_their_axes() -> None:
+def test_curves_and_studies_have_axes() -> None:
     assert "val top-1" in draw_curves(METRICS["epochs"])  # type: ignore[arg-type]
     assert "best so far" in draw_study([0.1, 0.3, 0.2])
 
