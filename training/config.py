@@ -1,4 +1,4 @@
-"""The configuration of a training run, checked once; `training/conf/` holds the values."""
+"""The configuration of a training run, checked once; the values are in `training/conf/`."""
 
 import re
 from collections.abc import Mapping
@@ -70,9 +70,9 @@ class RecipeConfig(_Node, frozen=True):
     freeze_epochs: Count
     """Epochs at the start in which only the classifier learns."""
     freeze_norms: bool
-    """Keep the running statistics of the batch norms, which features of pretrained weights rest on."""
+    """Keep the running statistics of the batch norms, which pretrained features depend on."""
     frozen_stages: Count
-    """Stages next to the photo, the stem among them, that never learn: they then cost a forward pass alone."""
+    """First stages, from the stem on, that never learn: they then cost only a forward pass."""
     refit_epochs: Count
     """Epochs at the end on train and val together, after val has been evaluated."""
     refit_lr_share: Share
@@ -111,13 +111,13 @@ class TrainerConfig(_Node, frozen=True):
 
 class EvaluationConfig(_Node, frozen=True):
     precision: Share
-    """Share of confident answers that shall be right: the threshold is chosen for it."""
+    """Share of confident answers that must be right: the threshold is chosen for it."""
     robustness_photos: Count
-    """Photos that are evaluated once more under each corruption."""
+    """Photos that are evaluated again under each corruption."""
     calibration_photos: Count = 0
-    """Photos of train that the run keeps, so that an archive can be made in int8; runs from before kept none."""
+    """Photos of train that the run keeps, so that an archive can be made in int8; older runs kept none."""
     gate_photos: Count = 0
-    """Photos of val that the run keeps, so that int8 can be judged."""
+    """Photos of val that the run keeps, so that int8 can be evaluated."""
 
 
 class TrackerConfig(_Node, frozen=True):
@@ -134,7 +134,7 @@ class Config(_Node, frozen=True):
     """Folder of curves and checkpoints, a folder for each run's id."""
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     resume: bool
-    """Go on with the interrupted run *id*."""
+    """Resume the interrupted run *id*."""
     data: DataConfig
     network: NetworkConfig
     augment: AugmentConfig
@@ -150,13 +150,13 @@ def read_config(node: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        return convert_config(settle_precision(OmegaConf.to_container(node, resolve=True)))
+        return convert_config(resolve_precision(OmegaConf.to_container(node, resolve=True)))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
 
 
-def settle_precision(values: Any) -> Any:
-    """Return *values* with what `auto` means on this machine, so that a run says what it was computed in.
+def resolve_precision(values: Any) -> Any:
+    """Return *values* with the precision that `auto` means on this machine, so that a run records it.
 
     bfloat16 on GPUs and where the CPU multiplies it; elsewhere it is emulated (lite2: a tenth of float32's speed).
     """
@@ -168,12 +168,12 @@ def settle_precision(values: Any) -> Any:
 
 
 def has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
-    """Return whether a CPU of torch's *capabilities* multiplies bfloat16 itself."""
+    """Return whether a CPU with torch's *capabilities* multiplies bfloat16 in hardware."""
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def format_override(key: str, value: object) -> str:
-    """Return `key=value` so that Hydra takes *value* as it stands, whatever is in it."""
+    """Return `key=value` so that Hydra takes *value* literally, with any characters."""
     escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ("\\" if found[2] else "") + found[2], str(value))
     return f'{key}="{escaped}"'
 

@@ -35,7 +35,7 @@ def test_csv_keeps_figures_and_configuration(tmp_path: Path) -> None:
     assert (tmp_path / "csv" / "hparams.yaml").read_text() == "seed: 1\n"
 
 
-def test_a_run_that_goes_on_keeps_the_curves_of_before(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_earlier_curves(tmp_path: Path) -> None:
     for figure in (0.25, 0.5):
         tracker = build_tracker(TrackerConfig(kind="csv"), tmp_path, "one")
         track_results(tracker, {}, {"val/top1": figure}, {})
@@ -81,7 +81,7 @@ def test_wandb_keeps_the_archive_with_the_run_it_was_built_from(
     config = tiny_config(tmp_path / "photos", tmp_path, "tracker=wandb")
     for name, text in (
         ("run/config.yaml", format_config(config)),
-        ("build/fruity-1.1.0.mar", "seal"),
+        ("build/fruity-1.1.0.mar", "archive"),
         ("build/fruity-1.1.0.md", "card"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -96,15 +96,15 @@ def test_wandb_keeps_the_archive_with_the_run_it_was_built_from(
     assert b"fruity-1.1.0.mar" in record.read_bytes()
 
 
-def test_an_archive_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_archive_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.yaml").write_text(format_config(tiny_config(tmp_path, tmp_path, "tracker=wandb")))
     monkeypatch.setattr(sys, "argv", ["track_archive.py", str(tmp_path), "1.1.0", "--out", str(tmp_path)])
 
-    with pytest.raises(SystemExit, match=r"^archive: .*fruity-1\.1\.0\.mar does not exist; make archive builds it$"):
+    with pytest.raises(SystemExit, match=r"fruity-1\.1\.0\.mar"):
         track_archive.main()
 
 
-def test_a_run_that_was_followed_elsewhere_keeps_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_tracker_keeps_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.yaml").write_text(format_config(tiny_config(tmp_path, tmp_path, "tracker=csv")))
     monkeypatch.setattr(sys, "argv", ["track_archive.py", str(tmp_path), "1.1.0", "--out", str(tmp_path)])
 
