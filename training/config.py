@@ -1,4 +1,4 @@
-"""The configuration of a training run, checked once; the values are in `training/conf/`."""
+"""The types of a training run's configuration, checked once; `training/conf/` has its values and their meaning."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,6 @@ class DataConfig(_Node, frozen=True):
 class NetworkConfig(_Node, frozen=True):
     architecture: str
     weights: str
-    """`auto`, `hub`, `package`, `random` or a file."""
     size: Side | None
     """Side of the input that is evaluated and served; None: the pretrained weights' own."""
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None
@@ -48,42 +47,32 @@ class NetworkConfig(_Node, frozen=True):
 
 class AugmentConfig(_Node, frozen=True):
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-    """Least share of the photo that a random crop keeps."""
     flip: Share
     rand_augment_ops: Count
     rand_augment_magnitude: Annotated[int, msgspec.Meta(ge=0, le=30)]
     erase: Share
     mixup: Rate
-    """Alpha of mixup's beta distribution; 0 turns it off."""
     cutmix: Rate
     mix_share: Share
-    """Share of the batches that are mixed."""
 
 
 class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
-    """Shares of the served crop at which a probe sees each train photo, every second time mirrored."""
     classifier: Literal["new", "probe"]
     """What fine-tuning starts from: random weights, or a probe's (Kumar et al., ICLR 2022)."""
     epochs: Positive
     freeze_epochs: Count
-    """Epochs at the start in which only the classifier learns."""
     freeze_norms: bool
     """Keep the running statistics of the batch norms, which pretrained features depend on."""
     frozen_stages: Count
-    """First stages, from the stem on, that never learn: they then cost only a forward pass."""
     refit_epochs: Count
-    """Epochs at the end on train and val together, after val has been evaluated."""
     refit_lr_share: Share
     batch: Positive
     start_size: Side | None
-    """Side of the training photos in the first epoch; grows to `train_size`."""
     train_size: Side | None
-    """Side of the training photos in the last epoch; None: the side that is evaluated."""
     lr: Annotated[float, msgspec.Meta(gt=0.0)]
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-    """Each layer below the classifier learns this much slower than the one above."""
     weight_decay: Rate
     warmup_epochs: Rate
     label_smoothing: Share
@@ -91,9 +80,7 @@ class RecipeConfig(_Node, frozen=True):
     clip_norm: Rate
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: Share
-    """Decay of the weights' moving average, which is what is evaluated; 0 turns it off."""
     patience: Count
-    """Epochs without a better val top-1 after which training stops; 0: never."""
     keep: Literal["last", "best"]
 
 
@@ -111,13 +98,10 @@ class TrainerConfig(_Node, frozen=True):
 
 class EvaluationConfig(_Node, frozen=True):
     precision: Share
-    """Share of confident answers that must be right: the threshold is chosen for it."""
     robustness_photos: Count
-    """Photos that are evaluated again under each corruption."""
     calibration_photos: Count = 0
     """Photos of train that the run keeps, so that an archive can be made in int8; older runs kept none."""
     gate_photos: Count = 0
-    """Photos of val that the run keeps, so that int8 can be evaluated."""
 
 
 class TrackerConfig(_Node, frozen=True):

@@ -69,11 +69,6 @@ def test_an_unknown_architecture_is_answered_with_the_nearest_names() -> None:
         default_preprocessing("§")
 
 
-def test_an_architecture_without_a_package_is_pointed_to_the_hub() -> None:
-    with pytest.raises(NetworkError, match=r"resnet18.*network\.weights=hub"):
-        build_network("resnet18", "package")
-
-
 def test_a_hub_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
@@ -81,9 +76,16 @@ def test_a_hub_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) 
         build_network("resnet18", "auto")
 
 
-def test_a_missing_weights_file_is_named() -> None:
-    with pytest.raises(NetworkError, match=r"/nowhere\.pth"):
-        build_network("test_efficientnet", "/nowhere.pth")
+@pytest.mark.parametrize(
+    ("architecture", "weights", "message"),
+    [
+        ("resnet18", "package", r"resnet18.*network\.weights=hub"),
+        ("test_efficientnet", "/nowhere.pth", r"/nowhere\.pth"),
+    ],
+)
+def test_missing_weights_are_named(architecture: str, weights: str, message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        build_network(architecture, weights)
 
 
 @pytest.mark.parametrize("name", ["broken.pth", "broken.safetensors"])

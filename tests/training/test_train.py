@@ -50,10 +50,15 @@ def fail_with(error: BaseException) -> Callable[..., None]:
     return fail
 
 
-def test_a_probe_gives_a_whole_run(photo_folder: Path, tmp_path: Path) -> None:
-    run = run_training(photo_folder, tmp_path, "experiment=quick", *TINY)
+def test_a_probe_gives_a_whole_run_and_prints_figures_and_report(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_main(monkeypatch, photo_folder, tmp_path, "experiment=quick", *TINY)
 
-    assert run == tmp_path / "runs" / "tiny"
+    run = tmp_path / "runs" / "tiny"
+    printed = capsys.readouterr().out
+    assert "top1" in printed
+    assert str(run / "report.html") in printed
     files = "config.yaml metrics.json model.safetensors photos.zip reference.npz report.html spec.json"
     assert sorted(path.name for path in run.iterdir()) == files.split()
     spec = read_spec(tmp_path / "runs" / "latest")
@@ -74,6 +79,8 @@ def test_fine_tuning_learns_the_photos_and_shows_each_epoch_in_a_log(
     assert metrics["splits"]["test"]["summary"]["top1"] >= LEARNED
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 13))
     assert metrics["epochs"][-1]["train_loss"] < metrics["epochs"][0]["train_loss"]
+    kept = convert_config(yaml.safe_load((run / "config.yaml").read_text()))
+    assert kept == tiny_config(photo_folder, tmp_path, *LEARNS)
     lines = capsys.readouterr().err
     number = r"\d+\.\d{3}"
     assert re.findall(rf"^fit: epoch (\d+) of 12, loss {number}, val top-1 {number}, ", lines, re.MULTILINE) == [
@@ -101,15 +108,6 @@ def test_equal_seeds_give_equal_weights_and_figures(photo_folder: Path, tmp_path
     weights = [(run / "model.safetensors").read_bytes() for run in (first, second, other)]
     assert weights[0] == weights[1] != weights[2]
     assert read_spec(first) == read_spec(second)
-
-
-def test_the_kept_configuration_describes_the_run(photo_folder: Path, tmp_path: Path) -> None:
-    overrides = ("recipe.keep=best", "recipe.patience=1")
-
-    run = run_training(photo_folder, tmp_path, *overrides)
-
-    kept = convert_config(yaml.safe_load((run / "config.yaml").read_text()))
-    assert kept == tiny_config(photo_folder, tmp_path, *overrides)
 
 
 def test_a_refit_learns_from_val_and_keeps_its_figures_from_before(
@@ -247,13 +245,3 @@ def test_a_run_id_that_exists_is_refused_before_training(photo_folder: Path, tmp
 
     with pytest.raises(RunError, match="tiny"):
         train(tiny_config(photo_folder, tmp_path))
-
-
-def test_the_command_prints_figures_and_the_path_of_the_report(
-    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    call_main(monkeypatch, photo_folder, tmp_path, "recipe.method=probe", "id=one")
-
-    printed = capsys.readouterr().out
-    assert "top1" in printed
-    assert str(tmp_path / "runs" / "one" / "report.html") in printed
