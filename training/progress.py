@@ -31,6 +31,9 @@ def track(
     items: Collection[Item] | DataLoader[Item], title: str, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Item]:
     """Yield *items* and show how many of them are done."""
+    if getattr(rank_zero_only, "rank", 0):
+        yield from items
+        return
     if has_terminal():
         console = Console(stderr=True)
         yield from rich.progress.track(items, title, total=len(items), transient=True, console=console)

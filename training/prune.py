@@ -49,7 +49,8 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     _check_comparable(run, spec, config, photos)
     before = load_network(run, spec)
     network = remove_channels(load_network(run, spec), amount, spec)
-    network = fine_tune(network, build_job("prune", config, photos, spec.preprocessing), config).network
+    job = build_job("prune", config, photos, spec.preprocessing)
+    network = fine_tune(network, job, config).network
     splits = {"val": photos.of("val"), "test": photos.of("test")}
     evaluation_set = EvaluationSet(splits, photos.labels, photos.groups, spec.preprocessing)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
@@ -64,13 +65,26 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
         "photos_per_s": speed,
     }
     minutes = (time.monotonic() - started_s) / 60
-    return write_result(config, photos, evaluation_set, TrainingResult(network, evaluation, (), minutes, pruning), None)
+    result = TrainingResult(network, evaluation, (), minutes, pruning)
+    pruned = write_result(config, photos, evaluation_set, result, None)
+    for checkpoint in job.folder.glob("prune*.ckpt"):
+        checkpoint.unlink()
+    return pruned
 
 
 def _configure(run: Path, amount: float, epochs: int, lr: float) -> Config:
     config = read_run_config(run)
     recipe = msgspec.structs.replace(
-        config.recipe, method="finetune", epochs=epochs, lr=lr, warmup_epochs=0.0, freeze_epochs=0, start_size=None
+        config.recipe,
+        method="finetune",
+        epochs=epochs,
+        lr=lr,
+        warmup_epochs=0.0,
+        freeze_epochs=0,
+        # Every layer's inputs have changed, and with them the statistics of its norm.
+        frozen_stages=0,
+        freeze_norms=False,
+        start_size=None,
     )
     run_id = f"{run.resolve().name}-pruned-{round(100 * amount)}"
     return msgspec.structs.replace(config, id=run_id, runs=str(run.resolve().parent), recipe=recipe, resume=False)
