@@ -7,7 +7,14 @@ TORCH_INDEX ?=
 
 DATA ?= data/photos
 experiment ?= quick
+network ?=
+augment ?=
+recipe ?=
+trainer ?=
+tracker ?=
+ARGS ?=
 TRIALS ?= 20
+AMOUNT ?= 0.3
 RUN ?= runs/latest
 VERSION ?= 1.1.0
 ENGINES ?= openvino
@@ -34,6 +41,15 @@ IMAGE ?= $(REGION)-docker.pkg.dev/$(PROJECT)/fruity/fruity:$(VERSION)
 LOCAL_IMAGE ?= fruity:latest
 API_KEYS ?=
 DEVICE ?= cpu
+DRY_RUN ?=
+CONTAINER ?=
+
+# A variable that is not above would be ignored in silence, so it is an error.
+known = SHELL $(shell sed -n 's/^\([A-Za-z_]*\) ?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+set = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+unknown = $(strip $(filter-out $(known) MAKEFLAGS MFLAGS MAKEOVERRIDES,$(set)))
+$(if $(unknown),$(error unknown variable $(firstword $(unknown)); values of the training configuration go into \
+  ARGS, as in make train ARGS="recipe.epochs=3 network.size=96"))
 
 BIN = $(VENV)/bin
 CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(VERSION)
@@ -47,8 +63,9 @@ given = $(filter command line environment,$(origin $(1)))
 # In quotes for the shell, and once more for Hydra: names of folders may hold anything.
 escaped = $(subst ','\'',$(DATA))
 SOURCE = 'data.source="$(escaped)"'
-# Choices among training/conf/ that the command line names, as tracker=wandb.
-CHOICES = $(foreach group,network augment recipe trainer tracker,$(if $(call given,$(group)),$(group)=$($(group))))
+# Choices among training/conf/ that the command line names, as tracker=wandb, and any other of Hydra's overrides.
+groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
+OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
@@ -75,20 +92,20 @@ predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
 
 # --- A model of your own
 
-train: $(VENV)/.train  ## Fine-tune on the photos of DATA (experiment=quick, tracker=wandb, …); writes runs/latest
-	$(BIN)/python -m training.train $(SOURCE) experiment=$(experiment) $(CHOICES)
+train: $(VENV)/.train  ## Train on the photos of DATA (experiment=full, tracker=wandb, ARGS="recipe.epochs=3"); writes runs/latest
+	$(BIN)/python -m training.train $(if $(call given,experiment),,experiment=$(experiment)) $(OVERRIDES)
 
-evaluate: $(VENV)/.train  ## Judge RUN on the photos of DATA, by the serving preprocessing
-	$(BIN)/python -m training.evaluate $(RUN) '$(escaped)'
+evaluate: $(VENV)/.train  ## Evaluate RUN on the photos of DATA, by the serving preprocessing
+	$(BIN)/python -m training.evaluate_run $(RUN) '$(escaped)'
 
 sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
-	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(SOURCE) $(CHOICES)
+	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(OVERRIDES)
 
-profile: $(VENV)/.train  ## Picture where a training step on DATA spends its time: the network or the loader
-	$(BIN)/python -m training.profile $(SOURCE) $(CHOICES)
+profile: $(VENV)/.train  ## Plot where a training step on DATA spends its time: the network or the loader
+	$(BIN)/python -m training.profile $(OVERRIDES)
 
-prune: $(VENV)/.train  ## Prune a fifth of RUN's filters, fine-tune, and report what it cost
-	$(BIN)/python -m training.prune $(RUN) --amount 0.2
+prune: $(VENV)/.train  ## Remove AMOUNT of RUN's channels, fine-tune, report accuracy, size and speed; writes RUN-pruned-…
+	$(BIN)/python -m training.prune $(RUN) --amount $(AMOUNT)
 
 archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
 	$(BIN)/python -m model_archive.build --run $(RUN) --version $(VERSION) --engines $(ENGINES) \

@@ -70,6 +70,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """From this probability of the first label on, an answer is `confident`."""
     metrics: dict[str, dict[str, float]] = {}
     """By split, then by the metric's name."""
+    pruned: Share | msgspec.UnsetType = msgspec.UNSET
+    """Share of each layer's channels that was removed: the layers then have the widths of the weights, not timm's."""
     engines: dict[str, dict[str, float | str]] = {}
     """For each exported engine how well it agrees with the network."""
     provenance: Provenance

@@ -5,6 +5,7 @@ h, w the feature map's.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,31 @@ def load_network(run: Path, spec: Spec) -> "ServedNetwork":
     """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
     try:
         network = timm.create_model(spec.architecture, pretrained=False, num_classes=spec.num_outputs)
-        network.load_state_dict(safetensors.torch.load_file(run / WEIGHTS_FILE))
+        tensors = safetensors.torch.load_file(run / WEIGHTS_FILE)
+        if spec.pruned:
+            _resize_layers(network.eval(), tensors, spec.preprocessing.size)
+        network.load_state_dict(tensors)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise NetworkError(f"{run / WEIGHTS_FILE} does not give a {spec.architecture}: {error}") from error
     return ServedNetwork(network, spec).eval()
+
+
+def _resize_layers(network: nn.Module, tensors: Mapping[str, Tensor], size: int) -> None:
+    """Give the layers of the convolutional *network* the widths of *tensors*, as pruning left them."""
+    for name, layer in network.named_modules():
+        shape = tensors[f"{name}.weight"].shape if f"{name}.weight" in tensors else None
+        if isinstance(layer, nn.Conv2d) and shape:
+            if layer.groups == layer.in_channels:
+                layer.groups = shape[0]
+            layer.out_channels, layer.in_channels = shape[0], shape[1] * layer.groups
+        elif isinstance(layer, nn.Linear) and shape:
+            layer.out_features, layer.in_features = shape
+        elif isinstance(layer, nn.BatchNorm2d) and shape:
+            layer.num_features = shape[0]
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        tensor.data = torch.empty_like(tensors.get(name, tensor))
+    with torch.inference_mode():
+        network.num_features = network.forward_features(torch.zeros(1, 3, size, size)).shape[1]  # type: ignore[operator]
 
 
 class ServedNetwork(nn.Module):

@@ -14,8 +14,8 @@ from model_archive.sbom import SbomError
 from model_archive.seal import SealError
 from serving.model_store import DEFAULT_ARCHIVES
 from training.default_model import DefaultModelError, write_default_run
-from training.export import RunError, format_json
 from training.network import NetworkError
+from training.run_folder import RunError, format_json
 
 VERSION = "1.0.0"
 TOOLCHAIN_FILE = "toolchain.json"

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from handler.spec import Spec
-from training.export import write_run
+from training.run_folder import write_run
 
 
 def write_tiny_run(folder: Path, spec: Spec) -> Path:

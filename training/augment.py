@@ -1,4 +1,4 @@
-"""Random changes of training photos; nothing of this reaches evaluation or serving.
+"""Random changes of training photos; evaluation and serving do not use them.
 
 Axes: B batch, C channel, H height, W width, K class.
 """

@@ -1,4 +1,4 @@
-"""The configuration of a training run, checked once; `training/conf/` holds the values."""
+"""The types of a training run's configuration, checked once; `training/conf/` has its values and their meaning."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,6 @@ class DataConfig(_Node, frozen=True):
 class NetworkConfig(_Node, frozen=True):
     architecture: str
     weights: str
-    """`auto`, `hub`, `package`, `random` or a file."""
     size: Side | None
     """Side of the input that is evaluated and served; None: the pretrained weights' own."""
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None
@@ -48,42 +47,32 @@ class NetworkConfig(_Node, frozen=True):
 
 class AugmentConfig(_Node, frozen=True):
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-    """Least share of the photo that a random crop keeps."""
     flip: Share
     rand_augment_ops: Count
     rand_augment_magnitude: Annotated[int, msgspec.Meta(ge=0, le=30)]
     erase: Share
     mixup: Rate
-    """Alpha of mixup's beta distribution; 0 turns it off."""
     cutmix: Rate
     mix_share: Share
-    """Share of the batches that are mixed."""
 
 
 class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
-    """Shares of the served crop at which a probe sees each train photo, every second time mirrored."""
     classifier: Literal["new", "probe"]
     """What fine-tuning starts from: random weights, or a probe's (Kumar et al., ICLR 2022)."""
     epochs: Positive
     freeze_epochs: Count
-    """Epochs at the start in which only the classifier learns."""
     freeze_norms: bool
-    """Keep the running statistics of the batch norms, which features of pretrained weights rest on."""
+    """Keep the running statistics of the batch norms, which pretrained features depend on."""
     frozen_stages: Count
-    """Stages next to the photo, the stem among them, that never learn: they then cost a forward pass alone."""
     refit_epochs: Count
-    """Epochs at the end on train and val together, after val has been evaluated."""
     refit_lr_share: Share
     batch: Positive
     start_size: Side | None
-    """Side of the training photos in the first epoch; grows to `train_size`."""
     train_size: Side | None
-    """Side of the training photos in the last epoch; None: the side that is evaluated."""
     lr: Annotated[float, msgspec.Meta(gt=0.0)]
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-    """Each layer below the classifier learns this much slower than the one above."""
     weight_decay: Rate
     warmup_epochs: Rate
     label_smoothing: Share
@@ -91,9 +80,7 @@ class RecipeConfig(_Node, frozen=True):
     clip_norm: Rate
     """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: Share
-    """Decay of the weights' moving average, which is what is evaluated; 0 turns it off."""
     patience: Count
-    """Epochs without a better val top-1 after which training stops; 0: never."""
     keep: Literal["last", "best"]
 
 
@@ -111,13 +98,10 @@ class TrainerConfig(_Node, frozen=True):
 
 class EvaluationConfig(_Node, frozen=True):
     precision: Share
-    """Share of confident answers that shall be right: the threshold is chosen for it."""
     robustness_photos: Count
-    """Photos that are evaluated once more under each corruption."""
     calibration_photos: Count = 0
-    """Photos of train that the run keeps, so that an archive can be made in int8; runs from before kept none."""
+    """Photos of train that the run keeps, so that an archive can be made in int8; older runs kept none."""
     gate_photos: Count = 0
-    """Photos of val that the run keeps, so that int8 can be judged."""
 
 
 class TrackerConfig(_Node, frozen=True):
@@ -134,7 +118,7 @@ class Config(_Node, frozen=True):
     """Folder of curves and checkpoints, a folder for each run's id."""
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     resume: bool
-    """Go on with the interrupted run *id*."""
+    """Resume the interrupted run *id*."""
     data: DataConfig
     network: NetworkConfig
     augment: AugmentConfig
@@ -150,13 +134,13 @@ def read_config(node: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        return convert_config(settle_precision(OmegaConf.to_container(node, resolve=True)))
+        return convert_config(resolve_precision(OmegaConf.to_container(node, resolve=True)))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
 
 
-def settle_precision(values: Any) -> Any:
-    """Return *values* with what `auto` means on this machine, so that a run says what it was computed in.
+def resolve_precision(values: Any) -> Any:
+    """Return *values* with the precision that `auto` means on this machine, so that a run records it.
 
     bfloat16 on GPUs and where the CPU multiplies it; elsewhere it is emulated (lite2: a tenth of float32's speed).
     """
@@ -168,12 +152,12 @@ def settle_precision(values: Any) -> Any:
 
 
 def has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
-    """Return whether a CPU of torch's *capabilities* multiplies bfloat16 itself."""
+    """Return whether a CPU with torch's *capabilities* multiplies bfloat16 in hardware."""
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def format_override(key: str, value: object) -> str:
-    """Return `key=value` so that Hydra takes *value* as it stands, whatever is in it."""
+    """Return `key=value` so that Hydra takes *value* literally, with any characters."""
     escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ("\\" if found[2] else "") + found[2], str(value))
     return f'{key}="{escaped}"'
 

@@ -1,6 +1,6 @@
 """Write the model that comes with fruity as a run: python -m training.default_model --run runs/default.
 
-ImageNet's network, not trained any further: its outputs are summed into foods, drinks and `not food`.
+ImageNet's network without further training: its outputs are summed into foods, drinks and `not food`.
 """
 
 import argparse
@@ -13,14 +13,14 @@ from rich.console import Console
 from timm.data import ImageNetInfo  # type: ignore[attr-defined]  # re-exported without __all__
 
 from handler.spec import Provenance, Spec
-from training.export import RunError, write_run
 from training.network import NetworkError, build_network, default_preprocessing
+from training.run_folder import RunError, write_run
 
 CONFIG = Path(__file__).parent / "conf" / "default_model.yaml"
 
 
 class DefaultModelError(Exception):
-    """The configuration names what ImageNet does not have, or something twice."""
+    """The configuration names a synset that ImageNet does not have, or one twice."""
 
 
 class DefaultModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

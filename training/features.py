@@ -18,6 +18,7 @@ from handler.spec import Preprocessing
 from training.evaluation.network_outputs import Predictions, predict_batches
 from training.loader import Example
 from training.network import classifier_prefixes
+from training.progress import track
 
 
 def embed_split(
@@ -32,15 +33,17 @@ def embed_split(
 ) -> Predictions:
     """Return the predictions for *batches*, from the folder *cache* if they were computed before.
 
-    *data* names the photos: the set's digest and the split. The logits are those of whatever
-    classifier computed them: only what the backbone gives is to be used.
+    *data* names the photos: the set's digest and the split. The logits may come from another classifier: use the
+    embeddings alone.
     """
     key = msgspec.json.encode([*data, digest_backbone(network), preprocessing, mirror, bfloat16])
     path = cache / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
     if path.exists():
         with np.load(path) as arrays:
             return Predictions(*(arrays[field.name] for field in fields(Predictions)))
-    predictions = predict_batches(network, batches, preprocessing, mirror=mirror, bfloat16=bfloat16)
+    predictions = predict_batches(
+        network, track(batches, f"computing features of {data[-1]}"), preprocessing, mirror=mirror, bfloat16=bfloat16
+    )
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f".{os.getpid()}-{path.name}"
     np.savez(partial, **{field.name: getattr(predictions, field.name) for field in fields(predictions)})

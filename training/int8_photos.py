@@ -1,6 +1,6 @@
-"""The photos that a run keeps, so that an archive can be made in int8 where the photos themselves are not.
+"""The photos that a run keeps, so that an archive can be made in int8 without the data set.
 
-They went through the serving preprocessing and are stored without loss.
+They are preprocessed as for serving and stored without loss.
 """
 
 import io
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from handler.spec import PHOTO_SETS, Preprocessing
 from training.config import EvaluationConfig
 from training.data.photo_set import Photo, PhotoSet
 from training.loader import ServedPhotos
+from training.progress import track
 
 KeptPhotos = Mapping[str, ServedPhotos]
 """By its name in `PHOTO_SETS`."""
@@ -37,7 +37,7 @@ def keep_photos(
 
 
 def draw_evenly(photos: Sequence[Photo], count: int, seed: int) -> list[Photo]:
-    """Return at most *count* of *photos*, drawn from each label in turn until it has no more."""
+    """Return at most *count* of *photos*, drawn from each label in turn until it is empty."""
     drawn: Counter[str] = Counter()
     turns = []
     for photo in _shuffle(photos, seed):
@@ -50,7 +50,7 @@ def write_photos(path: Path, kept: KeptPhotos) -> None:
     """Write *kept* as `<set>/<class index>/<number>.webp` into the zip *path*: the same bytes each time."""
     examples = [(name, index, served) for name, served in kept.items() for index in range(len(served))]
     with zipfile.ZipFile(path, "w") as archive:
-        for name, index, served in track(examples, "Keeping photos for int8", transient=True):
+        for name, index, served in track(examples, "keeping photos for int8", "photos"):
             photo_CHW, class_index = served[index]
             webp = io.BytesIO()
             Image.fromarray(photo_CHW.permute(1, 2, 0).numpy()).save(webp, "WEBP", lossless=True)

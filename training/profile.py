@@ -1,6 +1,6 @@
-"""What limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
+"""Which limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
 
-Takes what `training.train` takes. Writes profile.svg, trace.json (for Perfetto) and operators.txt to logs/<id>/.
+Takes the arguments of `training.train`. Writes profile.svg, trace.json (for Perfetto) and operators.txt to logs/<id>/.
 """
 
 import sys
@@ -21,13 +21,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError
-from training.data.sources import load_photos
 from training.evaluation.plots import draw_profile
-from training.fit import Job, fine_tune
+from training.fine_tuning import Job, build_job, fine_tune
 from training.interruption import InterruptionError
-from training.learn import build_job, start_network
-from training.machine import prepare_machine
-from training.network import NetworkError, default_preprocessing
+from training.loader import load_photo_set
+from training.network import NetworkError, default_preprocessing, start_network
+from training.process_setup import set_up_process
 
 _NUM_WARM_UP = 2
 _NUM_TIMED = 8
@@ -37,7 +36,7 @@ _NUM_DRAWN = 10
 
 
 class _EnoughError(Exception):
-    """As many batches were trained as had to be looked at."""
+    """Enough batches were trained."""
 
 
 class StepClock(Callback):
@@ -84,12 +83,9 @@ class Speed:
 
 def profile_training(config: Config) -> Speed:
     """Return the speed of the configured training, write its picture and trace; raise what `train` raises."""
-    prepare_machine(config.trainer)
+    set_up_process(config.trainer)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
-    photos = load_photos(
-        config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
-    )
-    job = build_job("profile", config, photos, preprocessing, None)
+    job = build_job("profile", config, load_photo_set(config.data), preprocessing)
     clock = _run_batches(config, job, _NUM_WARM_UP + _NUM_TIMED)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     with profile(activities=activities, record_shapes=True) as trace:
@@ -108,9 +104,9 @@ def profile_training(config: Config) -> Speed:
 
 def _run_batches(config: Config, job: Job, num_batches: int) -> StepClock:
     clock = StepClock(num_batches)
-    network = start_network(config, len(job.labels))
+    network = start_network(config.network, config.recipe, len(job.labels))
     with suppress(_EnoughError):
-        fine_tune(network, replace(job, callbacks=(clock,)), config.recipe, config.augment, config.trainer)
+        fine_tune(network, replace(job, callbacks=(clock,)), config)
     return clock
 
 

@@ -1,13 +1,14 @@
 """A search for better values: `python -m training.sweep finetune --trials 20 data.source=FOLDER`.
 
 Each trial is one `training.train` in a process of its own; the study lies in a file, so that a
-stopped sweep goes on.
+stopped sweep resumes.
 """
 
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from rich.console import Console
 from handler.spec import read_spec
 from training.config import format_override
 from training.evaluation.plots import draw_study
+from training.progress import format_left, print_line
 
 _SPACES = Path(__file__).parent / "conf" / "sweep"
 
 
 class SweepError(Exception):
-    """The space that is searched, or every trial in it, is at fault."""
+    """The search space cannot be read, or every trial failed."""
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +53,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is searched, and where the study and its trials' runs are kept."""
+    """A search space, and where the study and the runs of its trials are kept."""
 
     space: dict[str, Range]
     folder: Path
@@ -66,22 +68,26 @@ def read_space(name: str) -> dict[str, Range]:
         return msgspec.convert(yaml.safe_load(path.read_text()), dict[str, Range])
     except FileNotFoundError as error:
         known = ", ".join(sorted(file.stem for file in _SPACES.glob("*.yaml")))
-        raise SweepError(f"there is no sweep {name!r}; there are {known}, or give a .yaml file") from error
+        raise SweepError(f"the sweep {name!r} does not exist; known are {known}, or give a .yaml file") from error
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise SweepError(f"{path}: {error}; each key needs either low below high, or choices") from error
 
 
-def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int) -> optuna.Study:
+def run_sweep(
+    sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[[Sweep, optuna.Trial], float] | None = None
+) -> optuna.Study:
     """Run trials until the study has *num_trials* finished ones, *num_jobs* at a time; raise `SweepError`."""
+    started_s = time.time()
     study = open_study(sweep)
-    # Its stream begins anew with each sampler: the same seed would try the same values again.
+    # A new sampler starts its random stream again: the same seed would try the same values.
     study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + len(study.trials))
     left = num_trials - sum(trial.state.is_finished() for trial in study.trials)
     if left > 0:
         study.optimize(
-            lambda trial: run_trial(sweep, trial),
+            lambda trial: (run or run_trial)(sweep, trial),
             n_trials=left,
             n_jobs=num_jobs,
+            callbacks=[lambda study, trial: _print_trial(study, trial, num_trials, started_s)],
             catch=(subprocess.CalledProcessError,),
         )
     if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
@@ -89,6 +95,15 @@ def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int) -> optuna.Study:
     values = [trial.value for trial in study.trials if trial.value is not None]
     (sweep.folder / "study.svg").write_text(draw_study(values))
     return study
+
+
+def _print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial, num_trials: int, started_s: float) -> None:
+    finished = [other for other in study.trials if other.state.is_finished()]
+    new = sum(other.datetime_start is not None and other.datetime_start.timestamp() >= started_s for other in finished)
+    best = max((other.value for other in finished if other.value is not None), default=float("nan"))
+    result = "failed" if trial.value is None else f"val top-1 {trial.value:.4f}"
+    left = format_left(time.time() - started_s, new, new + num_trials - len(finished))
+    print_line(f"trial {trial.number}: {result}, best {best:.4f}, {len(finished)} of {num_trials} done, {left}")
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
@@ -117,7 +132,7 @@ def run_trial(sweep: Sweep, trial: optuna.Trial) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Search for better values of the training configuration.")
     parser.add_argument("space", help="a file of training/conf/sweep by its stem, or any .yaml file like those")
-    parser.add_argument("--trials", type=int, default=20, help="finished trials that the study shall have")
+    parser.add_argument("--trials", type=int, default=20, help="number of finished trials to reach")
     parser.add_argument("--jobs", type=int, default=1, help="trials that run at the same time")
     parser.add_argument("--folder", type=Path, default=Path("runs/sweep"), help="of the study and its runs")
     options, overrides = parser.parse_known_args(arguments)
@@ -127,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SweepError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("error: stopped; the same command goes on with the trials that are left")
+        sys.exit("error: stopped; the same command resumes with the trials that are left")
     best = " ".join(f"{key}={value}" for key, value in study.best_params.items())
     Console().print(
         f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {best}",

@@ -1,6 +1,6 @@
-"""Keep a run's archive where the run was followed: python -m training.track_archive runs/latest 1.1.0.
+"""Keep a run's archive in the run's tracker: python -m training.track_archive runs/latest 1.1.0.
 
-Only Weights & Biases keeps archives; of other runs there is nothing to do.
+Only Weights & Biases keeps archives; for other trackers nothing happens.
 """
 
 import argparse
@@ -10,15 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from training.config import ConfigError
-from training.export import read_run_config
+from training.run_folder import read_run_config
 from training.trackers import build_tracker, track_archive
 
 
 def main() -> None:
     """Keep the archive that the command line names."""
-    parser = argparse.ArgumentParser(
-        description="Keep a run's archive in Weights & Biases, if the run was followed there."
-    )
+    parser = argparse.ArgumentParser(description="Keep a run's archive in Weights & Biases, if it tracked the run.")
     parser.add_argument("run", type=Path, help="the run's folder, for example runs/latest")
     parser.add_argument("version", help="the archive's, as 1.1.0")
     parser.add_argument("--out", type=Path, default=Path("build"), help="the archive's folder (default: %(default)s)")

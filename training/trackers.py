@@ -1,4 +1,4 @@
-"""Where the curves and results of a run are followed: CSV files, TensorBoard or Weights & Biases.
+"""Trackers of the curves and results of a run: CSV files, TensorBoard or Weights & Biases.
 
 Axes: H height, W width, C channel.
 """
@@ -19,7 +19,7 @@ from training.config import TrackerConfig
 
 @dataclass(frozen=True)
 class Picture:
-    """An RGB picture, uint8 HWC, and what it shows."""
+    """An RGB picture, uint8 HWC, with its caption."""
 
     pixels_HWC: NDArray[np.uint8]
     caption: str
@@ -30,7 +30,7 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
     if config.kind == "none":
         return None
     if config.kind == "csv":
-        # Of a run that goes on: Lightning would delete the curves of before.
+        # Lightning would delete the earlier curves of a resumed run.
         versions = itertools.chain(["csv"], (f"csv-{number}" for number in itertools.count(2)))
         return CSVLogger(folder, name="", version=next(v for v in versions if not (folder / v).exists()))
     if config.kind == "tensorboard":
@@ -38,7 +38,7 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
     folder.mkdir(parents=True, exist_ok=True)
     # Lightning's own `offline` asks for a key all the same (wandb 0.31).
     mode = "online" if wandb.login(prompt=False) else "offline"
-    # By its id, so that what goes on, and the archive later, joins the same run.
+    # The id lets a resumed run, and later the archive, join the same run.
     return WandbLogger(name=run_id, id=run_id, resume="allow", save_dir=folder, project=config.project, mode=mode)
 
 

@@ -11,18 +11,21 @@ from lightning import seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
 
-from handler.spec import read_spec
+from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError, read_config
-from training.data.photo_set import DataError, Photo, PhotoSet
-from training.data.sources import load_photos, load_test_photos
-from training.evaluate import Exam, judge_network, judge_refitted, show_summary
-from training.export import REPORT_FILE, RunError, check_free
-from training.finish import Outcome, finish_run
+from training.data.photo_set import DataError, PhotoSet
+from training.data.sources import load_test_photos
+from training.fine_tuning import TrainedNetwork, build_job, fine_tune, fine_tune_with_val
 from training.interruption import InterruptionError
-from training.learn import learn, learn_from_val
-from training.machine import prepare_machine
-from training.network import NetworkError, default_preprocessing
+from training.linear_probe import fit_linear_probe
+from training.loader import load_photo_set
+from training.network import NetworkError, default_preprocessing, start_network
+from training.network_evaluation import EvaluationSet, evaluate_network, evaluate_refitted, print_summary
+from training.process_setup import set_up_process
+from training.progress import print_line
+from training.run_folder import REPORT_FILE, RunError, check_free, point_latest
 from training.trackers import build_tracker
+from training.training_result import TrainingResult, write_result
 
 _EXIT_INTERRUPTED = 130
 
@@ -30,41 +33,47 @@ _EXIT_INTERRUPTED = 130
 def train(config: Config) -> Path | None:
     """Return the finished run's folder, or None in every process but the first.
 
-    Raises `DataError`, `NetworkError`, `RunError` or `InterruptionError`.
+    Raises `ConfigError`, `DataError`, `NetworkError`, `RunError` or `InterruptionError`.
     """
-    started = time.monotonic()
-    prepare_machine(config.trainer)
+    started_s = time.monotonic()
+    set_up_process(config.trainer)
     seed_everything(config.seed, workers=True, verbose=False)
     check_free(Path(config.runs) / config.id)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
-    photos = load_photos(
-        config.data.source, cache=Path(config.data.cache), seed=config.data.seed, val_share=config.data.val_share
-    )
-    exam = Exam(_find_exam_photos(config, photos), photos.labels, photos.groups, preprocessing)
+    photos = load_photo_set(config.data)
+    evaluation_set = _build_evaluation_set(config, photos, preprocessing)
     logs = Path(config.logs) / config.id
     if config.resume and not any(logs.glob("*.ckpt")):
-        raise ConfigError(f"{logs} holds no checkpoint to go on from; check id=…, or leave resume out")
+        raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out")
     tracker = build_tracker(config.tracker, logs, config.id)
 
-    fitted = learn(config, photos, preprocessing, tracker)
-    judgement = judge_network(fitted.network, exam, config.evaluation) if fitted.is_chief else None
+    network = start_network(config.network, config.recipe, len(photos.labels))
+    if config.recipe.method == "probe" or config.recipe.classifier == "probe":
+        fit_linear_probe(network, config, photos, preprocessing)
+    job = build_job("fit", config, photos, preprocessing, tracker)
+    trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job, config)
+    evaluation = None
+    if trained.is_global_zero:
+        evaluation = evaluate_network(trained.network, evaluation_set, config.evaluation)
     if config.recipe.refit_epochs:
-        fitted = learn_from_val(fitted, config, photos, preprocessing, tracker)
-        judgement = judge_refitted(fitted.network, judgement, exam) if judgement else None
-    if judgement is None:
+        trained = fine_tune_with_val(trained, job, config)
+        evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set) if evaluation else None
+    if evaluation is None:
         return None
-    minutes = (time.monotonic() - started) / 60
-    run = finish_run(config, photos, exam, Outcome(fitted.network, judgement, fitted.epochs, minutes), tracker)
+    minutes = (time.monotonic() - started_s) / 60
+    result = TrainingResult(trained.network, evaluation, trained.epochs, minutes)
+    run = write_result(config, photos, evaluation_set, result, tracker)
+    point_latest(run)
     for checkpoint in logs.glob("*.ckpt"):
         checkpoint.unlink()
     return run
 
 
-def _find_exam_photos(config: Config, photos: PhotoSet) -> dict[str, tuple[Photo, ...]]:
+def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
     test = photos.of("test")
     if config.data.test is not None:
         test = load_test_photos(config.data.test, photos.labels, cache=Path(config.data.cache)).photos
-    return {"val": photos.of("val"), "test": test}
+    return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 
 @hydra.main(version_base="1.3", config_path=str(Path(__file__).parent / "conf"), config_name="train")
@@ -75,16 +84,15 @@ def main(node: DictConfig) -> None:
         sys.exit(f"error: {error}")
     try:
         run = train(config)
-        summary = read_spec(run).metrics if run else {}
     except (ConfigError, DataError, NetworkError) as error:
         sys.exit(f"error: {error}")
     except (RunError, OSError) as error:
-        sys.exit(f"error: {_explain(error)}{_hint(config)}")
+        sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
     except (InterruptionError, KeyboardInterrupt) as stop:
-        Console(stderr=True).print(f"{str(stop) or 'stopped'}{_hint(config)}", soft_wrap=True, highlight=False)
+        print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
         sys.exit(_EXIT_INTERRUPTED)
     if run is not None:
-        show_summary(summary)
+        print_summary(read_spec(run).metrics)
         Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
 
 
@@ -93,16 +101,19 @@ def _explain(error: RunError | OSError) -> str:
         return str(error)
     if error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
-    return f"{error.strerror or error} ({error.filename or 'no file named'}); mend that and run the same command again"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); fix this and run the same command again"
 
 
-def _hint(config: Config) -> str:
-    """Return the command that goes on from the last checkpoint; nothing if there is none."""
+def _explain_resume(config: Config) -> str:
+    """Return the command that resumes from the last checkpoint in a fresh shell; empty without one."""
     if not any((Path(config.logs) / config.id).glob("*.ckpt")):
         return ""
+    # Not resolved: the venv's python is a link to one that lacks our packages.
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
-    command = shlex.join(["python", "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
-    return f"; to go on from its checkpoint:\n  {command}"
+    command = shlex.join([str(python), "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
+    return f"; to resume from its checkpoint:\n  {command}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.pictures import write_photo_set
+from tests.training.tiny_runs import run_training
 from training.data.photo_set import PhotoSet
 from training.data.sources import load_photos
 
@@ -16,3 +17,15 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def photo_set(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PhotoSet:
     return load_photos(str(photo_folder), cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def trained_run(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a network fine-tuned on the photos for two epochs; `latest` points at it."""
+    return run_training(photo_folder, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def probe_run(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a linear probe on the photos."""
+    return run_training(photo_folder, tmp_path_factory.mktemp("probe"), "recipe.method=probe")

@@ -14,7 +14,7 @@ from training.config import (
     format_config,
     has_bfloat16,
     read_config,
-    settle_precision,
+    resolve_precision,
 )
 
 
@@ -65,7 +65,7 @@ def test_a_wrong_value_is_named_with_its_place(override: str, message: str, tmp_
         tiny_config(tmp_path, tmp_path, override)
 
 
-def test_a_value_that_vanished_is_named(tmp_path: Path) -> None:
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
     values: dict[str, Any] = msgspec.to_builtins(tiny_config(tmp_path, tmp_path))
     del values["recipe"]["lr"]
 
@@ -93,12 +93,12 @@ def test_bfloat16_counts_only_where_the_cpu_multiplies_it(capabilities: dict[str
     assert has_bfloat16(capabilities) is multiplies
 
 
-def test_auto_precision_is_settled_before_a_run_is_written() -> None:
+def test_auto_precision_is_resolved_before_a_run_is_written() -> None:
     on_gpu = {"trainer": {"accelerator": "gpu", "precision": "auto"}}
     chosen = {"trainer": {"accelerator": "cpu", "precision": "16-mixed"}}
 
-    assert settle_precision(on_gpu)["trainer"]["precision"] == "bf16-mixed"
-    assert settle_precision(chosen) == chosen
+    assert resolve_precision(on_gpu)["trainer"]["precision"] == "bf16-mixed"
+    assert resolve_precision(chosen) == chosen
 
 
 def test_a_run_says_what_auto_precision_was(tmp_path: Path) -> None:

@@ -40,14 +40,16 @@ def test_the_spec_has_what_the_configuration_says_and_lite0s_own_preprocessing()
     assert (how.size, how.crop, how.interpolation, how.mean, how.std) == (224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 
 
-def test_a_synset_that_imagenet_lacks_is_named() -> None:
-    with pytest.raises(DefaultModelError, match=r"unknown synsets \['n99'\], named twice \[\]; both must be empty"):
-        compose_spec(configure({"corn": ["n01", "n99"]}), SYNSETS)
-
-
-def test_a_synset_of_two_labels_is_named() -> None:
-    with pytest.raises(DefaultModelError, match=r"unknown synsets \[\], named twice \['n01'\]"):
-        compose_spec(configure({"corn": ["n01"], "fig": ["n01"]}), SYNSETS)
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"corn": ["n01", "n99"]}, r"unknown.*\['n99'\].*twice.*\[\]"),
+        ({"corn": ["n01"], "fig": ["n01"]}, r"unknown.*\[\].*twice.*\['n01'\]"),
+    ],
+)
+def test_unknown_and_repeated_synsets_are_named(labels: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(DefaultModelError, match=message):
+        compose_spec(configure(labels), SYNSETS)
 
 
 def test_the_configured_labels_are_readable_and_each_has_a_synset() -> None:
@@ -69,18 +71,13 @@ def test_the_command_writes_a_run_and_says_so(
 
     spec = read_spec(run)
     assert spec.labels[-1] == "not food"
-    assert sorted(path.name for path in run.iterdir()) == [
-        "config.yaml",
-        "metrics.json",
-        "model.safetensors",
-        "spec.json",
-    ]
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith(f"default model: {len(spec.labels)} labels, written to")
+    files = "config.yaml metrics.json model.safetensors spec.json"
+    assert sorted(path.name for path in run.iterdir()) == files.split()
+    assert f"{len(spec.labels)} labels" in capsys.readouterr().out
 
 
 def test_a_run_that_exists_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["default_model", "--run", str(tmp_path)])
 
-    with pytest.raises(SystemExit, match=r"default model: the run .* exists and is never overwritten"):
+    with pytest.raises(SystemExit, match=r" exists "):
         main()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from handler.preprocess import preprocess_photo
-from tests.training.tiny_runs import tiny_config
+from training.config import EvaluationConfig
 from training.data.photo_set import Photo, PhotoSet
 from training.int8_photos import draw_evenly, keep_photos, write_photos
 from training.loader import TRAINING_LIMITS
@@ -35,7 +35,7 @@ def count_labels(photos: list[Photo]) -> dict[str, int]:
         (1000, {"apple": 90, "banana": 8, "carrot": 2}),
     ],
 )
-def test_labels_are_drawn_from_in_turn_until_they_have_no_more(count: int, drawn: dict[str, int]) -> None:
+def test_labels_are_drawn_from_in_turn_until_they_are_empty(count: int, drawn: dict[str, int]) -> None:
     photos = make_photos(apple=90, banana=8, carrot=2)
 
     assert count_labels(draw_evenly(photos, count, seed=0)) == drawn
@@ -50,67 +50,53 @@ def test_the_seed_decides_what_is_drawn() -> None:
     assert first != other
 
 
-def keep(photo_set: PhotoSet, folder: Path, calibration: int, gate: int, seed: int = 0) -> Path | None:
-    overrides = (f"evaluation.calibration_photos={calibration}", f"evaluation.gate_photos={gate}")
-    kept = keep_photos(photo_set, PREPROCESSING, tiny_config(folder, folder, *overrides).evaluation, seed)
-    if kept is None:
-        return None
-    path = folder / f"{seed}-{calibration}-{gate}.zip"
+def configure(calibration: int, gate: int) -> EvaluationConfig:
+    return EvaluationConfig(precision=0.9, robustness_photos=0, calibration_photos=calibration, gate_photos=gate)
+
+
+def keep(photo_set: PhotoSet, path: Path, calibration: int, gate: int, seed: int = 0) -> dict[str, list[bytes]]:
+    """Return the kept pixels by `<set>/<class index>`, read from the written *path*."""
+    kept = keep_photos(photo_set, PREPROCESSING, configure(calibration, gate), seed)
+    assert kept is not None
     write_photos(path, kept)
-    return path
-
-
-def test_train_is_kept_to_calibrate_and_val_to_judge_by_their_class_index(photo_set: PhotoSet, tmp_path: Path) -> None:
-    path = keep(photo_set, tmp_path, calibration=6, gate=1000)
-
-    assert path is not None
+    pixels: dict[str, list[bytes]] = {}
     with zipfile.ZipFile(path) as archive:
-        names = [name.split("/") for name in archive.namelist()]
-    calibration = sorted(index for kind, index, _ in names if kind == "calibration")
-    gate = sorted(index for kind, index, _ in names if kind == "gate")
-    assert (len(calibration), set(calibration)) == (6, {"0", "1", "2", "3"})
-    assert gate == ["0", "0", "1", "1", "2", "2", "3", "3"]
+        for name in archive.namelist():
+            pixels.setdefault(name.rpartition("/")[0], []).append(np.asarray(Image.open(archive.open(name))).tobytes())
+    return pixels
 
 
-def test_what_is_kept_are_the_very_pixels_that_would_be_served(photo_set: PhotoSet, tmp_path: Path) -> None:
-    served = {
-        preprocess_photo(photo.path.read_bytes(), PREPROCESSING, TRAINING_LIMITS).tobytes()
-        for photo in photo_set.of("val")
-    }
+def test_train_is_kept_to_calibrate_and_val_to_evaluate_by_class_index(photo_set: PhotoSet, tmp_path: Path) -> None:
+    kept = keep(photo_set, tmp_path / "photos.zip", calibration=4, gate=1000)
 
-    path = keep(photo_set, tmp_path, calibration=1, gate=1000)
-
-    assert path is not None
-    with zipfile.ZipFile(path) as archive:
-        kept = {
-            np.asarray(Image.open(archive.open(name))).tobytes()
-            for name in archive.namelist()
-            if name.startswith("gate")
-        }
-    assert kept == served
+    sizes = {name: len(pixels) for name, pixels in kept.items()}
+    assert sizes == {f"{name}/{index}": size for name, size in (("calibration", 1), ("gate", 2)) for index in range(4)}
 
 
-def test_the_gate_gets_as_many_photos_as_are_asked_for(photo_set: PhotoSet, tmp_path: Path) -> None:
-    path = keep(photo_set, tmp_path, calibration=1, gate=5)
+def test_the_kept_pixels_are_those_that_would_be_served(photo_set: PhotoSet, tmp_path: Path) -> None:
+    kept = keep(photo_set, tmp_path / "photos.zip", calibration=1, gate=1000)
 
-    assert path is not None
-    with zipfile.ZipFile(path) as archive:
-        assert sum(name.startswith("gate/") for name in archive.namelist()) == 5
+    for index, label in enumerate(photo_set.labels):
+        photos = [photo.path.read_bytes() for photo in photo_set.of("val") if photo.label == label]
+        served = {preprocess_photo(photo, PREPROCESSING, TRAINING_LIMITS).tobytes() for photo in photos}
+        assert set(kept[f"gate/{index}"]) == served
+
+
+def test_the_gate_gets_the_configured_number_of_photos(photo_set: PhotoSet, tmp_path: Path) -> None:
+    kept = keep(photo_set, tmp_path / "photos.zip", calibration=1, gate=5)
+
+    assert sum(len(pixels) for name, pixels in kept.items() if name.startswith("gate/")) == 5
 
 
 def test_equal_seeds_keep_equal_bytes(photo_set: PhotoSet, tmp_path: Path) -> None:
-    (tmp_path / "again").mkdir()
+    paths = [tmp_path / name for name in ("first", "again", "other")]
+    for path, seed in zip(paths, (0, 0, 1), strict=True):
+        keep(photo_set, path, 6, 5, seed)
 
-    first, again = (keep(photo_set, folder, 6, 5) for folder in (tmp_path, tmp_path / "again"))
-    other = keep(photo_set, tmp_path, 6, 5, seed=1)
-
-    assert first is not None
-    assert again is not None
-    assert other is not None
-    assert first.read_bytes() == again.read_bytes()
-    assert first.read_bytes() != other.read_bytes()
+    first, again, other = (path.read_bytes() for path in paths)
+    assert first == again != other
 
 
 @pytest.mark.parametrize(("calibration", "gate"), [(0, 5), (5, 0), (0, 0)])
-def test_a_count_of_0_keeps_nothing(photo_set: PhotoSet, tmp_path: Path, calibration: int, gate: int) -> None:
-    assert keep(photo_set, tmp_path, calibration, gate) is None
+def test_a_count_of_0_keeps_nothing(photo_set: PhotoSet, calibration: int, gate: int) -> None:
+    assert keep_photos(photo_set, PREPROCESSING, configure(calibration, gate), seed=0) is None

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 import torch
 from PIL import Image
@@ -10,26 +11,14 @@ from training.data.photo_set import PhotoSet
 from training.loader import AugmentedPhotos, ServedPhotos, ShuffledShard, draft_side, serve_batches
 from training.network import default_preprocessing
 
-STRONG = AugmentConfig(
-    min_area=0.3,
-    flip=0.5,
-    rand_augment_ops=2,
-    rand_augment_magnitude=9,
-    erase=0.5,
-    mixup=0.2,
-    cutmix=1.0,
-    mix_share=1.0,
-)
-PLAIN = AugmentConfig(
-    min_area=1.0,
-    flip=0.0,
-    rand_augment_ops=0,
-    rand_augment_magnitude=0,
-    erase=0.0,
-    mixup=0.0,
-    cutmix=0.0,
-    mix_share=1.0,
-)
+
+def make_augment(**changes: float) -> AugmentConfig:
+    """Return an augmentation that changes nothing, but for *changes*."""
+    names = ("flip", "rand_augment_ops", "rand_augment_magnitude", "erase", "mixup", "cutmix")
+    return msgspec.convert({"min_area": 1.0, "mix_share": 1.0, **dict.fromkeys(names, 0), **changes}, AugmentConfig)
+
+
+STRONG = make_augment(min_area=0.3, flip=0.5, rand_augment_ops=2, rand_augment_magnitude=9, erase=0.5)
 PREPROCESSING = default_preprocessing("test_efficientnet", size=48, crop=0.9)
 
 
@@ -51,7 +40,7 @@ def test_batches_keep_the_order_of_the_photos(photo_set: PhotoSet) -> None:
     assert [photo_set.labels[index] for index in classes] == [photo.label for photo in photo_set.of("val")]
 
 
-def test_equal_keys_give_equal_pixels_and_other_epochs_others(photo_set: PhotoSet) -> None:
+def test_equal_keys_give_equal_pixels_and_another_epoch_gives_others(photo_set: PhotoSet) -> None:
     augmentation = build_augmentation(STRONG, 48)
     photos = AugmentedPhotos(photo_set.of("train"), photo_set.labels, augmentation, draft_side(48, 0.3), seed=1)
 
@@ -63,7 +52,7 @@ def test_equal_keys_give_equal_pixels_and_other_epochs_others(photo_set: PhotoSe
     assert not torch.equal(first, next_epoch)
 
 
-def test_augmenting_leaves_the_random_state_alone(photo_set: PhotoSet) -> None:
+def test_augmenting_does_not_change_the_random_state(photo_set: PhotoSet) -> None:
     photos = AugmentedPhotos(photo_set.of("train"), photo_set.labels, build_augmentation(STRONG, 48), 64, seed=1)
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -77,7 +66,7 @@ def test_augmenting_leaves_the_random_state_alone(photo_set: PhotoSet) -> None:
 def test_no_augmentation_is_a_plain_resize() -> None:
     image = Image.new("RGB", (96, 96), (10, 200, 30))
 
-    pixels_CHW = build_augmentation(PLAIN, 48)(image)
+    pixels_CHW = build_augmentation(make_augment(), 48)(image)
 
     assert [set(channel.flatten().tolist()) for channel in pixels_CHW] == [{10}, {200}, {30}]
 
@@ -104,7 +93,7 @@ def test_each_epoch_has_an_order_of_its_own_and_equal_seeds_agree() -> None:
     assert {epoch for epoch, _ in second} == {1}
 
 
-def test_a_resumed_epoch_goes_on_where_it_stopped_and_the_next_is_whole() -> None:
+def test_a_resumed_epoch_skips_what_was_trained_and_the_next_is_whole() -> None:
     shard = ShuffledShard(20, seed=3)
     whole = list(shard)
 
@@ -121,19 +110,7 @@ def test_small_crops_are_decoded_from_enough_pixels() -> None:
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 def test_mixed_targets_are_shares_that_sum_to_one(mixup: float, cutmix: float) -> None:
-    mix = build_mixing(
-        AugmentConfig(
-            min_area=1.0,
-            flip=0.0,
-            rand_augment_ops=0,
-            rand_augment_magnitude=0,
-            erase=0.0,
-            mixup=mixup,
-            cutmix=cutmix,
-            mix_share=1.0,
-        ),
-        num_classes=3,
-    )
+    mix = build_mixing(make_augment(mixup=mixup, cutmix=cutmix), num_classes=3)
     assert mix is not None
     torch.manual_seed(0)
 
@@ -145,17 +122,7 @@ def test_mixed_targets_are_shares_that_sum_to_one(mixup: float, cutmix: float) -
 
 
 def test_batches_that_are_not_mixed_keep_their_classes() -> None:
-    config = AugmentConfig(
-        min_area=1.0,
-        flip=0.0,
-        rand_augment_ops=0,
-        rand_augment_magnitude=0,
-        erase=0.0,
-        mixup=0.2,
-        cutmix=0.0,
-        mix_share=1e-9,
-    )
-    mix = build_mixing(config, num_classes=3)
+    mix = build_mixing(make_augment(mixup=0.2, mix_share=1e-9), num_classes=3)
     assert mix is not None
     photos_BCHW = torch.rand(2, 3, 8, 8)
 
@@ -166,4 +133,4 @@ def test_batches_that_are_not_mixed_keep_their_classes() -> None:
 
 
 def test_without_mixup_and_cutmix_nothing_mixes() -> None:
-    assert build_mixing(PLAIN, num_classes=3) is None
+    assert build_mixing(make_augment(), num_classes=3) is None

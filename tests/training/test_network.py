@@ -65,30 +65,32 @@ def test_an_unknown_architecture_is_answered_with_the_nearest_names() -> None:
         NetworkError, match="no architecture 'tf_efficientnet_lite9'; did you mean tf_efficientnet_lite"
     ):
         build_network("tf_efficientnet_lite9")
-    with pytest.raises(NetworkError, match=r"no architecture '§'; timm\.list_models\(\) names them all"):
+    with pytest.raises(NetworkError, match="§"):
         default_preprocessing("§")
 
 
-def test_an_architecture_without_a_package_is_pointed_to_the_hub() -> None:
-    with pytest.raises(NetworkError, match=r"no package holds weights for resnet18, .* use network\.weights=hub"):
-        build_network("resnet18", "package")
-
-
-def test_a_hub_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
-    with pytest.raises(NetworkError, match=r"the hub does not give weights for resnet18 .* these install with theirs"):
+    with pytest.raises(NetworkError, match=r"resnet18.*tf_efficientnet_lite0"):
         build_network("resnet18", "auto")
 
 
-def test_a_missing_weights_file_is_named() -> None:
-    with pytest.raises(NetworkError, match=r"the weights '/nowhere\.pth' are no file"):
-        build_network("test_efficientnet", "/nowhere.pth")
+@pytest.mark.parametrize(
+    ("architecture", "weights", "message"),
+    [
+        ("resnet18", "package", r"resnet18.*network\.weights=hub"),
+        ("test_efficientnet", "/nowhere.pth", r"/nowhere\.pth"),
+    ],
+)
+def test_missing_weights_are_named(architecture: str, weights: str, message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        build_network(architecture, weights)
 
 
 @pytest.mark.parametrize("name", ["broken.pth", "broken.safetensors"])
 def test_a_broken_weights_file_is_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"no weights")
+    (tmp_path / name).write_bytes(b"not weights")
 
     with pytest.raises(NetworkError, match="cannot be read"):
         build_network("test_efficientnet", str(tmp_path / name))
@@ -116,9 +118,9 @@ def test_preprocessing_is_the_weights_own_unless_it_is_given() -> None:
 def test_a_network_of_one_size_refuses_another() -> None:
     check_sizes("vit_tiny_patch16_224", None, 224)
 
-    with pytest.raises(NetworkError, match="vit_tiny_patch16_224 takes photos of 224 pixels alone, not of 192; set"):
+    with pytest.raises(NetworkError, match=r"vit_tiny_patch16_224.*224.*192"):
         check_sizes("vit_tiny_patch16_224", None, 224, 192)
-    with pytest.raises(NetworkError, match="not of 256"):
+    with pytest.raises(NetworkError, match="256"):
         default_preprocessing("vit_tiny_patch16_224", size=256)
 
 
@@ -175,8 +177,8 @@ def test_the_first_stages_can_stay_as_they_are_while_the_rest_learns() -> None:
     assert kept == {name for name in before if name.startswith(first)}
 
 
-def test_more_frozen_stages_than_there_are_are_refused() -> None:
+def test_too_many_frozen_stages_are_refused() -> None:
     network = build_network("test_efficientnet", "random", 3)
 
-    with pytest.raises(NetworkError, match=r"recipe\.frozen_stages is 99, but this network has \d+ stages before"):
+    with pytest.raises(NetworkError, match=r"recipe\.frozen_stages is 99"):
         train_backbone(network, learns=True, frozen_stages=99)

@@ -3,95 +3,98 @@ import shutil
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-import timm
 import torch
 
 from handler.spec import read_spec
-from tests.training.tiny_runs import tiny_config
-from training.network import build_network
-from training.prune import main, make_permanent, measure_sparsity, prune_filters
-from training.train import train
+from model_archive.network import load_network as load_served
+from tests.specs import make_spec
+from training.network import NetworkError, build_network, default_preprocessing
+from training.prune import count_parameters, main, remove_channels
+from training.run_folder import load_network
 
 
-def test_the_filters_of_least_norm_become_zero_and_names_stay_timms() -> None:
-    network = build_network("test_efficientnet", "random", 4)
-    names = list(network.state_dict())
-    layer = network.blocks[1][0].conv_pwl  # type: ignore[index, union-attr]
-    weakest = layer.weight.flatten(1).norm(dim=1).argmin()
-
-    prune_filters(network, 0.25)
-    make_permanent(network)
-
-    assert sorted(network.state_dict()) == sorted(names)
-    assert layer.weight[weakest].abs().sum() == 0
-    assert measure_sparsity(network) == pytest.approx(0.25, abs=0.02)
-
-
-def test_a_pruned_run_is_a_run_that_tells_what_pruning_cost(
-    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_pruned_run_has_fewer_channels_and_leaves_latest_alone(
+    trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(tiny_config(photo_folder, tmp_path))
-    assert run is not None
+    runs = shutil.copytree(trained_run.parent, tmp_path / "runs", symlinks=True)
 
-    main([str(run), "--amount", "0.5", "--epochs", "1"])
+    main([str(runs / "latest"), "--amount", "0.5", "--epochs", "1"])
 
-    pruned = tmp_path / "runs" / "tiny-pruned-50"
-    assert str(pruned) in capsys.readouterr().out
-    network = timm.create_model("test_efficientnet", num_classes=4)
-    network.load_state_dict(safetensors.torch.load_file(pruned / "model.safetensors"))
-    assert measure_sparsity(network) == pytest.approx(0.5, abs=0.02)
+    pruned = runs / "tiny-pruned-50"
+    assert f"make archive RUN={pruned}" in capsys.readouterr().out
+    assert (runs / "latest").readlink() == Path("tiny")
+    spec = read_spec(pruned)
+    assert spec.pruned == 0.5
+    assert "pruned" in spec.provenance.weights
     pruning = json.loads((pruned / "metrics.json").read_text())["pruning"]
     assert pruning["of"] == "tiny"
-    assert pruning["top1_before"] == read_spec(run).metrics["val"]["top1"]
-    assert pruning["photos_per_s"] > 0
-    assert "were set to zero" in (pruned / "report.html").read_text()
+    assert pruning["top1_before"] == read_spec(trained_run).metrics["val"]["top1"]
+    assert pruning["parameters"] == count_parameters(load_network(pruned, spec)) < 0.7 * pruning["parameters_before"]
+    assert min(pruning["photos_per_s"], pruning["photos_per_s_before"]) > 0
+    assert str(pruning["parameters"]) in (pruned / "report.html").read_text()
 
 
-def test_what_is_no_run_of_ours_is_refused(photo_folder: Path, tmp_path: Path) -> None:
-    run = train(tiny_config(photo_folder, tmp_path))
-    assert run is not None
+def test_the_archive_rebuilds_the_pruned_network_from_weights_and_spec(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "tiny")
+    main([str(run), "--amount", "0.25", "--epochs", "1"])
+    pruned = tmp_path / "tiny-pruned-25"
+    photos_BHWC = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+
+    served = load_served(pruned, read_spec(pruned))
+
+    inputs_BHWC = (photos_BHWC.float() - served.mean_C) / served.std_C
+    with torch.inference_mode():
+        logits_BK, embeddings_BD, _ = served(photos_BHWC)
+        expected_BK = load_network(pruned, read_spec(pruned))(inputs_BHWC.permute(0, 3, 1, 2))
+    torch.testing.assert_close(logits_BK, expected_BK, atol=1e-4, rtol=1e-4)
+    assert embeddings_BD.shape[1] < 256
+
+
+@pytest.mark.parametrize("architecture", ["test_byobnet", "test_resnet"])
+def test_other_convolutional_networks_can_be_pruned(architecture: str) -> None:
+    network = build_network(architecture, "random", 4).eval()
+    num_before = count_parameters(network)
+
+    pruned = remove_channels(network, 0.5, make_spec(architecture=architecture))
+
+    assert count_parameters(pruned) < 0.7 * num_before
+
+
+def test_a_network_that_cannot_be_rebuilt_is_refused() -> None:
+    spec = make_spec(architecture="test_vit", preprocessing=default_preprocessing("test_vit"))
+
+    with pytest.raises(NetworkError, match="test_vit"):
+        remove_channels(build_network("test_vit", "random", 4).eval(), 0.5, spec)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("config.yaml", "refit_epochs: 0", "refit_epochs: 1", r"recipe\.refit_epochs=0"),
+        ("spec.json", '"data_digest": "sha256:', '"data_digest": "sha256:0', "has changed"),
+    ],
+)
+def test_a_run_whose_val_cannot_show_the_cost_is_refused(
+    file: str, old: str, new: str, message: str, trained_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "tiny")
+    (run / file).write_text((run / file).read_text().replace(old, new))
+
+    with pytest.raises(SystemExit, match=message):
+        main([str(run)])
+
+
+def test_a_run_without_a_configuration_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "tiny")
     (run / "config.yaml").unlink()
 
-    with pytest.raises(SystemExit, match=r"only runs of training\.train have one"):
+    with pytest.raises(SystemExit, match=r"config\.yaml does not exist"):
         main([str(run)])
 
 
-def test_masked_filters_stay_zero_while_the_rest_learns() -> None:
-    network = build_network("test_efficientnet", "random", 4)
-    prune_filters(network, 0.25)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-
-    network(torch.randn(2, 3, 64, 64)).square().sum().backward()
-    optimizer.step()
-    network.eval()(torch.randn(2, 3, 64, 64))
-    make_permanent(network)
-
-    assert measure_sparsity(network) == pytest.approx(0.25, abs=0.02)
-
-
-def test_a_run_that_learned_from_val_is_not_pruned(photo_folder: Path, tmp_path: Path) -> None:
-    run = train(
-        tiny_config(photo_folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0", "recipe.refit_epochs=1")
-    )
-
-    with pytest.raises(SystemExit, match=r"has learned from val too .* train one with recipe\.refit_epochs=0"):
-        main([str(run)])
-
-
-def test_other_photos_than_the_run_learned_from_are_refused(photo_folder: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(photo_folder, tmp_path / "photos")
-    run = train(tiny_config(folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0"))
-    manifest = folder / "labels.csv"
-    manifest.write_text("\n".join(manifest.read_text().splitlines()[:-1]) + "\n")
-
-    with pytest.raises(SystemExit, match=r"has changed since .* was trained"):
-        main([str(run)])
-
-
-@pytest.mark.parametrize("option", [("--amount", "1.5"), ("--epochs", "0")])
-def test_an_amount_that_makes_no_sense_is_refused(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("option", "value"), [("--amount", "1.5"), ("--epochs", "0")])
+def test_an_option_out_of_range_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["run", *option])
+        main(["run", option, value])
 
-    assert "allowed is between 0 and 1" in capsys.readouterr().err
+    assert f"{option} {value}" in capsys.readouterr().err

@@ -4,50 +4,47 @@ import optuna
 import pytest
 
 from handler.spec import read_spec
-from tests.training.tiny_runs import TINY
+from tests.training.tiny_runs import tiny_overrides
 from training.sweep import Range, Sweep, SweepError, main, open_study, read_space, run_sweep
 
 SPACE = {"recipe.lr": Range(low=1e-4, high=1e-2, log=True), "recipe.batch": Range(choices=(4, 8))}
 
 
 def tiny_sweep(photo_folder: Path, folder: Path, *overrides: str) -> Sweep:
-    places = (
-        f"data.source={photo_folder}",
-        f"data.cache={folder / 'data'}",
-        "recipe.epochs=1",
-        "recipe.warmup_epochs=0",
-    )
-    return Sweep(SPACE, folder / "sweep", (*TINY, *places, *overrides))
+    short = ("recipe.epochs=1", "recipe.warmup_epochs=0")
+    return Sweep(SPACE, folder / "sweep", tuple(tiny_overrides(photo_folder, folder, *short, *overrides)))
 
 
-def test_trials_run_side_by_side_and_a_second_start_goes_on(photo_folder: Path, tmp_path: Path) -> None:
+def test_trials_run_side_by_side_and_each_prints_a_line(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sweep = tiny_sweep(photo_folder, tmp_path)
 
-    num_first = len(run_sweep(sweep, num_trials=2, num_jobs=2).trials)
-    second = run_sweep(sweep, num_trials=3, num_jobs=1)
+    study = run_sweep(sweep, num_trials=2, num_jobs=2)
 
-    assert num_first == 2
-    assert len(second.trials) == 3
     tops = [read_spec(run).metrics["val"]["top1"] for run in sorted(sweep.folder.glob("runs/trial-*"))]
-    assert second.best_value == max(tops)
-    assert all(1e-4 <= trial.params["recipe.lr"] <= 1e-2 for trial in second.trials)
+    assert len(tops) == 2
+    assert study.best_value == max(tops)
+    assert all(1e-4 <= trial.params["recipe.lr"] <= 1e-2 for trial in study.trials)
     assert (sweep.folder / "study.svg").read_text().startswith("<?xml")
+    lines = capsys.readouterr().err
+    assert f"best {max(tops):.4f}, 2 of 2 done" in lines
+    assert {line.split(":")[0] for line in lines.splitlines()} == {"trial 0", "trial 1"}
 
 
-def test_a_study_that_goes_on_tries_other_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_study_runs_the_trials_that_are_left_with_other_values(tmp_path: Path) -> None:
     tried: list[float] = []
 
     def note(sweep: Sweep, trial: optuna.Trial) -> float:
         tried.append(sweep.space["recipe.lr"].suggest(trial, "recipe.lr"))
         return 0.5
 
-    monkeypatch.setattr("training.sweep.run_trial", note)
     sweep = Sweep(SPACE, tmp_path, ())
 
-    run_sweep(sweep, num_trials=3, num_jobs=1)
-    run_sweep(sweep, num_trials=6, num_jobs=1)
+    run_sweep(sweep, num_trials=3, num_jobs=1, run=note)
+    run_sweep(sweep, num_trials=5, num_jobs=1, run=note)
 
-    assert len(set(tried)) == 6
+    assert len(set(tried)) == len(tried) == 5
 
 
 def test_whole_bounds_give_whole_values() -> None:
@@ -56,12 +53,12 @@ def test_whole_bounds_give_whole_values() -> None:
     assert Range(low=8, high=64).suggest(trial, "recipe.batch") == 12  # type: ignore[arg-type]
 
 
-def test_a_sweep_whose_trials_all_fail_says_where_to_look(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_sweep_whose_trials_all_fail_names_the_logs(photo_folder: Path, tmp_path: Path) -> None:
     sweep = tiny_sweep(photo_folder, tmp_path, "network.architecture=nothing_at_all")
 
-    with pytest.raises(SweepError, match="none of 1 trials finished; see the logs in"):
+    with pytest.raises(SweepError, match=str(sweep.folder)):
         run_sweep(sweep, num_trials=1, num_jobs=1)
-    assert "timm has no architecture 'nothing_at_all'" in (sweep.folder / "trial-000.log").read_text()
+    assert "nothing_at_all" in (sweep.folder / "trial-000.log").read_text()
 
 
 def test_a_finished_study_is_read_and_its_best_values_are_printed(
@@ -91,18 +88,18 @@ def test_the_shipped_space_holds_ranges_and_choices() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("recipe.lr: {low: 2, high: 1}", "each key needs either low below high, or choices"),
-        ("recipe.lr: {low: 1, high: 2, choices: [1]}", "each key needs either low below high, or choices"),
+        ("recipe.lr: {low: 2, high: 1}", "low"),
+        ("recipe.lr: {low: 1, high: 2, choices: [1]}", "low"),
         ("recipe.lr: [", "while parsing"),
     ],
 )
-def test_a_space_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_a_space_that_cannot_be_read_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text(text)
 
     with pytest.raises(SweepError, match=message):
         read_space(str(tmp_path / "space.yaml"))
 
 
-def test_an_unknown_space_is_answered_with_those_there_are() -> None:
-    with pytest.raises(SystemExit, match="there is no sweep 'nothing'; there are finetune"):
+def test_an_unknown_space_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match=r"nothing.*finetune"):
         main(["nothing"])

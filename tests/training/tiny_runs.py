@@ -1,11 +1,14 @@
-"""Configurations of training runs that take seconds: a tiny network on the generated photos."""
+"""Training runs that take seconds: a tiny network on the generated photos."""
 
+import sys
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 
 import training
 from training.config import Config, read_config
+from training.train import main, train
 
 CONF = Path(training.__file__).parent / "conf"
 
@@ -26,14 +29,25 @@ TINY = (
 )
 
 
+def tiny_overrides(photos: Path, folder: Path, *overrides: str) -> list[str]:
+    """Return the command line of a tiny run with *overrides*; everything that it writes is below *folder*."""
+    places = (f"data.source={photos}", f"data.cache={folder / 'data'}", f"runs={folder / 'runs'}")
+    return [*TINY, *places, f"logs={folder / 'logs'}", "id=tiny", *overrides]
+
+
 def tiny_config(photos: Path, folder: Path, *overrides: str) -> Config:
-    """Return the checked configuration of a tiny run with *overrides*, everything it writes below *folder*."""
-    places = [
-        f"data.source={photos}",
-        f"data.cache={folder / 'data'}",
-        f"runs={folder / 'runs'}",
-        f"logs={folder / 'logs'}",
-        "id=tiny",
-    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return read_config(compose("train", [*TINY, *places, *overrides]))
+        return read_config(compose("train", tiny_overrides(photos, folder, *overrides)))
+
+
+def run_training(photos: Path, folder: Path, *overrides: str) -> Path:
+    """Return the finished tiny run."""
+    run = train(tiny_config(photos, folder, *overrides))
+    assert run is not None
+    return run
+
+
+def call_main(monkeypatch: pytest.MonkeyPatch, photos: Path, folder: Path, *overrides: str) -> None:
+    """Run `python -m training.train` in this process."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *tiny_overrides(photos, folder, *overrides)])
+    main()

@@ -14,7 +14,7 @@ from gcsfs.retry import HttpError  # type: ignore[import-untyped]  # ships no ty
 from google.auth.exceptions import GoogleAuthError
 
 from training.data.photo_set import DataError
-from training.data.progress import show_progress
+from training.progress import show_progress
 
 # The default ends a transfer after five minutes; shards take longer.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=60.0)

@@ -13,9 +13,9 @@ from filelock import FileLock
 
 from training.data.layouts import list_folder
 from training.data.photo_set import DataError
-from training.data.progress import track_progress
 from training.data.public_sets import PUBLIC_SETS, PublicSet
 from training.data.resuming_download import ResumingDownload
+from training.progress import track
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def _unpack(archive_path: Path, root: str, folder: Path) -> None:
         try:
             with tarfile.open(archive_path, "r|gz") as archive:
                 # The filter refuses paths and links that lead outside, and devices. pooch's Untar has none on 3.11.
-                members = track_progress(archive, f"Unpacking {folder.name}", None, "files")
+                members = track(archive, f"Unpacking {folder.name}", "files")
                 archive.extractall(temporary, members, filter="data")
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise DataError(

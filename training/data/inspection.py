@@ -22,7 +22,7 @@ from handler.engine import count_cpus
 from handler.problem import Problem
 from handler.settings import Limits
 from training.data.photo_set import DataError, Photo
-from training.data.progress import track_progress
+from training.progress import track
 
 FILE_NAME = "inspections.sqlite"
 
@@ -80,7 +80,7 @@ def _inspect_all(photos: Sequence[Photo], limits: Limits, known: Mapping[str, _R
         # Decoders silence warnings for themselves, but the filters belong to all threads.
         warnings.simplefilter("ignore")
         inspected = pool.imap(partial(_inspect, limits=limits, known=known), photos, chunksize=8)
-        yield from track_progress(inspected, "Inspecting photos", len(photos), "photos")
+        yield from track(inspected, "Inspecting photos", "photos", len(photos))
 
 
 def _inspect(photo: Photo, limits: Limits, known: Mapping[str, _Result]) -> Inspected:

@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from training.data.photo_set import DataError
-from training.data.progress import show_progress
+from training.progress import show_progress
 
 _ATTEMPTS = 5
 _TIMEOUT_S = 30.0

@@ -14,7 +14,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander  # type: ig
 
 from training.data.manifest import read_manifest, write_manifest
 from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
-from training.data.progress import track_progress
+from training.progress import track
 
 _MANIFEST = "labels.csv"
 
@@ -30,7 +30,7 @@ def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
     cache.mkdir(parents=True, exist_ok=True)
     photos = []
     with FileLock(cache / ".lock"):
-        for path in track_progress(paths, "Unpacking", len(paths), "shards"):
+        for path in track(paths, "Unpacking", "shards"):
             photos += read_manifest(_unpack(path, cache) / _MANIFEST)
     return photos
 

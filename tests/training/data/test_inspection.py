@@ -76,7 +76,7 @@ def test_results_from_before_ctrl_c_are_kept(tmp_path: Path, monkeypatch: pytest
 
     contents = [photo_bytes("apple", seed) for seed in range(3)]
     with monkeypatch.context() as patched:
-        patched.setattr(inspection, "track_progress", interrupt)
+        patched.setattr(inspection, "track", interrupt)
         with pytest.raises(KeyboardInterrupt):
             inspect(tmp_path, *contents)
     monkeypatch.delattr(inspection, "decode_photo")

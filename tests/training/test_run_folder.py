@@ -8,18 +8,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from handler.spec import Preprocessing, Provenance, Spec, read_spec
-from training.export import RunError, point_latest, read_code_revision, write_run
+from handler.spec import read_spec
+from tests.specs import make_spec
+from training.run_folder import RunError, point_latest, read_code_revision, write_run
 
-SPEC = Spec(
-    name="fruity",
-    architecture="test_efficientnet",
-    num_outputs=2,
-    labels=("apple", "pear"),
-    preprocessing=Preprocessing(size=64, crop=1.0, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3),
-    threshold=0.5,
-    provenance=Provenance(weights="random"),
-)
+SPEC = make_spec()
 WEIGHTS: dict[str, Tensor] = {"classifier.weight": torch.arange(6.0).reshape(2, 3)}
 
 
@@ -30,16 +23,10 @@ def write(folder: Path, **parts: Any) -> Path:
 def test_a_run_folder_holds_everything_that_was_given(tmp_path: Path) -> None:
     run = write(tmp_path / "runs" / "one", config="seed: 1\n", reference={"mean": np.ones(3)}, report="<!doctype html>")
 
-    assert sorted(path.name for path in run.iterdir()) == [
-        "config.yaml",
-        "metrics.json",
-        "model.safetensors",
-        "reference.npz",
-        "report.html",
-        "spec.json",
-    ]
+    files = "config.yaml metrics.json model.safetensors reference.npz report.html spec.json"
+    assert sorted(path.name for path in run.iterdir()) == files.split()
     assert torch.equal(
-        safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"], torch.arange(6.0).reshape(2, 3)
+        safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"], WEIGHTS["classifier.weight"]
     )
     assert read_spec(run) == SPEC
     assert (run / "metrics.json").read_text() == '{\n "val": {\n  "top1": 0.5\n }\n}\n'
@@ -68,7 +55,7 @@ def test_channels_last_weights_give_the_same_file(tmp_path: Path) -> None:
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     write(tmp_path / "one")
 
-    with pytest.raises(RunError, match="exists and is never overwritten; choose another run id"):
+    with pytest.raises(RunError, match="one exists"):
         write(tmp_path / "one")
 
 
@@ -78,7 +65,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Path, "rename", fail)
 
-    with pytest.raises(RunError, match="the disk is full; free some space"):
+    with pytest.raises(RunError, match="disk is full"):
         write(tmp_path / "one")
     assert list(tmp_path.iterdir()) == []
 
@@ -86,7 +73,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path: Path, monkeypa
 def test_a_folder_that_cannot_be_made_is_named_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file, not a folder")
 
-    with pytest.raises(RunError, match=r"cannot be written: (File exists|Not a directory); choose another folder"):
+    with pytest.raises(RunError, match=r"File exists|Not a directory"):
         write(tmp_path / "runs" / "one")
 
 

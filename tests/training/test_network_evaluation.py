@@ -7,54 +7,46 @@ import torch
 
 from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
-from tests.training.tiny_runs import tiny_config
+from tests.training.tiny_runs import run_training
 from training.config import EvaluationConfig
 from training.data.photo_set import PhotoSet
-from training.evaluate import Exam, evaluate_run, judge_network, main
+from training.evaluate_run import evaluate_run, main
 from training.evaluation.network_outputs import predict_batches
 from training.features import digest_backbone, embed_split
 from training.loader import serve_batches
 from training.network import NetworkError, build_network, default_preprocessing
-from training.train import train
+from training.network_evaluation import EvaluationSet, evaluate_network
 
 PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)
 
 
-@pytest.fixture(scope="module")
-def run(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    written = train(tiny_config(photo_folder, tmp_path_factory.mktemp("run"), "recipe.method=probe"))
-    assert written is not None
-    return written
-
-
 def test_a_finished_run_gives_the_figures_that_training_wrote(
-    run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    probe_run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([str(run), str(photo_folder), "--cache", str(tmp_path), "--json", str(tmp_path / "figures.json")])
+    main([str(probe_run), str(photo_folder), "--cache", str(tmp_path), "--json", str(tmp_path / "figures.json")])
 
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["test"]["summary"] == pytest.approx(read_spec(run).metrics["test"], abs=1e-5)
+    assert figures["test"]["summary"] == pytest.approx(read_spec(probe_run).metrics["test"], abs=1e-5)
     assert "top1" in capsys.readouterr().out
 
 
-def test_the_photos_that_a_run_learned_from_are_not_judged(tmp_path: Path) -> None:
+def test_the_photos_that_a_run_learned_from_are_not_evaluated(tmp_path: Path) -> None:
     folder = write_image_folder(tmp_path / "photos", dict.fromkeys(("apple", "banana", "carrot", "leek"), 10))
-    run = train(tiny_config(folder, tmp_path, "recipe.method=probe"))
-    assert run is not None
+    run = run_training(folder, tmp_path, "recipe.method=probe")
 
-    judgement = evaluate_run(run, str(folder), tmp_path / "data")
+    result = evaluate_run(run, str(folder), tmp_path / "data")
 
-    assert {split: len(found.classes_N) for split, found in judgement.predictions.items()} == {"val": 4}
-    assert judgement.summary["val"]["top1"] == pytest.approx(read_spec(run).metrics["val"]["top1"])
+    assert {split: len(found.classes_N) for split, found in result.predictions.items()} == {"val": 4}
+    assert result.summary["val"]["top1"] == pytest.approx(read_spec(run).metrics["val"]["top1"])
 
 
-def test_a_training_that_diverged_is_told(photo_set: PhotoSet) -> None:
+def test_a_training_that_diverged_is_refused(photo_set: PhotoSet) -> None:
     network = build_network("test_efficientnet", "random", 4)
     torch.nn.init.constant_(dict(network.named_parameters())["classifier.bias"], float("nan"))
-    exam = Exam({"val": photo_set.of("val")}, photo_set.labels, photo_set.groups, PREPROCESSING)
+    evaluation_set = EvaluationSet({"val": photo_set.of("val")}, photo_set.labels, photo_set.groups, PREPROCESSING)
 
-    with pytest.raises(NetworkError, match=r"training has diverged; lower recipe\.lr"):
-        judge_network(network, exam, EvaluationConfig(precision=0.95, robustness_photos=0))
+    with pytest.raises(NetworkError, match=r"recipe\.lr"):
+        evaluate_network(network, evaluation_set, EvaluationConfig(precision=0.95, robustness_photos=0))
 
 
 def test_a_run_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""What happens in one step of fine-tuning, as a LightningModule.
+"""One step of fine-tuning, as a LightningModule.
 
 Axes: B batch, C channel, H height, W width, K class.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -12,6 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torchmetrics import MeanMetric
 
 from handler.spec import Preprocessing
@@ -60,15 +61,15 @@ class FineTuning(LightningModule):
         return self.network if self.average is None else self.average.module
 
     def on_train_start(self) -> None:
-        # A run that goes on in mid-epoch is not told of that epoch's start.
-        self._choose_what_learns()
+        # A run that resumes in mid-epoch does not get on_train_epoch_start.
+        self._freeze_layers()
 
     def on_train_epoch_start(self) -> None:
-        # A checkpoint of an epoch's end still holds that epoch's mean.
+        # A checkpoint of an epoch's end still holds the mean of that epoch.
         self.train_loss.reset()
-        self._choose_what_learns()
+        self._freeze_layers()
 
-    def _choose_what_learns(self) -> None:
+    def _freeze_layers(self) -> None:
         train_backbone(
             self.network,
             learns=self.current_epoch >= self._recipe.freeze_epochs,
@@ -77,7 +78,7 @@ class FineTuning(LightningModule):
         )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # What a step draws depends on its place alone, so that a resumed run draws the same.
+        # The seed of a step depends only on its place, so that a resumed run draws the same numbers.
         torch.manual_seed(derive_seed(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -115,9 +116,8 @@ class FineTuning(LightningModule):
         groups = group_parameters(self.network, recipe.lr, recipe.layer_decay, recipe.weight_decay)
         num_steps = int(self.trainer.estimated_stepping_batches)
         num_warmup = round(num_steps * recipe.warmup_epochs / recipe.epochs)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer := torch.optim.AdamW(groups), lambda step: learning_rate_share(step, num_steps, num_warmup)
-        )
+        optimizer = torch.optim.AdamW(groups)
+        schedule = build_schedule(optimizer, num_steps, num_warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _resize(self, photos_BCHW: Tensor) -> Tensor:
@@ -132,12 +132,13 @@ class FineTuning(LightningModule):
         return (photos_BCHW - self.mean_C[:, None, None]) / self.std_C[:, None, None]
 
 
-def learning_rate_share(step: int, num_steps: int, num_warmup: int) -> float:
-    """Return the share of the full learning rate at *step*: a linear rise, then half a cosine to nearly 0."""
-    if step < num_warmup:
-        return (step + 1) / (num_warmup + 1)
-    done = (step - num_warmup) / max(1, num_steps - num_warmup)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+def build_schedule(optimizer: Optimizer, num_steps: int, num_warmup: int) -> LRScheduler:
+    """Return the learning rate of each step: a linear rise over *num_warmup* steps, then half a cosine to nearly 0."""
+    cosine = CosineAnnealingLR(optimizer, max(1, num_steps - num_warmup))
+    if not num_warmup:
+        return cosine
+    warmup = LinearLR(optimizer, start_factor=1 / (num_warmup + 1), total_iters=num_warmup)
+    return SequentialLR(optimizer, [warmup, cosine], [num_warmup])
 
 
 def size_of_epoch(epoch: int, num_epochs: int, start: int | None, end: int) -> int:

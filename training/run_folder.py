@@ -1,12 +1,12 @@
-"""A trained network to a run folder, whole or not at all.
+"""The folder of a run: written completely or not at all.
 
 runs/<id>/
 ├── model.safetensors   the weights, under timm's own names
 ├── spec.json           the contract with archive and server (handler/spec.py)
 ├── metrics.json        every figure of the evaluation, for machines
 ├── config.yaml         the resolved configuration that trained it
-├── reference.npz       what the model saw on val: drift is measured from it
-├── photos.zip          some of train and val, as the network sees them: int8 is made and judged with them
+├── reference.npz       statistics of val: drift is measured from them
+├── photos.zip          some of train and val, preprocessed: to calibrate int8 and to evaluate it
 └── report.html         the evaluation, for people
 """
 
@@ -22,13 +22,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import safetensors.torch
+import torch
 import yaml
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from handler.spec import PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
 from training.config import Config, ConfigError, convert_config
 from training.int8_photos import KeptPhotos, write_photos
+from training.network import build_network, load_weights, read_weights
 
 METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config.yaml"
@@ -51,10 +53,10 @@ def write_run(
     report: str | None = None,
     photos: KeptPhotos | None = None,
 ) -> Path:
-    """Write the run *folder* and return it; raise `RunError`, which leaves nothing behind.
+    """Write the run *folder* and return it; after a `RunError` nothing of it is left.
 
     *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A run is never
-    overwritten. What is None is not written.
+    overwritten. A part that is None is not written.
     """
     check_free(folder)
     partial = None
@@ -89,6 +91,36 @@ def read_run_config(run: Path) -> Config:
         raise ConfigError(f"{run / CONFIG_FILE} does not exist; only runs of training.train have one") from error
 
 
+def load_network(run: Path, spec: Spec) -> nn.Module:
+    """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
+    path = run / WEIGHTS_FILE
+    if spec.pruned:
+        return rebuild_pruned(spec, read_weights(path))
+    return build_network(spec.architecture, str(path), spec.num_outputs).eval()
+
+
+def rebuild_pruned(spec: Spec, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return the network of *spec* with the widths and values of *tensors*; raise `NetworkError`.
+
+    model_archive/network.py does the same without training's code.
+    """
+    network = build_network(spec.architecture, "random", spec.num_outputs).eval()
+    for name, layer in network.named_modules():
+        shape = tensors[f"{name}.weight"].shape if f"{name}.weight" in tensors else None
+        if isinstance(layer, nn.Conv2d) and shape:
+            if layer.groups == layer.in_channels:
+                layer.groups = shape[0]
+            layer.out_channels, layer.in_channels = shape[0], shape[1] * layer.groups
+        elif isinstance(layer, nn.Linear) and shape:
+            layer.out_features, layer.in_features = shape
+        elif isinstance(layer, nn.BatchNorm2d) and shape:
+            layer.num_features = shape[0]
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        tensor.data = torch.empty_like(tensors.get(name, tensor))
+    load_weights(network, dict(tensors), WEIGHTS_FILE)
+    return network
+
+
 def check_free(folder: Path) -> None:
     """Raise `RunError` if the run *folder* exists."""
     if folder.exists():
@@ -109,7 +141,7 @@ def format_json(value: Any) -> bytes:
 
 
 def read_code_revision(checkout: Path) -> str | None:
-    """Return the commit that *checkout* stands on, `-dirty` behind it where files differ, or None."""
+    """Return the commit of *checkout*, with `-dirty` where files differ, or None."""
     git = shutil.which("git")
     if git is None:
         return None

@@ -1,0 +1,50 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "variables", "command"),
+    [
+        ("train", (), 'training.train experiment=quick data.source="data/photos"'),
+        (
+            "train",
+            ("experiment=full", "tracker=wandb", "DATA=my photos"),
+            'training.train data.source="my photos" experiment=full tracker=wandb',
+        ),
+        (
+            "train",
+            ("ARGS=recipe.epochs=3 network.size=96",),
+            'training.train experiment=quick data.source="data/photos" recipe.epochs=3 network.size=96',
+        ),
+        (
+            "sweep",
+            ("experiment=full", "ARGS=seed=1"),
+            'training.sweep finetune --trials 20 data.source="data/photos" experiment=full seed=1',
+        ),
+        ("profile", ("ARGS=seed=1",), 'training.profile data.source="data/photos" seed=1'),
+    ],
+)
+def test_variables_reach_the_command(target: str, variables: tuple[str, ...], command: str) -> None:
+    last = dry_run(target, *variables).stdout.splitlines()[-1]
+
+    assert " ".join(last.replace("'", "").split()).endswith(command)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("train", "recipe.epochs=3"), ("sweep", "TRIAL=3"), ("help", "experiments=full")]
+)
+def test_a_variable_that_nobody_reads_is_refused(arguments: tuple[str, str]) -> None:
+    done = dry_run(*arguments)
+
+    assert done.returncode == 2
+    assert arguments[1].split("=")[0] in done.stderr
+    assert "ARGS=" in done.stderr

@@ -1,0 +1,110 @@
+"""From a trained network and its figures to the run folder and the tracker."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from handler.spec import Provenance, Spec
+from training.config import Config, format_config
+from training.data.photo_set import PhotoSet
+from training.evaluation.plots import rasterize_confusion
+from training.evaluation.reference import summarize_reference
+from training.evaluation.run_report import find_mistakes, render_report
+from training.int8_photos import keep_photos
+from training.network_evaluation import EvaluationResult, EvaluationSet
+from training.run_folder import read_code_revision, write_run
+from training.trackers import Picture, track_results, track_run
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+# Fruits-360 turns its fruit before the camera: tens of thousands of its photos are near-duplicates.
+_MAX_LISTED = 200
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    network: nn.Module
+    evaluation: EvaluationResult
+    epochs: Sequence[Mapping[str, float]]
+    minutes: float
+    pruning: Mapping[str, Any] | None = None
+    """Of a pruned network: the run that it was made from, and both networks' figures."""
+
+
+def write_result(
+    config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult, tracker: Logger | None
+) -> Path:
+    """Write and track the run and return its folder; raise `RunError`."""
+    evaluation = result.evaluation
+    spec = _build_spec(config, photos, evaluation_set, result)
+    metrics = {
+        "splits": evaluation.figures,
+        "robustness": evaluation.robustness,
+        "refit": config.recipe.refit_epochs > 0,
+        "epochs": result.epochs,
+        "minutes": result.minutes,
+        "pruning": result.pruning,
+        "data": _describe_data(photos, evaluation_set),
+    }
+    shown = "test" if evaluation_set.splits["test"] else "val"
+    mistakes = find_mistakes(evaluation.predictions[shown], evaluation_set.splits[shown], spec)
+    run = write_run(
+        Path(config.runs) / config.id,
+        state_dict=result.network.state_dict(),
+        spec=spec,
+        metrics=metrics,
+        config=format_config(config),
+        reference=summarize_reference(evaluation.predictions["val"], spec.temperature, config.seed),
+        report=render_report(spec, metrics, mistakes, format_config(config)),
+        photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
+    )
+    summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
+    pictures = {
+        "confusion": [Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)],
+        "mistakes": [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes],
+    }
+    track_results(tracker, msgspec.to_builtins(config), summary, pictures)
+    track_run(tracker, run, config.name)
+    return run
+
+
+def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult) -> Spec:
+    evaluation, pruning = result.evaluation, result.pruning
+    origin = f"{config.network.architecture} ({config.network.weights}), {config.recipe.method}"
+    if pruning is not None:
+        origin += f", pruned: {pruning['amount']:.0%} of the channels of run {pruning['of']} removed"
+    return Spec(
+        name=config.name,
+        architecture=config.network.architecture,
+        num_outputs=len(photos.labels),
+        labels=photos.labels,
+        groups=photos.groups,
+        preprocessing=evaluation_set.preprocessing,
+        temperature=evaluation.decision.temperature,
+        threshold=evaluation.decision.threshold,
+        metrics=evaluation.summary,
+        pruned=msgspec.UNSET if pruning is None else pruning["amount"],
+        provenance=Provenance(
+            weights=origin,
+            data_digest=photos.digest,
+            code_revision=read_code_revision(_CHECKOUT),
+            seed=config.seed,
+        ),
+    )
+
+
+def _describe_data(photos: PhotoSet, evaluation_set: EvaluationSet) -> dict[str, Any]:
+    splits = {"train": photos.of("train"), **evaluation_set.splits}
+    return {
+        "name": photos.name,
+        "digest": photos.digest,
+        "photos": {name: len(split) for name, split in splits.items()},
+        "num_skipped": len(photos.skipped),
+        "skipped": [(str(skipped.path), skipped.reason) for skipped in photos.skipped[:_MAX_LISTED]],
+        "num_near_duplicates": len(photos.near_duplicates),
+        "near_duplicates": [(str(n.photo.path), str(n.twin.path)) for n in photos.near_duplicates[:_MAX_LISTED]],
+    }
