@@ -16,7 +16,7 @@ _INCHES_A_ROW = 0.36
 
 
 def draw_plot(run: Run, path: Path) -> None:
-    """Write the picture as SVG, in one atomic step; the same run draws the same bytes."""
+    """Write the picture as SVG; the same run draws the same bytes."""
     spreads = [(run.spread_of(row, CAPACITY.name, "photos_per_s"), row) for row in run.rows()]
     speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
     rows = [row for _, row in sorted(speeds)]
@@ -31,11 +31,8 @@ def draw_plot(run: Run, path: Path) -> None:
     rounds = f"medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''}, lines from least to greatest"
     caption = f"{run.date} · {run.machine.cpu}, {run.machine.cores} cores · {rounds}"
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="#495057")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
-        figure.savefig(partial, format="svg", metadata={"Date": None})
-    partial.replace(path)
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def _draw_bars(axes: Axes, run: Run, rows: list[Row], scenario: Scenario, figure: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def describe_machine() -> Machine:
     """Return this machine's CPU, the cores that this process may use, its memory and its system."""
     cpu_info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in cpu_info.splitlines() if line.startswith("model name")]
+    names = re.findall(r"^model name\s*: (.*)$", cpu_info, re.MULTILINE)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         cpu=names[0] if names else platform.machine(),
@@ -146,9 +147,8 @@ def describe_machine() -> Machine:
 
 def list_instruction_sets(cpu_info: str) -> list[str]:
     """Return those of _INSTRUCTION_SETS that the text of /proc/cpuinfo names, which it does on x86."""
-    lines = (line.partition(":")[2].split() for line in cpu_info.splitlines() if line.startswith("flags"))
-    flags = next(lines, [])
-    return [name for name in _INSTRUCTION_SETS if any(flag.startswith(name) for flag in flags)]
+    flags = re.search(r"^flags\s*:(.*)$", cpu_info, re.MULTILINE)
+    return [name for name in _INSTRUCTION_SETS if flags and f" {name}" in flags[1]]
 
 
 def today() -> str:
@@ -166,15 +166,12 @@ def read_run(path: Path) -> Run:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write *text* in one atomic step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    path.write_text(text)
 
 
 def write_json(path: Path, value: object) -> str:
-    """Write *value* as indented JSON in one atomic step; return the text."""
+    """Write *value* as indented JSON; return the text."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
     write_text(path, text)
     return text

@@ -34,20 +34,17 @@ class Endpoint:
     """The photo's name in a form or a JSON object."""
 
 
-def build_request(endpoint: Endpoint, photo: Photo) -> httpx.Request:
-    """Return the request with its body encoded; both load generators send its `content` and content type."""
+def encode_body(endpoint: Endpoint, photo: Photo) -> tuple[bytes, str]:
+    """Return the body of the photo's request and its content type."""
     match endpoint.form:
         case "raw":
-            headers = {"Content-Type": "image/jpeg"}
-            return httpx.Request("POST", endpoint.url, content=photo.body, headers=headers)
+            return photo.body, "image/jpeg"
         case "json":
-            return httpx.Request("POST", endpoint.url, json={endpoint.field: base64.b64encode(photo.body).decode()})
+            return json.dumps({endpoint.field: base64.b64encode(photo.body).decode()}).encode(), "application/json"
         case "multipart":
-            request = httpx.Request(
-                "POST", endpoint.url, files={endpoint.field: ("photo.jpg", photo.body, "image/jpeg")}
-            )
-            request.read()
-            return request
+            files = {endpoint.field: ("photo.jpg", photo.body, "image/jpeg")}
+            request = httpx.Request("POST", endpoint.url, files=files)
+            return request.read(), request.headers["Content-Type"]
 
 
 def read_answer(content: bytes, labels: frozenset[str]) -> tuple[str | None, str]:

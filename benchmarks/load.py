@@ -19,7 +19,7 @@ import aiohttp
 import numpy as np
 
 from benchmarks import wrk
-from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, build_request, read_answer
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body, read_answer
 
 _SEED = 0
 
@@ -133,21 +133,13 @@ def plan_arrivals(rate: float, seconds: float) -> list[float]:
     return [float(arrival) for arrival in arrivals[arrivals < seconds]]
 
 
-@dataclass(frozen=True)
-class _Message:
-    """A photo's request, encoded once."""
-
-    body: bytes
-    headers: Mapping[str, str]
-    label: str | None
+_Message = tuple[bytes, dict[str, str], str | None]
+"""A request's body, its headers, and the right label."""
 
 
 def _encode(endpoint: Endpoint, photos: Sequence[Photo]) -> list[_Message]:
-    requests = [build_request(endpoint, photo) for photo in photos]
-    return [
-        _Message(request.content, {"Content-Type": request.headers["Content-Type"]}, photo.label)
-        for request, photo in zip(requests, photos, strict=True)
-    ]
+    bodies = [encode_body(endpoint, photo) for photo in photos]
+    return [(body, {"Content-Type": kind}, photo.label) for (body, kind), photo in zip(bodies, photos, strict=True)]
 
 
 async def _loop(
@@ -192,9 +184,10 @@ def _open_session() -> aiohttp.ClientSession:
 
 
 async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Message, started_s: float) -> Sample:
+    body, headers, right_label = message
     error = version = ""
     try:
-        async with session.post(endpoint.url, data=message.body, headers=message.headers) as response:
+        async with session.post(endpoint.url, data=body, headers=headers) as response:
             content = await response.read()
     except (aiohttp.ClientError, TimeoutError) as failure:
         error = type(failure).__name__
@@ -202,6 +195,6 @@ async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Me
         label, version = read_answer(content, endpoint.labels)
         if response.status != 200:
             error = str(response.status)
-        elif message.label not in (None, label):
+        elif right_label not in (None, label):
             error = "wrong label"
     return Sample(started_s, time.perf_counter() - started_s, error, version)

@@ -11,11 +11,11 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -78,11 +78,9 @@ class ServerProcess:
         """Return the seconds from the start to the first right answer; raise `ServerError`."""
         while error := ask_once(endpoint, photo):
             if (code := self._process.poll()) is not None:
-                raise ServerError(f"it ended with code {code} before it answered; {self._end_of_log()}")
+                raise self._error(f"it ended with code {code} before it answered")
             if time.perf_counter() - self._started_s > timeout_s:
-                raise ServerError(
-                    f"no right answer after {timeout_s:.0f} s, the last error was {error}; {self._end_of_log()}"
-                )
+                raise self._error(f"no right answer after {timeout_s:.0f} s, the last error was {error}")
             time.sleep(_POLL_S)
         return time.perf_counter() - self._started_s
 
@@ -91,9 +89,9 @@ class ServerProcess:
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise ServerError(f"it still runs after {timeout_s:.0f} s; {self._end_of_log()}") from error
+            raise self._error(f"it still runs after {timeout_s:.0f} s") from error
         if code != 0:
-            raise ServerError(f"it ended with code {code}; {self._end_of_log()}")
+            raise self._error(f"it ended with code {code}")
 
     def terminate(self) -> None:
         """Send SIGTERM to the process that was started, and to no other."""
@@ -111,20 +109,12 @@ class ServerProcess:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
-        total_s = 0.0
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                total_s += times.user + times.system
-        return total_s
+        times = self._each(lambda process: process.cpu_times())
+        return float(sum(one.user + one.system for one in times))
 
     def pss_mb(self) -> float:
         """Return the memory of all processes in MB, shared pages counted once (proportional set size)."""
-        total_bytes = 0
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                total_bytes += process.memory_full_info().pss
-        return total_bytes / 1e6
+        return float(sum(one.pss for one in self._each(lambda process: process.memory_full_info()))) / 1e6
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Return whether all processes together used less than 5 ms of CPU in 100 ms, before *timeout_s* were over."""
@@ -141,28 +131,36 @@ class ServerProcess:
     def stop(self) -> None:
         """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
         try:
-            self._signal_all("terminate")
+            self._end_all(lambda process: process.terminate())
         finally:
             num_empty = 0
             # A process has no environment for a moment while it is started, so one scan may miss it.
             while num_empty < _NUM_SCANS:
-                num_empty = 0 if self._signal_all("kill") else num_empty + 1
+                num_empty = 0 if self._end_all(lambda process: process.kill()) else num_empty + 1
                 time.sleep(_POLL_S)
             self._process.wait()
             self._temp.cleanup()
 
-    def _signal_all(self, verb: str) -> int:
+    def _end_all(self, act: Callable[[psutil.Process], object]) -> int:
         """Terminate or kill all processes, wait for their end, and return how many there were."""
         processes = self.processes()
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                getattr(process, verb)()
+        self._each(act, processes)
         psutil.wait_procs(processes, timeout=_STOP_S)
         return len(processes)
 
-    def _end_of_log(self) -> str:
+    def _each(
+        self, act: Callable[[psutil.Process], Any], processes: Sequence[psutil.Process] | None = None
+    ) -> list[Any]:
+        """Return what *act* gives for each process that still lives."""
+        results = []
+        for process in self.processes() if processes is None else processes:
+            with contextlib.suppress(psutil.Error):
+                results.append(act(process))
+        return results
+
+    def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return "its log ends with: " + " | ".join(lines[-_NUM_LOG_LINES:])[-600:]
+        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-_NUM_LOG_LINES:])[-600:]}")
 
 
 def write_server_config(template: Path, folder: Path, changes: Mapping[str, str]) -> Path:

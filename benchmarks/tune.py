@@ -13,29 +13,24 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import yaml
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import track
 
 from benchmarks.bench_report import format_table
 from benchmarks.bench_results import describe_machine, today, write_text
-from benchmarks.contenders import FRUITY, SERVE_VENV, Place, start
+from benchmarks.contenders import FRUITY, SERVE_VENV, Place
 from benchmarks.entries import BenchError, configure, default_archive, unpack
-from benchmarks.load import run_closed
-from benchmarks.sample_photos import MIDDLE
-from benchmarks.scenarios import CAPACITY, ONE_CLIENT
-from benchmarks.server_process import ServerError
-from benchmarks.trials import START_S, Photos
-from benchmarks.wrk import WrkError
+from benchmarks.scenarios import CAPACITY, ONE_CLIENT, Plan
+from benchmarks.trials import Entry, Photos
 from serving.model_store import ROOT
 
 TEMPLATE = ROOT / "model_archive" / "model-config.yaml"
 
 # Of the fastest: a smaller difference is lost in the noise of a small machine.
 _EQUAL_SHARE = 0.97
-_WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,19 +60,15 @@ class Setting:
         return {**config, **workers, **batches, "fruity": {**config.get("fruity", {}), "threads": self.threads}}
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(NamedTuple):
     photos_per_s: float
     """At 16 clients."""
     one_client_ms: float
     """The p50 of a single client."""
 
     @classmethod
-    def median(cls, seen: Sequence["Figures"]) -> Self:
-        return cls(*(statistics.median(values) for values in zip(*map(dataclasses.astuple, seen), strict=True)))
-
-
-Measure = Callable[[Setting], Figures]
+    def median(cls, measured: Sequence["Figures"]) -> Self:
+        return cls(*(statistics.median(values) for values in zip(*measured, strict=True)))
 
 
 def main() -> None:
@@ -94,7 +85,7 @@ def main() -> None:
                 cores,
                 arguments.rounds,
             )
-    except (BenchError, ServerError, WrkError, OSError) as error:
+    except (BenchError, OSError) as error:
         sys.exit(f"tune: {error}")
     except KeyboardInterrupt:
         sys.exit("tune: stopped, the server too; nothing was written")
@@ -110,45 +101,40 @@ def main() -> None:
 
 
 def measure(setting: Setting, place: Place, photos: Photos, template: Mapping[str, Any], seconds: float) -> Figures:
-    """Return what a TorchServe with *setting* gives; raise `ServerError`, `WrkError` or `BenchError`."""
+    """Return what a TorchServe with *setting* gives; raise `BenchError`."""
     with tempfile.TemporaryDirectory(prefix="fruity-tune-") as scratch:
         configured = configure(place, setting.apply(template), Path(scratch))
-        with start(FRUITY, configured, Path(scratch)) as (server, endpoint):
-            server.wait_for_answer(endpoint, photos[MIDDLE][0], START_S)
-            run_closed(endpoint, photos[MIDDLE], CAPACITY.clients, _WARM_UP_S)
-            one = run_closed(endpoint, photos[MIDDLE], ONE_CLIENT.clients, seconds)
-            many = run_closed(endpoint, photos[MIDDLE], CAPACITY.clients, seconds)
-    one_client_ms = one.percentile_ms(50)
-    if one.errors or many.errors or one_client_ms is None:
-        raise BenchError(f"{setting} gave too few answers or errors: {dict(one.errors) | dict(many.errors)}")
-    return Figures(many.photos_per_s, one_client_ms)
+        cores = len(os.sched_getaffinity(0))
+        entry = Entry("fruity", "fruity", configured, photos, cores, contender=FRUITY, scenarios=(ONE_CLIENT, CAPACITY))
+        trial = entry.measure(0, Plan(rounds=1, seconds=seconds, warm_up_s=1.0))
+    if trial.failure:
+        raise BenchError(f"{setting}: {trial.failure}")
+    one, many = trial.results
+    if one.errors or many.errors or one.p50_ms is None:
+        raise BenchError(f"{setting} gave errors or too few answers: {one.errors | many.errors}")
+    return Figures(many.photos_per_s, one.p50_ms)
 
 
-def search(measure: Measure, first: Setting, cores: int, rounds: int) -> dict[Setting, Figures]:
+def search(
+    measure_setting: Callable[[Setting], Figures], first: Setting, cores: int, rounds: int
+) -> dict[Setting, Figures]:
     """Vary one value after the other, from *first* on, and keep the best; return *first* and these, compared last.
 
     The phases lie minutes apart, so only what is measured side by side at the end is compared.
     """
-    # A dict for its order and its keys: the best of two phases is one finalist.
-    finalists = {first: None}
-    best = first
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("")
 
-        def compare(phase: str, settings: Iterable[Setting]) -> dict[Setting, Figures]:
-            seen: dict[Setting, list[Figures]] = {setting: [] for setting in settings}
-            # Interleaved, so that a machine that slows down meanwhile slows all of them.
-            for number in range(rounds):
-                for setting in seen:
-                    progress.update(task, description=f"{phase}, round {number + 1} of {rounds}: {setting}")
-                    seen[setting].append(measure(setting))
-            return {setting: Figures.median(figures) for setting, figures in seen.items()}
+    def compare(phase: str, settings: Iterable[Setting]) -> dict[Setting, Figures]:
+        # Interleaved, so that a machine that slows down meanwhile slows all of them.
+        order = [*settings] * rounds
+        turns = track(order, description=phase, console=Console(stderr=True))
+        measured = [(setting, measure_setting(setting)) for setting in turns]
+        return {one: Figures.median([figures for setting, figures in measured if setting == one]) for one in order}
 
-        for name in ("batch", "delay_ms", "workers", "threads"):
-            best = choose(compare(name, vary(best, name, cores)))
-            finalists[best] = None
-        return compare("final", finalists)
+    best, finalists = first, [first]
+    for name in ("batch", "delay_ms", "workers", "threads"):
+        best = choose(compare(name, vary(best, name, cores)))
+        finalists.append(best)
+    return compare("final", dict.fromkeys(finalists))
 
 
 def vary(setting: Setting, name: str, cores: int) -> list[Setting]:
@@ -183,12 +169,8 @@ def format_config(best: Setting, figures: Figures, template: Mapping[str, Any]) 
 def format_settings(settings: Mapping[Setting, Figures], best: Setting) -> str:
     """Return a Markdown table of *settings*, the fastest first."""
     lines = [
-        [
-            str(setting) + (" **chosen**" if setting == best else ""),
-            f"{figures.photos_per_s:.0f}",
-            f"{figures.one_client_ms:.1f}",
-        ]
-        for setting, figures in sorted(settings.items(), key=lambda item: -item[1].photos_per_s)
+        [f"{setting}{' **chosen**' if setting == best else ''}", f"{photos_per_s:.0f}", f"{one_client_ms:.1f}"]
+        for setting, (photos_per_s, one_client_ms) in sorted(settings.items(), key=lambda item: -item[1].photos_per_s)
     ]
     return format_table(["setting", "16 clients: photos/s", "one client: p50 ms"], lines)
 

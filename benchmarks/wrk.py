@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, build_request
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 
@@ -49,9 +49,9 @@ def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int)
 def _write_photos(folder: Path, endpoint: Endpoint, photos: Sequence[Photo]) -> None:
     """Write what wrk.lua reads: each photo's content type, body and label, and all labels as JSON may spell them."""
     for number, photo in enumerate(photos, start=1):
-        request = build_request(endpoint, photo)
-        (folder / f"{number}.type").write_text(request.headers["Content-Type"])
-        (folder / f"{number}.body").write_bytes(request.content)
+        body, content_type = encode_body(endpoint, photo)
+        (folder / f"{number}.body").write_bytes(body)
+        (folder / f"{number}.type").write_text(content_type)
         (folder / f"{number}.label").write_text("\n".join(_spellings(photo.label)) if photo.label else "")
     (folder / "labels").write_text("\n".join(text for label in sorted(endpoint.labels) for text in _spellings(label)))
 

@@ -87,7 +87,7 @@ def test_both_generators_send_the_same_request(use_wrk: bool) -> None:
     with run_labelling_server(behaviour) as endpoint:
         run_closed(replace(endpoint, form="json", field="image"), [PHOTO], 1, 0.2, use_wrk=use_wrk)
 
-    assert set(behaviour.requests) == {("application/json", b'{"image":"dGhlIGJ5dGVzIG9mIGEgcGhvdG8="}')}
+    assert set(behaviour.requests) == {("application/json", b'{"image": "dGhlIGJ5dGVzIG9mIGEgcGhvdG8="}')}
 
 
 def test_an_open_loop_sends_by_its_schedule_also_to_a_slow_server() -> None:
