@@ -1,4 +1,4 @@
-"""Where photos are sent and in which form, and what a right answer says."""
+"""Where photos are sent and in which form, and how an answer is read."""
 
 import base64
 import json

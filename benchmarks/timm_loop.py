@@ -109,7 +109,7 @@ def _build_step(network: nn.Module, num_batches: int, recipe: Recipe) -> Any:
 
     def step(number: int, photos_BCHW: Tensor, classes_B: Tensor) -> None:
         photos_BCHW = photos_BCHW.contiguous(memory_format=torch.channels_last)
-        # Its scaler is for float16 alone; bfloat16 needs none.
+        # The scaler of its train.py is for float16; bfloat16 needs none.
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
             loss = loss_of(network(photos_BCHW), classes_B)
         loss.backward()

@@ -24,7 +24,7 @@ from benchmarks.load import Sample, run_in_background
 from benchmarks.sample_photos import MIDDLE, make_photos
 from serving.management import open_server
 from serving.model_store import ROOT
-from serving.torchserve import MODEL
+from serving.torchserve import MODEL, Addresses
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _CLIENTS = 8
@@ -84,12 +84,13 @@ def measure(
     out.mkdir(parents=True, exist_ok=True)
     with open_server(config, ROOT) as server:
         default = server.management.describe()
-        store, url = server.store, f"{server.inference.base_url}/predictions/{MODEL}"
+        store = server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
     archives = (copy_as_next_version(current), current)
     times: list[tuple[float, float]] = []
-    with run_in_background(Endpoint(url), make_photos()[MIDDLE][0], _CLIENTS) as samples:
+    endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
+    with run_in_background(endpoint, make_photos()[MIDDLE][0], _CLIENTS) as samples:
         time.sleep(baseline_s)
         for number in range(swaps):
             started_s = time.perf_counter()

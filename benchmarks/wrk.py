@@ -57,5 +57,5 @@ def _write_photos(folder: Path, endpoint: Endpoint, photos: Sequence[Photo]) -> 
 
 
 def _spellings(label: str) -> list[str]:
-    """Return *label* as it stands in JSON, with and without escapes for what is not ASCII."""
+    """Return *label* as JSON writes it, with and without escapes for what is not ASCII."""
     return [json.dumps(label, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]

@@ -39,7 +39,7 @@ def make_entry(command: str, *scenarios: Scenario) -> Entry:
 
 @pytest.fixture(autouse=True)
 def _python_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    # wrk counts whole seconds alone.
+    # wrk runs for whole seconds only.
     monkeypatch.setattr("benchmarks.wrk.is_installed", lambda: False)
 
 
