@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -32,7 +31,7 @@ def main() -> None:
     plan = _choose_plan(arguments)
     # Also Ctrl-C: Python ignores it in a process that a shell started in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
@@ -97,10 +96,6 @@ def _choose_plan(arguments: argparse.Namespace) -> Plan:
     plan = QUICK if arguments.quick else FULL
     given = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

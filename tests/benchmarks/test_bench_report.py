@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from benchmarks.bench_plot import draw_plot
-from benchmarks.bench_report import format_report, format_spread, format_table
+from benchmarks.bench_report import format_report, format_spread
 from benchmarks.bench_results import (
     ResultsError,
     ScenarioResult,
@@ -45,10 +45,6 @@ def test_a_spread_is_the_median_with_the_extremes_of_the_known_values(
 )
 def test_a_spread_is_written_as_median_and_extremes(spread: Spread | None, text: str) -> None:
     assert format_spread(spread) == text
-
-
-def test_a_table_is_markdown_with_figures_to_the_right() -> None:
-    assert format_table(["", "b"], [["x", "1"]]) == "|  | b |\n| --- | ---: |\n| x | 1 |"
 
 
 @pytest.mark.parametrize(

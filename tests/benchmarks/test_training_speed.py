@@ -10,7 +10,6 @@ from benchmarks.timm_loop import read_recipe, time_training
 from benchmarks.training_speed import (
     NUM_TIMED,
     RECIPE,
-    Speed,
     TrainBenchError,
     TrainRun,
     format_report,
@@ -70,10 +69,6 @@ def test_the_recipe_augments_no_more_than_timms_loop_does(tmp_path: Path) -> Non
     augment, recipe = config.augment, config.recipe
     assert (augment.rand_augment_ops, augment.mixup, augment.cutmix, augment.erase) == (0, 0.0, 0.0, 0.0)
     assert (recipe.method, recipe.freeze_norms, recipe.freeze_epochs) == ("finetune", False, 0)
-
-
-def test_a_speed_is_photos_over_the_wait_and_the_step() -> None:
-    assert Speed(wait_s=0.5, step_s=1.5, batch=32).photos_per_s == 16
 
 
 def test_the_report_gives_the_ratio_within_each_round() -> None:

@@ -12,7 +12,7 @@ import yaml
 from benchmarks import ceiling
 from benchmarks.bench import run_rounds
 from benchmarks.bench_results import CEILING
-from benchmarks.contenders import CONTENDERS, Contender, Place, start
+from benchmarks.contenders import Contender, Place, start
 from benchmarks.endpoint import Photo
 from benchmarks.entries import label_photos, limit_workers, unpack
 from benchmarks.sample_photos import MIDDLE, MIX, PHONE, SIZES, SMALL, make_photos
@@ -131,16 +131,6 @@ def test_an_open_loop_comes_after_the_closed_one_that_it_is_a_share_of(plan: Pla
     for number, scenario in enumerate(plan.scenarios):
         earlier = [one.photos for one in plan.scenarios[:number] if one.clients]
         assert not scenario.share or scenario.photos in earlier
-
-
-def test_each_peer_is_measured_once_in_each_way_and_has_a_file_of_its_own() -> None:
-    keys = [(contender.name, contender.way) for contender in CONTENDERS]
-    modules = [word for one in CONTENDERS for word in one.command.split() if "benchmarks.peers" in word]
-    files = [ROOT / (word.partition(":")[0].replace(".", "/") + ".py") for word in modules]
-
-    assert len(set(keys)) == len(keys) == 10
-    assert len(set(files)) == 8
-    assert all(file.is_file() for file in files)
 
 
 def test_the_photos_are_jpegs_of_their_size_and_a_phones_has_megabytes() -> None:
