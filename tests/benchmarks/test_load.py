@@ -158,3 +158,12 @@ def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(
 def test_a_failing_wrk_is_an_error_with_its_code(absent: Endpoint) -> None:
     with pytest.raises(WrkError, match=r"code 1: .*unable to connect"):
         run_closed(absent, [PHOTO], 1, 1, use_wrk=True)
+
+
+def test_a_photo_of_megabytes_is_sent_whole() -> None:
+    behaviour, photo = Behaviour(), Photo("phone", b"x" * 2_000_000, "espresso")
+    with run_labelling_server(behaviour) as endpoint:
+        error = ask_once(endpoint, photo)
+
+    assert error == ""
+    assert behaviour.requests == [("image/jpeg", photo.body)]
