@@ -74,7 +74,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .DEFAULT_GOAL = help
 .PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
   give-back gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
-  scale image image-size image-test test check format lock bench bench-quick bench-anatomy bench-train bench-rollout \
+  scale image image-size image-test test check format lock bench bench-quick bench-train bench-rollout \
   bench-container tune bench-lock cost clean
 
 help:  ## Print this help
@@ -212,17 +212,14 @@ bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also 
 bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 minutes: one round, fewer loads
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
 
-bench-anatomy: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Show where a photo's CPU time goes; writes build/bench
-	@$(BENCH_VENV)/bin/python -m benchmarks.anatomy
-
 bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
-	@$(BIN)/python -m benchmarks.train '$(escaped)'
+	@$(BIN)/python -m benchmarks.training_speed '$(escaped)'
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
-	@$(BIN)/python -m benchmarks.rollout --swaps $(SWAPS) --config $(CONFIG)
+	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
 
-bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the front and what is lost when workers die or SIGTERM comes
-	@$(BENCH_VENV)/bin/python -m benchmarks.container
+bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
+	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
 
 tune: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Find the best workers, threads and batches here; writes build/tune
 	@$(BENCH_VENV)/bin/python -m benchmarks.tune $(MEASURED)

@@ -10,20 +10,17 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.contenders import ROOT
+from benchmarks.bench_plot import draw_plot
+from benchmarks.bench_report import format_report
+from benchmarks.bench_results import OUT, Run, Trial, describe_machine, today, write_json, write_text
+from benchmarks.contenders import SERVE_VENV
 from benchmarks.entries import BenchError, find_entries
-from benchmarks.plan import FULL, QUICK, Plan
-from benchmarks.plot import draw_plot
-from benchmarks.report import format_report
-from benchmarks.results import Run, Visit, describe_machine, today, write_run, write_text
-from benchmarks.visits import Entry
-from handler.engine import EngineError
-from handler.spec import SpecError
+from benchmarks.scenarios import FULL, QUICK, Plan
+from benchmarks.trials import Entry
 
 _EXIT_INTERRUPTED = 130
 
@@ -32,51 +29,45 @@ def main() -> None:
     """Measure, write and print; exit with 1 if a contender could not be measured."""
     arguments = _parse_arguments()
     plan = _choose_plan(arguments)
-    # Also Ctrl-C: Python leaves it alone in a process that a shell started in the background.
+    # Also Ctrl-C: Python ignores it in a process that a shell started in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
             run = run_rounds(entries, plan)
         write_results(run, arguments.out)
-    except (BenchError, EngineError, SpecError, OSError) as error:
+    except (BenchError, OSError) as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         Console(stderr=True).print("bench: stopped, all servers too; nothing was written")
         sys.exit(_EXIT_INTERRUPTED)
-    if any(visit.failure for visit in run.visits):
-        sys.exit("bench: not everyone could be measured; the section Errors says why")
+    if any(trial.failure for trial in run.trials):
+        sys.exit("bench: some contenders could not be measured; the section Errors says why")
 
 
 def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
-    """Visit everyone once a round, each round from another start, so that no one is always first."""
+    """Measure every entry once a round, each round from another start, so that none is always first."""
     machine = describe_machine()
-    visits: list[Visit] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    trials: list[Trial] = []
+    bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *bars, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=plan.rounds * len(entries))
         for number in range(plan.rounds):
             first = number * len(entries) // plan.rounds
             for entry in (*entries[first:], *entries[:first]):
                 progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.name}, {entry.way}")
-                visits.append(entry.visit(number, plan))
+                trials.append(entry.measure(number, plan))
                 progress.advance(task)
     order = [entry.row for entry in entries]
-    visits.sort(key=lambda visit: (order.index(visit.row), visit.round))
-    return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, visits=visits)
+    trials.sort(key=lambda trial: (order.index(trial.row), trial.round))
+    return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
 
 
 def write_results(run: Run, out: Path) -> None:
     """Write the three files into the folder *out*, and print the report."""
     report = format_report(run)
-    write_run(out / "bench.json", run)
+    write_json(out / "bench.json", run)
     write_text(out / "bench.md", report)
     draw_plot(run, out / "bench.svg")
     Console().print(report, markup=False, highlight=False, soft_wrap=True)
@@ -90,11 +81,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="measure only those whose name holds this, as `FastAPI` or `same engine`")
     parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", help="default: 3, quick 1")
     parser.add_argument("--seconds", type=_positive, help="of each load; default: 2")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder (default: build/bench)")
-    serve_venv = Path(sys.executable).parent.parent / "serve"
-    parser.add_argument(
-        "--serve-venv", type=Path, default=serve_venv, help="what `make serve` installs; fruity runs in it"
-    )
+    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
+    parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
     return parser.parse_args()
 
 
@@ -108,10 +96,6 @@ def _choose_plan(arguments: argparse.Namespace) -> Plan:
     plan = QUICK if arguments.quick else FULL
     given = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the cores give without a server: python -m benchmarks.ceiling --batch 4 photo.jpg …, in an unpacked archive.
+"""What the cores give without a server: python -m benchmarks.ceiling --out FILE photo.jpg …, in an unpacked archive.
 
-One process a core, one thread each, photos from memory: decoded, preprocessed, run, labelled.
-Prints one JSON object: photos a second of all processes, and the CPU milliseconds that a photo took.
+One process a core with one thread each classifies photos from memory. Writes photos a second of all processes
+and the CPU milliseconds of a photo as JSON.
 """
 
 import argparse
@@ -12,37 +12,45 @@ import os
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.peers.same_engine import SameEngine
 
-_loaded: tuple[SameEngine, Barrier]
+
+class _Classifier(Protocol):
+    def classify(self, photos: list[bytes]) -> object: ...
+
+
+_loaded: tuple[_Classifier, Barrier]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description="What the cores give without a server.")
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--batch", type=int, default=1, help="photos a forward pass (default: %(default)s)")
+    parser.add_argument("--eager", action="store_true", help="run eager PyTorch, as the peers in their usual way")
     parser.add_argument("--seconds", type=float, default=2.0, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
     photos = [path.read_bytes() for path in arguments.photos]
-    rates, cpu_ms = zip(*measure(photos, arguments.batch, arguments.seconds), strict=True)
-    print(json.dumps({"photos_per_s": sum(rates), "cpu_ms_per_photo": sum(cpu_ms) / len(cpu_ms)}), flush=True)
+    rates, cpu_ms = zip(*measure(photos, arguments.batch, arguments.eager, arguments.seconds), strict=True)
+    arguments.out.write_text(json.dumps({"photos_per_s": sum(rates), "cpu_ms_per_photo": sum(cpu_ms) / len(cpu_ms)}))
 
 
-def measure(photos: list[bytes], batch: int, seconds: float) -> list[tuple[float, float]]:
+def measure(photos: list[bytes], batch: int, eager: bool, seconds: float) -> list[tuple[float, float]]:
     """Return for each core's process its photos a second and the CPU milliseconds of a photo."""
     processes = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
-    with context.Pool(processes, load, (Path.cwd(), batch, barrier)) as pool:
+    with context.Pool(processes, load, (Path.cwd(), batch, eager, barrier)) as pool:
         return pool.starmap(work, [(photos, batch, seconds)] * processes, chunksize=1)
 
 
-def load(folder: Path, batch: int, barrier: Barrier) -> None:
-    """Give this process the engine of the unpacked archive *folder*, for *batch* photos at once."""
+def load(folder: Path, batch: int, eager: bool, barrier: Barrier) -> None:
+    """Load the engine of the unpacked archive *folder* into this process, for *batch* photos at once."""
     global _loaded  # how a pool hands a process what it loads once
-    _loaded = SameEngine(folder, batch), barrier
+    _loaded = _load_eager(folder) if eager else SameEngine(folder, batch), barrier
 
 
 def work(photos: list[bytes], batch: int, seconds: float) -> tuple[float, float]:
@@ -56,6 +64,13 @@ def work(photos: list[bytes], batch: int, seconds: float) -> tuple[float, float]
         engine.classify([next(supply) for _ in range(batch)])
         count += batch
     return count / took_s, (time.process_time() - cpu_started_s) * 1000 / count
+
+
+def _load_eager(folder: Path) -> _Classifier:
+    # Imports torch and timm, which the other ceilings must not hold.
+    from benchmarks.peers.eager_model import EagerClassifier
+
+    return EagerClassifier(folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is measured, on which archives: rows for a run, from an unpacked archive and the photos that are sent."""
+"""The rows of a run: who is measured on which archives, unpacked, with the photos that are sent."""
 
 import dataclasses
 import os
@@ -11,16 +11,17 @@ from typing import Any
 
 import yaml
 
-from benchmarks.contenders import CONTENDERS, ROOT, Place
+from benchmarks.bench_results import CEILING, DEFAULT
+from benchmarks.contenders import CONTENDERS, FRUITY, Place
 from benchmarks.peers.same_engine import SameEngine
-from benchmarks.photos import make_photos
-from benchmarks.plan import CAPACITY, MIX, Plan
-from benchmarks.results import CEILING, DEFAULT
-from benchmarks.visits import Entry, Photos
-from handler.spec import read_spec
+from benchmarks.sample_photos import MIX, make_photos
+from benchmarks.scenarios import CAPACITY, Plan
+from benchmarks.trials import Entry, Photos
+from handler.engine import EngineError
+from handler.spec import SpecError, read_spec
+from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive, stage
 
-_CONFIG_NAME = "model-config.yaml"
-_STAGE_S = 30
+EAGER_CEILING = "no server, eager PyTorch"
 
 
 class BenchError(Exception):
@@ -30,74 +31,61 @@ class BenchError(Exception):
 def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
     """Return who is measured, on the default archive and on *archive*, unpacked below *scratch*.
 
-    *only* keeps those whose name holds it. Raises `BenchError`, `SpecError` or `EngineError`.
+    *only* keeps those whose name holds it. Raises `BenchError`.
     """
     if not (serve_venv / "bin" / "torchserve").exists():
-        raise BenchError(f"{serve_venv} holds no TorchServe; make bench installs it, or name another with --serve-venv")
+        raise BenchError(f"{serve_venv} has no TorchServe; make bench installs it, or name another with --serve-venv")
     archives = {DEFAULT: default_archive()} | ({archive.stem: archive} if archive else {})
     entries: list[Entry] = []
     for name, path in archives.items():
-        place = unpack(path, scratch / name, serve_venv / "bin")
-        entries += _list_entries(place, label_photos(place.folder), name, plan)
+        place, photos = unpack(path, scratch / name, serve_venv / "bin")
+        entries += _list_entries(place, photos, name, plan)
     kept = [entry for entry in entries if only is None or only.lower() in f"{entry.name}, {entry.way}".lower()]
     if not kept:
         names = "; ".join(dict.fromkeys(f"{entry.name}, {entry.way}" for entry in entries))
-        raise BenchError(f"--only {only!r} fits nobody; the names are: {names}")
-    if any(entry.way == "usual way" for entry in kept):
-        _prepare_eager(kept[0].place)
+        raise BenchError(f"--only {only!r} matches no name; the names are: {names}")
+    if any(entry.way == "usual way" or entry.name == EAGER_CEILING for entry in kept):
+        _write_eager_weights(kept[0].place)
     return kept
 
 
 def default_archive() -> Path:
     """Return the archive that comes with fruity."""
-    return max((ROOT / "model_archive" / "default").glob("fruity-*.mar"))
+    return newest_archive(DEFAULT_ARCHIVES)
 
 
 def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> Iterator[Entry]:
     """Yield who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
     cores = len(os.sched_getaffinity(0))
-    fruity = Entry("fruity", "fruity", place, photos, cores, archive, CONTENDERS[0], loadings=plan.loadings)
+    fruity = Entry("fruity", "fruity", place, photos, cores, archive, FRUITY, scenarios=plan.scenarios)
     yield fruity
     for contender in CONTENDERS[1:]:
         if archive == DEFAULT or (contender.name, contender.way) == ("FastAPI", "same engine"):
             yield dataclasses.replace(fruity, name=contender.name, way=contender.way, contender=contender)
-    for batch in plan.batches:
-        yield dataclasses.replace(fruity, name=f"no server, batch {batch}", way=CEILING, contender=None, batch=batch)
+    ceilings: dict[str, tuple[str, ...]] = {
+        f"no server, batch {batch}": ("--batch", str(batch)) for batch in plan.batches
+    }
+    if archive == DEFAULT:
+        ceilings[EAGER_CEILING] = ("--eager",)
+    for name, options in ceilings.items():
+        yield dataclasses.replace(fruity, name=name, way=CEILING, contender=None, ceiling_options=tuple(options))
     for fewer in range(1, cores):
-        yield dataclasses.replace(fruity, place=limit_workers(place, fewer), cores=fewer, loadings=(CAPACITY,))
+        yield dataclasses.replace(fruity, place=limit_workers(place, fewer), cores=fewer, scenarios=(CAPACITY,))
 
 
-def unpack(archive: Path, folder: Path, serve_bin: Path) -> Place:
-    """Return where the contenders of *archive* start; raise `BenchError`."""
+def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]:
+    """Return where the contenders of *archive* start, and the photos with its labels; raise `BenchError`."""
     try:
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
+        labels = frozenset(read_spec(folder).labels)
+        return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels), label_photos(folder)
     except FileNotFoundError as error:
         raise BenchError(f"{archive} does not exist; make archive builds one") from error
     except zipfile.BadZipFile as error:
-        raise BenchError(f"{archive} is no archive of fruity ({error}); make archive builds one") from error
-    return Place(folder, archive, Path(sys.executable).parent, serve_bin, frozenset(read_spec(folder).labels))
-
-
-def limit_workers(place: Place, most: int) -> Place:
-    """Return *place* with at most *most* workers in its archive, as whoever has so many cores would set it."""
-    config = yaml.safe_load((place.folder / _CONFIG_NAME).read_text())
-    limited = {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
-    return configure(place, {**config, **limited}, place.folder / f"at-most-{most}-workers")
-
-
-def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
-    """Return *place* with a copy of its archive, in *folder*, that holds *config*; raise `BenchError`."""
-    folder.mkdir(exist_ok=True)
-    path = folder / _CONFIG_NAME
-    path.write_text(yaml.safe_dump(dict(config)))
-    store = folder / "configured"
-    command = [str(place.serve_bin / "python"), "-m", "serving.model_store"]
-    command += ["--archive", str(place.archive), "--config", str(path), "--store", str(store)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_STAGE_S, check=False)
-    if done.returncode != 0:
-        raise BenchError(done.stderr.strip())
-    return dataclasses.replace(place, archive=store / "fruity.mar")
+        raise BenchError(f"{archive} is not an archive of fruity ({error}); make archive builds one") from error
+    except (SpecError, EngineError) as error:
+        raise BenchError(f"{archive} cannot be measured: {error}") from error
 
 
 def label_photos(folder: Path) -> Photos:
@@ -110,7 +98,25 @@ def label_photos(folder: Path) -> Photos:
     return {**labelled, MIX: [photo for same in zip(*labelled.values(), strict=True) for photo in same]}
 
 
-def _prepare_eager(place: Place) -> None:
+def limit_workers(place: Place, most: int) -> Place:
+    """Return *place* with at most *most* workers in its archive, as a service with so many cores would set it."""
+    config = yaml.safe_load((place.folder / CONFIG_NAME).read_text())
+    limited = {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
+    return configure(place, {**config, **limited}, place.folder / f"at-most-{most}-workers")
+
+
+def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
+    """Return *place* with a copy of its archive, below *folder*, that holds *config*; raise `BenchError`."""
+    folder.mkdir(exist_ok=True)
+    path = folder / CONFIG_NAME
+    path.write_text(yaml.safe_dump(dict(config)))
+    try:
+        return dataclasses.replace(place, archive=stage(place.archive, folder / "configured", config=path))
+    except ModelStoreError as error:
+        raise BenchError(str(error)) from error
+
+
+def _write_eager_weights(place: Place) -> None:
     command = [str(place.bench_bin / "python"), "-m", "benchmarks.peers.prepare", str(place.folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,24 +1,41 @@
-"""Load on a server that answers photos: `run_closed`, `run_open`, and the `Load` that they return.
+"""Load on a server that answers photos: closed loops, open loops, and the `Load` that came of it.
 
-Closed loop: each client sends its next photo when it has the answer to the last; gives the capacity.
-Open loop: photos arrive by a schedule, whatever the server does, as they do from many independent people.
+Closed loop: each client sends its next photo when it has the answer to the last one; gives the capacity.
+Open loop: photos arrive by a schedule that the server cannot slow down, as they do from many independent people.
 """
 
 import asyncio
+import io
 import itertools
 import math
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+# Not httpx, which takes several times the CPU time: the load shares its cores with the server.
+import aiohttp
 import numpy as np
 
 from benchmarks import wrk
-from benchmarks.client import Connection
-from benchmarks.wire import Photo, Target, encode_request
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body, read_answer
 
 _SEED = 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request of the Python generator."""
+
+    started_s: float
+    """On `time.perf_counter`: when it was sent or, in an open loop, when it was due."""
+    latency_s: float
+    error: str = ""
+    """A status, `wrong label`, or the name of an exception; empty if the answer is right."""
+    version: str = ""
+    """The version that the answer names."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +45,20 @@ class Load:
     latencies_ms: Sequence[float]
     seconds: float
     errors: Mapping[str, int] = field(default_factory=dict)
-    """By kind: a status, `wrong label`, `connection` or `timeout`."""
     tool: str = "python"
     num_late: int = 0
     """Right answers after the end of a closed loop: they cost CPU time, and count for nothing else."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], seconds: float, end_s: float = math.inf) -> "Load":
+        """Return what *samples* say, apart from the answers that came after *end_s*."""
+        in_time = [sample for sample in samples if sample.started_s + sample.latency_s <= end_s]
+        return cls(
+            [sample.latency_s * 1000 for sample in in_time if not sample.error],
+            seconds,
+            Counter(sample.error for sample in in_time if sample.error),
+            num_late=sum(not sample.error for sample in samples) - sum(not sample.error for sample in in_time),
+        )
 
     @property
     def photos_per_s(self) -> float:
@@ -42,103 +69,134 @@ class Load:
         """Right answers, also late ones: what the CPU time was spent on."""
         return len(self.latencies_ms) + self.num_late
 
-    @property
-    def num_errors(self) -> int:
-        return sum(self.errors.values())
-
-    def percentile_ms(self, percent: float) -> float:
+    def percentile_ms(self, percent: float) -> float | None:
         """Return the latency that *percent* of the right answers did not exceed.
 
-        NaN if they are too few to have one beyond it: less than 100 for 99 %, 20 for 95 %, 2 for 50 %.
+        None if they are too few to have one beyond it: less than 100 for 99 %, 20 for 95 %, 2 for 50 %.
         """
         enough = len(self.latencies_ms) * (100 - percent) >= 100
-        return float(np.percentile(self.latencies_ms, percent)) if enough else math.nan
+        return float(np.percentile(self.latencies_ms, percent)) if enough else None
 
 
 def run_closed(
-    target: Target, photos: Sequence[Photo], clients: int, seconds: float, *, use_wrk: bool | None = None
+    endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: float, *, use_wrk: bool | None = None
 ) -> Load:
     """Let *clients* send *photos* in turn for *seconds*; by wrk where it is installed, unless *use_wrk* says so.
 
-    What is still under way at the end does not count. Raises `WrkError`.
+    Requests in flight at the end do not count. Raises `WrkError`.
     """
     if wrk.is_installed() if use_wrk is None else use_wrk:
-        measured = wrk.run(target, photos, clients, math.ceil(seconds))
+        measured = wrk.run(endpoint, photos, clients, math.ceil(seconds))
         return Load(measured.latencies_ms, measured.seconds, measured.errors, "wrk")
-    return asyncio.run(_run_closed(target, photos, clients, seconds))
+    samples: list[Sample] = []
+    end_s = time.perf_counter() + seconds
+    asyncio.run(_loop(endpoint, photos, clients, samples, lambda: time.perf_counter() < end_s))
+    return Load.of(samples, seconds, end_s)
 
 
-def run_open(target: Target, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
+def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
     """Send *photos* in turn, *rate* a second on average, for *seconds*, and wait for all answers.
 
-    A latency counts from the moment that the schedule says, not from when a connection was free: a
-    server that stalls is charged for those who would have come meanwhile (no coordinated omission).
+    A latency counts from the scheduled moment, not from when a connection was free, so that a server
+    that stalls is charged for the requests that arrive meanwhile (no coordinated omission).
     """
-    return asyncio.run(_run_open(target, photos, plan_arrivals(rate, seconds)))
+    started_s = time.perf_counter()
+    samples = asyncio.run(_send_on_schedule(endpoint, photos, plan_arrivals(rate, seconds), started_s))
+    return Load.of(samples, time.perf_counter() - started_s)
+
+
+@contextmanager
+def run_in_background(
+    endpoint: Endpoint, photo: Photo, clients: int, pause_s: float = 0.0
+) -> Iterator[Sequence[Sample]]:
+    """Let *clients* send *photo* in closed loops while the block runs; the list grows with each answer."""
+    samples: list[Sample] = []
+    stop = threading.Event()
+    loop = _loop(endpoint, [photo], clients, samples, lambda: not stop.is_set(), pause_s)
+    thread = threading.Thread(target=asyncio.run, args=(loop,))
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+
+
+def ask_once(endpoint: Endpoint, photo: Photo) -> str:
+    """Send *photo* over a connection of its own; return `Sample.error`."""
+    return asyncio.run(_send_on_schedule(endpoint, [photo], [0.0], time.perf_counter()))[0].error
 
 
 def plan_arrivals(rate: float, seconds: float) -> list[float]:
     """Return the seconds at which photos arrive: a Poisson process, the same each time."""
-    gaps = np.random.default_rng(_SEED).exponential(1 / rate, max(1, math.ceil(rate * seconds * 2 + 20)))
+    gaps = np.random.default_rng(_SEED).exponential(1 / rate, math.ceil(2 * rate * seconds + 20))
     arrivals = np.cumsum(gaps)
-    return [float(at) for at in arrivals[arrivals < seconds]]
+    return [float(arrival) for arrival in arrivals[arrivals < seconds]]
 
 
-class _Tally:
-    """Latencies and errors while they come in."""
-
-    def __init__(self) -> None:
-        self.latencies_ms: list[float] = []
-        self.errors: Counter[str] = Counter()
-        self.num_late = 0
-
-    async def take(self, answer: Awaitable[str | None], since_s: float, until_s: float = math.inf) -> None:
-        error = await answer
-        now_s = time.perf_counter()
-        if now_s > until_s:
-            self.num_late += error is None
-            return
-        if error is None:
-            self.latencies_ms.append((now_s - since_s) * 1000)
-        else:
-            self.errors[error] += 1
+_Message = tuple[bytes, dict[str, str], str | None]
+"""A request's body, its headers, and the right label."""
 
 
-async def _run_closed(target: Target, photos: Sequence[Photo], clients: int, seconds: float) -> Load:
-    pairs = [(encode_request(target, photo), photo) for photo in photos]
-    tally = _Tally()
-    started_s = time.perf_counter()
-    end_s = started_s + seconds
+def _encode(endpoint: Endpoint, photos: Sequence[Photo]) -> list[_Message]:
+    bodies = [encode_body(endpoint, photo) for photo in photos]
+    return [(body, {"Content-Type": kind}, photo.label) for (body, kind), photo in zip(bodies, photos, strict=True)]
 
-    async def act(number: int) -> None:
-        async with Connection(target) as connection:
+
+async def _loop(
+    endpoint: Endpoint,
+    photos: Sequence[Photo],
+    clients: int,
+    samples: list[Sample],
+    goes_on: Callable[[], bool],
+    pause_s: float = 0.0,
+) -> None:
+    messages = _encode(endpoint, photos)
+    async with _open_session() as session:
+
+        async def act(number: int) -> None:
             # Each client starts with another photo, so that the mix is even from the beginning.
-            for request, photo in itertools.islice(itertools.cycle(pairs), number % len(pairs), None):
-                if (now_s := time.perf_counter()) >= end_s:
+            for message in itertools.islice(itertools.cycle(messages), number % len(messages), None):
+                if not goes_on():
                     return
-                await tally.take(connection.ask(request, photo), now_s, end_s)
+                samples.append(await _send(session, endpoint, message, time.perf_counter()))
+                await asyncio.sleep(pause_s)
 
-    await asyncio.gather(*(act(number) for number in range(clients)))
-    return Load(tally.latencies_ms, seconds, dict(tally.errors), num_late=tally.num_late)
+        await asyncio.gather(*(act(number) for number in range(clients)))
 
 
-async def _run_open(target: Target, photos: Sequence[Photo], arrivals: Sequence[float]) -> Load:
-    pairs = [(encode_request(target, photo), photo) for photo in photos]
-    tally = _Tally()
-    idle: list[Connection] = []
-    started_s = time.perf_counter()
-
-    async def act(number: int, due_s: float) -> None:
-        request, photo = pairs[number % len(pairs)]
-        connection = idle.pop() if idle else Connection(target)
-        await tally.take(connection.ask(request, photo), due_s)
-        idle.append(connection)
-
-    async with asyncio.TaskGroup() as tasks:
-        for number, arrival in enumerate(arrivals):
+async def _send_on_schedule(
+    endpoint: Endpoint, photos: Sequence[Photo], arrivals: Sequence[float], started_s: float
+) -> list[Sample]:
+    tasks = []
+    async with _open_session() as session:
+        for message, arrival in zip(itertools.cycle(_encode(endpoint, photos)), arrivals, strict=False):
             due_s = started_s + arrival
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            tasks.create_task(act(number, due_s))
-    for connection in idle:
-        connection.close()
-    return Load(tally.latencies_ms, time.perf_counter() - started_s, dict(tally.errors))
+            tasks.append(asyncio.create_task(_send(session, endpoint, message, due_s)))
+        return await asyncio.gather(*tasks)
+
+
+def _open_session() -> aiohttp.ClientSession:
+    # As many connections as there are requests in flight.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+    )
+
+
+async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Message, started_s: float) -> Sample:
+    body, headers, right_label = message
+    error = version = ""
+    try:
+        # A file, since aiohttp warns of bytes beyond 1 MB, as a phone's photo has.
+        async with session.post(endpoint.url, data=io.BytesIO(body), headers=headers) as response:
+            content = await response.read()
+    except (aiohttp.ClientError, TimeoutError) as failure:
+        error = type(failure).__name__
+    else:
+        label, version = read_answer(content, endpoint.labels)
+        if response.status != 200:
+            error = str(response.status)
+        elif right_label not in (None, label):
+            error = "wrong label"
+    return Sample(started_s, time.perf_counter() - started_s, error, version)

@@ -1,4 +1,4 @@
--- Drives wrk: wrk -s wrk.lua URL -- FOLDER NUM_PHOTOS. wrk.py writes the folder and reads what is printed here.
+-- Drives wrk: wrk -s wrk.lua URL -- FOLDER NUM_PHOTOS. wrk.py writes the folder and reads its measured.json.
 -- wrk gives each thread its own Lua; with one connection a thread, an answer belongs to the last request.
 
 local ffi = require("ffi")
@@ -21,6 +21,12 @@ local function read(path)
   return text
 end
 
+local function read_set(path)
+  local lines = {}
+  for line in read(path):gmatch("[^\n]+") do lines[line] = true end
+  return lines
+end
+
 local threads = {}
 
 function setup(thread)
@@ -29,14 +35,13 @@ function setup(thread)
 end
 
 function init(args)
-  local folder = args[1]
-  num_photos, requests, rights, labels = tonumber(args[2]), {}, {}, {}
+  folder, num_photos = args[1], tonumber(args[2])
+  requests, rights, labels = {}, {}, read_set(folder .. "/labels")
   for i = 1, num_photos do
-    requests[i] = read(folder .. "/" .. i .. ".request")
-    rights[i] = {}
-    for spelling in read(folder .. "/" .. i .. ".label"):gmatch("[^\n]+") do rights[i][spelling] = true end
+    local path = folder .. "/" .. i
+    requests[i] = wrk.format("POST", nil, { ["Content-Type"] = read(path .. ".type") }, read(path .. ".body"))
+    rights[i] = read_set(path .. ".label")
   end
-  for spelling in read(folder .. "/labels"):gmatch("[^\n]+") do labels[spelling] = true end
   -- Each client starts with another photo, so that the mix is even from the beginning.
   current = number % num_photos
   latencies, errors = {}, {}
@@ -57,22 +62,33 @@ end
 function response(status, headers, body)
   local took_ms = now_ms() - sent_ms
   local right = rights[current]
+  local kind = nil
   if status ~= 200 then
-    errors[tostring(status)] = (errors[tostring(status)] or 0) + 1
+    kind = tostring(status)
   elseif next(right) ~= nil and not right[first_label(body) or ""] then
-    errors["wrong label"] = (errors["wrong label"] or 0) + 1
+    kind = "wrong label"
+  end
+  if kind then
+    errors[kind] = (errors[kind] or 0) + 1
   else
-    latencies[#latencies + 1] = took_ms
+    latencies[#latencies + 1] = string.format("%.3f", took_ms)
   end
 end
 
 function done(summary, latency, requests)
-  for _, thread in ipairs(threads) do
-    for _, took_ms in ipairs(thread:get("latencies")) do print(string.format("fruity latency %.3f", took_ms)) end
-    for kind, count in pairs(thread:get("errors")) do print("fruity error " .. count .. " " .. kind) end
-  end
   local failed = summary.errors
-  print("fruity error " .. (failed.connect + failed.read + failed.write) .. " connection")
-  print("fruity error " .. failed.timeout .. " timeout")
-  print(string.format("fruity seconds %.6f", summary.duration / 1e6))
+  local counts = { connection = failed.connect + failed.read + failed.write, timeout = failed.timeout }
+  local right = {}
+  for _, thread in ipairs(threads) do
+    for _, took_ms in ipairs(thread:get("latencies")) do right[#right + 1] = took_ms end
+    for kind, count in pairs(thread:get("errors")) do counts[kind] = (counts[kind] or 0) + count end
+  end
+  local pairs_of_json = {}
+  for kind, count in pairs(counts) do
+    if count > 0 then table.insert(pairs_of_json, string.format('"%s":%d', kind, count)) end
+  end
+  local file = assert(io.open(threads[1]:get("folder") .. "/measured.json", "w"))
+  file:write(string.format('{"seconds":%.6f,"latencies_ms":[%s],"errors":{%s}}',
+    summary.duration / 1e6, table.concat(right, ","), table.concat(pairs_of_json, ",")))
+  file:close()
 end

@@ -1,12 +1,14 @@
 """Which limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
 
-Takes the arguments of `training.train`. Writes profile.svg, trace.json (for Perfetto) and operators.txt to logs/<id>/.
+Takes the arguments of `training.train`. Writes profile.svg, speed.json, trace.json (for Perfetto) and operators.txt to
+logs/<id>/.
 """
 
+import json
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,9 @@ def profile_training(config: Config) -> Speed:
     longest = sorted(operators, key=lambda operator: operator.self_cpu_time_total, reverse=True)[:_NUM_DRAWN]
     seconds = {operator.key: operator.self_cpu_time_total / 1e6 / _NUM_TRACED for operator in longest}
     (job.folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
-    return Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))
+    speed = Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))
+    (job.folder / "speed.json").write_text(json.dumps(asdict(speed)))
+    return speed
 
 
 def _run_batches(config: Config, job: Job, num_batches: int) -> StepClock:

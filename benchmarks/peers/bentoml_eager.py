@@ -16,4 +16,4 @@ class Classifier:
 
     @bentoml.api
     def predict(self, photo: Image) -> dict[str, str | float]:
-        return self.classifier.classify([photo.convert("RGB")])[0]
+        return self.classifier.classify_images([photo.convert("RGB")])[0]

@@ -3,6 +3,7 @@
 Axes: B batch, C channel, H height, W width, K label.
 """
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +27,13 @@ class EagerClassifier:
         self._network.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
         self._transform = create_transform(**resolve_data_config(model=self._network.backbone))  # type: ignore[no-untyped-call]
 
+    def classify(self, photos: Sequence[bytes]) -> list[dict[str, str | float]]:
+        """Return the best label of each photo and its probability."""
+        return self.classify_images([Image.open(io.BytesIO(photo)).convert("RGB") for photo in photos])
+
     @torch.inference_mode()
-    def classify(self, images: Sequence[Image.Image]) -> list[dict[str, str | float]]:
-        """Return the best label of each RGB image and its probability."""
+    def classify_images(self, images: Sequence[Image.Image]) -> list[dict[str, str | float]]:
+        """Return the same for RGB images."""
         photos_BCHW = torch.stack([self._transform(image) for image in images])
         best = self._network.classify(photos_BCHW).exp().max(dim=1)
         return [

@@ -1,4 +1,4 @@
-"""The network in eager torch. Stands alone, since it also goes into an archive for TorchServe's own handler.
+"""The network in eager torch. Imports nothing of ours: it also goes into an archive for TorchServe's own handler.
 
 Axes: B batch, C channel, H height, W width, O output of the network, K label.
 """
@@ -30,7 +30,7 @@ class EagerNetwork(nn.Module):
             membership_OK[outputs, label] = 1.0
         self.register_buffer("membership_OK", membership_OK)
         photo = spec["preprocessing"]
-        # TorchServe's image_classifier scales by ImageNet's mean and std, whatever the network wants.
+        # TorchServe's image_classifier scales by ImageNet's mean and std, also for networks that need others.
         self.register_buffer("mean_C11", torch.tensor(photo["mean"]).view(3, 1, 1))
         self.register_buffer("std_C11", torch.tensor(photo["std"]).view(3, 1, 1))
         self.register_buffer("imagenet_mean_C11", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))

@@ -1,12 +1,10 @@
 """python -m benchmarks.peers.litserve_eager PORT."""
 
 import base64
-import io
 import sys
 from pathlib import Path
 
 import litserve as ls
-from PIL import Image
 
 from benchmarks.peers.eager_model import EagerClassifier
 
@@ -15,11 +13,11 @@ class Classifier(ls.LitAPI):
     def setup(self, device: str) -> None:
         self.classifier = EagerClassifier(Path.cwd())
 
-    def decode_request(self, request: dict[str, str]) -> Image.Image:
-        return Image.open(io.BytesIO(base64.b64decode(request["photo"]))).convert("RGB")
+    def decode_request(self, request: dict[str, str]) -> bytes:
+        return base64.b64decode(request["photo"])
 
-    def predict(self, image: Image.Image) -> dict[str, str | float]:
-        return self.classifier.classify([image])[0]
+    def predict(self, photo: bytes) -> dict[str, str | float]:
+        return self.classifier.classify([photo])[0]
 
 
 if __name__ == "__main__":

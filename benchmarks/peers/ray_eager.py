@@ -1,10 +1,8 @@
 """python -m benchmarks.peers.ray_eager PORT."""
 
-import io
 import sys
 from pathlib import Path
 
-from PIL import Image
 from ray import serve
 from starlette.requests import Request
 
@@ -18,8 +16,7 @@ class Classifier:
         self.classifier = EagerClassifier(Path(folder))
 
     async def __call__(self, request: Request) -> dict[str, str | float]:
-        image = Image.open(io.BytesIO(await request.body())).convert("RGB")
-        return self.classifier.classify([image])[0]
+        return self.classifier.classify([await request.body()])[0]
 
 
 if __name__ == "__main__":

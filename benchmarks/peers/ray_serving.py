@@ -1,4 +1,4 @@
-"""A Ray of its own for one deployment: on this machine alone, without its dashboard and its usage reports."""
+"""A Ray of its own for one deployment: on this machine only, without its dashboard and its usage reports."""
 
 import tempfile
 from typing import Any

@@ -1,6 +1,6 @@
 """What fruity's worker does with photos, without TorchServe: for the peers with the same engine, and the ceiling.
 
-`handler` is the archive's own here: it stands first on the path of whoever is started in its folder.
+`handler` is the archive's own here: it comes first on the path of a process that is started in its folder.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class SameEngine:
             raise EngineError(
                 f"the archive has no {OPENVINO_FILE}, which the benchmark runs; build it with engines=openvino"
             )
-        # Not load_engine: it compiles a second plan for all cores, which fruity alone has a use for.
+        # Not load_engine: it also compiles the model for all cores, which only fruity's workers use.
         self._engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, batch=batch)
         self._limits = Limits()
 

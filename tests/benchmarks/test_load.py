@@ -1,34 +1,40 @@
-import asyncio
-import math
+import time
 from dataclasses import replace
 
 import pytest
 
-from benchmarks.client import ask_once
-from benchmarks.load import Load, plan_arrivals, run_closed, run_open
-from benchmarks.server import free_ports
-from benchmarks.wire import Photo, Target
-from benchmarks.wrk import WrkError, is_installed, parse_output
-from tests.benchmarks.answering import PHOTO, Behaviour, answering
+from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.load import Load, Sample, ask_once, plan_arrivals, run_closed, run_in_background, run_open
+from benchmarks.server_process import free_ports
+from benchmarks.wrk import WrkError, is_installed
+from tests.benchmarks.labelling_server import PHOTO, Behaviour, run_labelling_server
 
 with_wrk = pytest.mark.skipif(not is_installed(), reason="wrk is not installed")
-TOOLS = [False, pytest.param(True, marks=with_wrk)]
 CREME = Photo("dessert", b"photo", "crème brûlée")
 
 
-@pytest.mark.parametrize("use_wrk", TOOLS)
-def test_a_slowed_server_comes_out_slower(use_wrk: bool) -> None:
-    with answering() as quick, answering(Behaviour(delay_s=0.2)) as slow:
+@pytest.fixture(params=[False, pytest.param(True, marks=with_wrk)], ids=["python", "wrk"])
+def use_wrk(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def absent() -> Endpoint:
+    """Where no server listens."""
+    return Endpoint(f"http://127.0.0.1:{free_ports(1)[0]}/")
+
+
+def test_a_slower_server_measures_slower(use_wrk: bool) -> None:
+    with run_labelling_server() as quick, run_labelling_server(Behaviour(delay_s=0.2)) as slow:
         fast = run_closed(quick, [PHOTO], 2, 1, use_wrk=use_wrk)
         slowed = run_closed(slow, [PHOTO], 2, 1, use_wrk=use_wrk)
 
     assert fast.photos_per_s > 2 * slowed.photos_per_s > 0
-    assert 2 * fast.percentile_ms(50) < slowed.percentile_ms(50)
-    assert (fast.num_errors, slowed.num_errors) == (0, 0)
+    assert 2 * (fast.percentile_ms(50) or 1) < (slowed.percentile_ms(50) or 0)
+    assert (fast.errors, slowed.errors) == ({}, {})
     assert fast.tool == ("wrk" if use_wrk else "python")
 
 
-@pytest.mark.parametrize("use_wrk", TOOLS)
 @pytest.mark.parametrize(
     ("behaviour", "kind"),
     [
@@ -37,53 +43,57 @@ def test_a_slowed_server_comes_out_slower(use_wrk: bool) -> None:
         (Behaviour(label="?"), "wrong label"),
     ],
 )
-def test_what_is_not_right_is_an_error_and_no_throughput(behaviour: Behaviour, kind: str, use_wrk: bool) -> None:
-    with answering(behaviour) as target:
-        load = run_closed(target, [PHOTO], 1, 1, use_wrk=use_wrk)
+def test_a_wrong_answer_is_an_error_and_not_throughput(behaviour: Behaviour, kind: str, use_wrk: bool) -> None:
+    with run_labelling_server(behaviour) as endpoint:
+        load = run_closed(endpoint, [PHOTO], 1, 1, use_wrk=use_wrk)
 
     assert set(load.errors) == {kind}
     assert load.errors[kind] > 0
     assert load.photos_per_s == 0
-    assert math.isnan(load.percentile_ms(50))
+    assert load.percentile_ms(50) is None
 
 
-@pytest.mark.parametrize("use_wrk", TOOLS)
-def test_errors_are_counted_apart_from_the_answers_beside_them(use_wrk: bool) -> None:
-    with answering(Behaviour(statuses=(200, 500))) as target:
-        load = run_closed(target, [PHOTO], 1, 1, use_wrk=use_wrk)
+def test_errors_are_counted_apart_from_right_answers(use_wrk: bool) -> None:
+    with run_labelling_server(Behaviour(statuses=(200, 500))) as endpoint:
+        load = run_closed(endpoint, [PHOTO], 1, 1, use_wrk=use_wrk)
 
     assert abs(len(load.latencies_ms) - load.errors["500"]) <= 1
 
 
-@pytest.mark.parametrize("use_wrk", TOOLS)
-def test_each_answer_is_held_against_its_own_photo(use_wrk: bool) -> None:
+def test_each_answer_is_compared_with_its_own_photo(use_wrk: bool) -> None:
     photos = [PHOTO, replace(PHOTO, label="not food")]
-    with answering() as target:
-        load = run_closed(target, photos, 3, 1, use_wrk=use_wrk)
+    with run_labelling_server() as endpoint:
+        load = run_closed(endpoint, photos, 3, 1, use_wrk=use_wrk)
 
     assert abs(len(load.latencies_ms) - load.errors["wrong label"]) <= 3
 
 
-@pytest.mark.parametrize("use_wrk", TOOLS)
-def test_a_label_that_is_not_ascii_is_recognised(use_wrk: bool) -> None:
-    with answering(Behaviour(label="crème brûlée")) as target:
-        load = run_closed(target, [CREME], 1, 1, use_wrk=use_wrk)
+@pytest.mark.parametrize(("behaviour", "photo"), [
+    (Behaviour(label="crème brûlée"), CREME),
+    (Behaviour(label="?"), replace(PHOTO, label=None)),
+])  # fmt: skip
+def test_labels_may_be_other_than_ascii_and_a_photo_without_one_accepts_any(
+    behaviour: Behaviour, photo: Photo, use_wrk: bool
+) -> None:
+    with run_labelling_server(behaviour) as endpoint:
+        load = run_closed(endpoint, [photo], 1, 1, use_wrk=use_wrk)
 
-    assert load.num_errors == 0
+    assert load.errors == {}
     assert load.photos_per_s > 0
 
 
-def test_a_photo_without_a_label_is_right_with_any_answer() -> None:
-    with answering(Behaviour(label="?")) as target:
-        load = run_closed(target, [replace(PHOTO, label=None)], 1, 0.2, use_wrk=False)
+def test_both_generators_send_the_same_request(use_wrk: bool) -> None:
+    behaviour = Behaviour()
+    with run_labelling_server(behaviour) as endpoint:
+        run_closed(replace(endpoint, form="json", field="image"), [PHOTO], 1, 0.2, use_wrk=use_wrk)
 
-    assert load.num_errors == 0
+    assert set(behaviour.requests) == {("application/json", b'{"image": "dGhlIGJ5dGVzIG9mIGEgcGhvdG8="}')}
 
 
-def test_an_open_loop_sends_what_the_schedule_says_whatever_the_server_does() -> None:
+def test_an_open_loop_sends_by_its_schedule_also_to_a_slow_server() -> None:
     behaviour = Behaviour(delay_s=0.3)
-    with answering(behaviour) as target:
-        load = run_open(target, [PHOTO], rate=40, seconds=0.5)
+    with run_labelling_server(behaviour) as endpoint:
+        load = run_open(endpoint, [PHOTO], rate=40, seconds=0.5)
 
     assert len(load.latencies_ms) == len(behaviour.requests) == len(plan_arrivals(40, 0.5))
     assert min(load.latencies_ms) >= 300
@@ -98,6 +108,15 @@ def test_arrivals_are_the_same_each_time_in_order_and_as_many_as_the_rate_says()
     assert len(arrivals) == pytest.approx(2000, rel=0.1)
 
 
+def test_a_load_in_the_background_grows_while_the_block_runs() -> None:
+    with run_labelling_server() as endpoint, run_in_background(endpoint, PHOTO, 2, pause_s=0.01) as samples:
+        while len(samples) < 6:
+            time.sleep(0.01)
+
+    assert {(sample.error, sample.version) for sample in samples} == {("", "1.2.0")}
+    assert samples[0].latency_s > 0
+
+
 def test_percentiles_are_those_of_the_latencies() -> None:
     load = Load(list(range(1, 101)), seconds=10)
 
@@ -107,52 +126,44 @@ def test_percentiles_are_those_of_the_latencies() -> None:
 
 
 @pytest.mark.parametrize(("percent", "enough"), [(50, 2), (95, 20), (99, 100)])
-def test_a_percentile_takes_answers_enough_to_have_one_beyond_it(percent: float, enough: int) -> None:
+def test_a_percentile_needs_enough_answers_to_have_one_beyond_it(percent: float, enough: int) -> None:
     few, many = (Load([7.0] * count, seconds=1) for count in (enough - 1, enough))
 
-    assert math.isnan(few.percentile_ms(percent))
+    assert few.percentile_ms(percent) is None
     assert many.percentile_ms(percent) == 7.0
 
 
-def test_an_answer_after_the_end_of_a_closed_loop_is_late_and_no_throughput() -> None:
-    behaviour = Behaviour(delay_s=0.5)
-    with answering(behaviour) as target:
-        load = run_closed(target, [PHOTO], 3, 0.1, use_wrk=False)
+def test_an_answer_after_the_end_of_a_closed_loop_is_late_and_not_throughput() -> None:
+    samples = [Sample(0.0, 1.0), Sample(0.5, 2.0), Sample(0.5, 2.0, "503")]
 
-    assert (load.latencies_ms, load.num_late, load.num_errors) == ([], 3, 0)
-    assert len(behaviour.requests) == 3
+    load = Load.of(samples, seconds=2, end_s=2)
 
-
-@pytest.mark.parametrize("chunked", [True, False])
-def test_an_answer_is_read_whatever_its_framing(chunked: bool) -> None:
-    with answering(Behaviour(chunked=chunked)) as target:
-        assert asyncio.run(ask_once(target, PHOTO)) is None
+    assert (load.latencies_ms, load.num_late, load.errors) == ([1000.0], 1, {})
 
 
-def test_a_server_that_hangs_up_or_is_not_there_is_a_connection_error() -> None:
-    absent = Target(f"http://127.0.0.1:{free_ports(1)[0]}/")
-    with answering(Behaviour(hangs_up=True)) as target:
-        errors = [asyncio.run(ask_once(one, PHOTO)) for one in (target, absent)]
+def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(
+    absent: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.load.TIMEOUT_S", 0.2)
+    with (
+        run_labelling_server(Behaviour(hangs_up=True)) as hangs_up,
+        run_labelling_server(Behaviour(delay_s=0.6)) as slow,
+    ):
+        errors = [ask_once(endpoint, PHOTO) for endpoint in (hangs_up, absent, slow)]
 
-    assert errors == ["connection", "connection"]
-
-
-def test_a_timeout_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.client.TIMEOUT_S", 0.05)
-    with answering(Behaviour(delay_s=0.5)) as target:
-        assert asyncio.run(ask_once(target, PHOTO)) == "timeout"
-
-
-def test_the_output_of_wrk_is_read_by_kind() -> None:
-    measured = parse_output("Running 1s\nfruity latency 1.5\nfruity latency 2.0\nfruity error 3 wrong label\n"
-                            "fruity error 0 timeout\nfruity seconds 1.25\n")  # fmt: skip
-
-    assert measured.latencies_ms == [1.5, 2.0]
-    assert measured.errors == {"wrong label": 3}
-    assert measured.seconds == 1.25
+    assert errors == ["ServerDisconnectedError", "ClientConnectorError", "TimeoutError"]
 
 
 @with_wrk
-def test_a_failing_wrk_says_why() -> None:
-    with pytest.raises(WrkError, match=r"wrk ended with code 1: .*unable to connect"):
-        run_closed(Target(f"http://127.0.0.1:{free_ports(1)[0]}/"), [PHOTO], 1, 1, use_wrk=True)
+def test_a_failing_wrk_is_an_error_with_its_code(absent: Endpoint) -> None:
+    with pytest.raises(WrkError, match=r"code 1: .*unable to connect"):
+        run_closed(absent, [PHOTO], 1, 1, use_wrk=True)
+
+
+def test_a_photo_of_megabytes_is_sent_whole() -> None:
+    behaviour, photo = Behaviour(), Photo("phone", b"x" * 2_000_000, "espresso")
+    with run_labelling_server(behaviour) as endpoint:
+        error = ask_once(endpoint, photo)
+
+    assert error == ""
+    assert behaviour.requests == [("image/jpeg", photo.body)]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.torchserve import write_config as write_benchmark_config
+from benchmarks.server_process import write_server_config
 from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
 from serving.torchserve import TorchServe
 
@@ -13,7 +13,7 @@ READY_S = 90
 
 def write_config(folder: Path) -> Path:
     """Write config.properties with free ports and a model store of its own into *folder*; return its path."""
-    return write_benchmark_config(ROOT / "config.properties", folder, {"model_store": str(folder / "model_store")})[0]
+    return write_server_config(ROOT / "config.properties", folder, {"model_store": str(folder / "model_store")})
 
 
 @contextmanager

@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from benchmarks.rollout import Sample, ask_in_loops, measure, plot
+from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.load import Sample, run_in_background
+from benchmarks.version_swaps import measure, plot
 from serving.management import open_server
 from serving.model_store import ROOT
 from serving.rollout.archive import read_archive
@@ -78,10 +80,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(tmp_path, server)
 
 
-def failures(samples: list[Sample]) -> set[str]:
+def failures(samples: Sequence[Sample]) -> set[str]:
     """Return the statuses of requests that failed."""
     assert samples
-    return {sample.failure[:3] for sample in samples if sample.version is None}
+    return {sample.error for sample in samples if sample.error}
 
 
 BAD: dict[str, tuple[dict[str, Edit], str]] = {
@@ -98,7 +100,7 @@ def test_a_bad_version_is_noticed_and_no_client_notices_it(
 ) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", edits)
 
-    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
+    with run_in_background(Endpoint(place.url), Photo("waves", PHOTO), 2, PAUSE_S) as samples:
         done = place.roll_out(archive, "--shadow", str(place.folder / "recent"))
 
     assert done.returncode == 1
@@ -111,7 +113,7 @@ def test_a_bad_version_is_noticed_and_no_client_notices_it(
 def test_a_version_that_raises_on_live_photos_alone_is_taken_back(place: Place, tmp_path: Path) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", {HANDLER: raise_on(PHOTO)})
 
-    with ask_in_loops(place.url, PHOTO, 2, PAUSE_S) as samples:
+    with run_in_background(Endpoint(place.url), Photo("waves", PHOTO), 2, PAUSE_S) as samples:
         done = place.roll_out(archive)
         answered = len(samples)
         time.sleep(1)

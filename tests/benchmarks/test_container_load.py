@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.container import count_failures, measure
-from benchmarks.rollout import Sample
+from benchmarks.container_load import count_failures, measure
+from benchmarks.load import Sample
 
 
-def test_who_is_refused_while_the_container_ends_has_lost_nothing() -> None:
-    answered, refused = Sample(0.0, 0.1, "1.0.0"), Sample(0.0, 0.1, None, "503 stopping")
-    lost = Sample(0.0, 0.1, None, "ReadError('')")
+def test_requests_refused_while_the_container_drains_are_not_failed() -> None:
+    answered, draining, ended, lost = (
+        Sample(0.0, 0.1, error) for error in ("", "503", "ClientConnectorError", "ServerDisconnectedError")
+    )
 
-    counted = count_failures([answered, refused, refused, lost], refused=("503", "ConnectError"))
+    counted = count_failures([answered, draining, ended, lost], refused=("503", "ClientConnectorError"))
 
-    assert counted == {"answered": 1, "failed": 1, "failures": ["ReadError('')"]}
-    assert count_failures([answered, refused])["failed"] == 1
+    assert counted == {"answered": 1, "failed": 1, "failures": ["ServerDisconnectedError"]}
+    assert count_failures([answered, draining])["failed"] == 1
 
 
 @pytest.mark.server

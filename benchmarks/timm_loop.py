@@ -1,7 +1,7 @@
-"""timm's own training loop, timed: python -m benchmarks.timm_training FOLDER.
+"""timm's own training loop, timed: python -m benchmarks.timm_loop FOLDER --config FILE --out FILE.
 
-Built from timm's loader, optimiser, schedule, loss and moving average in the order of its train.py, which its wheel
-does not hold. Prints one JSON object: the median wait for the loader and the median step, in seconds.
+Built from timm's loader, optimiser, schedule, loss and moving average in the order of its train.py, which is not in
+its wheel. Writes the median wait for the loader and the median step, in seconds, as JSON.
 Axes: B batch, C channel, H height, W width.
 """
 
@@ -12,10 +12,12 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import timm
 import torch
+import yaml
 from timm.data.dataset_factory import create_dataset
 from timm.data.loader import create_loader
 from timm.loss.cross_entropy import LabelSmoothingCrossEntropy
@@ -25,18 +27,29 @@ from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from benchmarks.train_recipe import NUM_TIMED, NUM_WARM_UP, Recipe
+from benchmarks.training_speed import NUM_TIMED, NUM_WARM_UP
+
+Recipe = SimpleNamespace
 
 
 def main() -> None:
-    """Train for some batches and print how long they took."""
+    """Train for some batches and write how long they took."""
     parser = argparse.ArgumentParser(description="Time timm's own training loop.")
     parser.add_argument("folder", type=Path, help="an image folder, one folder a label")
-    parser.add_argument("--recipe", default="{}", help="fields of benchmarks/train_recipe.py, as JSON")
+    parser.add_argument("--config", type=Path, required=True, help="fruity's resolved configuration, as YAML")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
-    waits_s, steps_s = time_training(arguments.folder, Recipe(**json.loads(arguments.recipe)))
+    recipe = read_recipe(arguments.config)
+    waits_s, steps_s = time_training(arguments.folder, recipe)
     medians = {"wait_s": statistics.median(waits_s), "step_s": statistics.median(steps_s)}
-    print(json.dumps(medians), flush=True)
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(json.dumps({**medians, "batch": recipe.batch}))
+
+
+def read_recipe(config: Path) -> Recipe:
+    """Return the network, augmentation, recipe and trainer of fruity's configuration as one namespace."""
+    groups = yaml.safe_load(config.read_text())
+    return Recipe(**groups["network"], **groups["augment"], **groups["recipe"], **groups["trainer"])
 
 
 def time_training(folder: Path, recipe: Recipe) -> tuple[list[float], list[float]]:
@@ -96,7 +109,7 @@ def _build_step(network: nn.Module, num_batches: int, recipe: Recipe) -> Any:
 
     def step(number: int, photos_BCHW: Tensor, classes_B: Tensor) -> None:
         photos_BCHW = photos_BCHW.contiguous(memory_format=torch.channels_last)
-        # Its scaler is for float16 alone; bfloat16 needs none.
+        # The scaler of its train.py is for float16; bfloat16 needs none.
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
             loss = loss_of(network(photos_BCHW), classes_B)
         loss.backward()

@@ -1,4 +1,4 @@
-"""A tiny server that answers every photo with one label: python -m tests.benchmarks.answering PORT LABEL [DELAY_S]."""
+"""A tiny server that answers every photo with one label: python -m tests.benchmarks.labelling_server PORT LABEL [S]."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchmarks.wire import Photo, Target
+from benchmarks.endpoint import Endpoint, Photo
 
 LABELS = frozenset({"espresso", "not food", "crème brûlée"})
 PHOTO = Photo("coffee", b"the bytes of a photo", "espresso")
@@ -23,7 +23,6 @@ class Behaviour:
     delay_s: float = 0.0
     statuses: tuple[int, ...] = (200,)
     """In turn."""
-    chunked: bool = False
     hangs_up: bool = False
     requests: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -34,17 +33,17 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that left."""
+        """Print nothing about clients that left."""
 
 
 @contextmanager
-def answering(behaviour: Behaviour | None = None) -> Iterator[Target]:
+def run_labelling_server(behaviour: Behaviour | None = None) -> Iterator[Endpoint]:
     """Serve in a thread until the block ends."""
     server = _build_server(0, behaviour or Behaviour())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield Target(f"http://127.0.0.1:{server.server_address[1]}/predict", LABELS)
+        yield Endpoint(f"http://127.0.0.1:{server.server_address[1]}/predict", LABELS)
     finally:
         server.shutdown()
         thread.join()
@@ -63,19 +62,11 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
                 self.close_connection = True
                 return
             time.sleep(behaviour.delay_s)
-            status = behaviour.statuses[(len(behaviour.requests) - 1) % len(behaviour.statuses)]
-            self._answer(status, json.dumps({"model": "fruity", "label": behaviour.label}).encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            if behaviour.chunked:
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                self.wfile.write(b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in body) + b"0\r\n\r\n")
-            else:
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            self.send_response(behaviour.statuses[(len(behaviour.requests) - 1) % len(behaviour.statuses)])
+            answer = json.dumps({"model": "fruity", "version": "1.2.0", "label": behaviour.label}).encode()
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name in the base class
             pass

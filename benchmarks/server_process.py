@@ -1,10 +1,9 @@
 """A server's processes: started, asked until the first right answer, measured, and stopped to the last one.
 
-What a server starts is known by a mark in its environment, which children inherit; parents do not do,
-since some servers hand their workers over to a daemon.
+A server's processes are known by a mark in their environment, which children inherit. Their parents would
+not do: some servers hand their workers over to a daemon.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -12,23 +11,24 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
-from benchmarks.client import ask_once
-from benchmarks.wire import Photo, Target
+from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.load import ask_once
+from serving import torchserve
 
 _MARK = "FRUITY_BENCHMARK"
 _POLL_S = 0.02
 _STOP_S = 5
 _NUM_LOG_LINES = 8
-_NUM_LOOKS = 5
-_IDLE_LOOK_S = 0.1
+_NUM_SCANS = 5
+_IDLE_POLL_S = 0.1
 # Less than the 10 ms in which the kernel counts CPU time.
 _IDLE_CPU_S = 0.005
 
@@ -37,11 +37,11 @@ class ServerError(Exception):
     """The server ended, or gave no right answer in time."""
 
 
-class Server:
-    """A context manager: the server runs inside, and nothing of it is left after."""
+class ServerProcess:
+    """A context manager: the server runs inside, and no process of it is left after."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        """*command* is started in *folder*, with *environment* beside ours and a temp folder of its own."""
+        """*command* is started in *folder*, with *environment* added to ours and a temp folder of its own."""
         self._command, self._folder, self._environment = command, folder, environment
         self._mark = uuid.uuid4().hex
 
@@ -61,7 +61,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    # Ctrl-C reaches us alone, who then stop all of it.
+                    # Ctrl-C reaches the benchmark alone, which then stops all of it.
                     start_new_session=True,
                 )
         except OSError as error:
@@ -74,27 +74,24 @@ class Server:
     ) -> None:
         self.stop()
 
-    def wait_for_answer(self, target: Target, photo: Photo, timeout_s: float) -> float:
+    def wait_for_answer(self, endpoint: Endpoint, photo: Photo, timeout_s: float) -> float:
         """Return the seconds from the start to the first right answer; raise `ServerError`."""
-        while (error := asyncio.run(ask_once(target, photo))) is not None:
+        while error := ask_once(endpoint, photo):
             if (code := self._process.poll()) is not None:
-                raise ServerError(f"it ended with code {code} before it answered; {self._end_of_log()}")
+                raise self._error(f"it ended with code {code} before it answered")
             if time.perf_counter() - self._started_s > timeout_s:
-                raise ServerError(
-                    f"no right answer after {timeout_s:.0f} s, the last was: {error}; {self._end_of_log()}"
-                )
+                raise self._error(f"no right answer after {timeout_s:.0f} s, the last error was {error}")
             time.sleep(_POLL_S)
         return time.perf_counter() - self._started_s
 
-    def wait_for_end(self, timeout_s: float) -> str:
-        """Return what a process that ends by itself has printed; raise `ServerError`."""
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Wait for a process that ends by itself; raise `ServerError` unless it ends in time and with 0."""
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise ServerError(f"it still runs after {timeout_s:.0f} s; {self._end_of_log()}") from error
+            raise self._error(f"it still runs after {timeout_s:.0f} s") from error
         if code != 0:
-            raise ServerError(f"it ended with code {code}; {self._end_of_log()}")
-        return self._log.read_text(errors="replace")
+            raise self._error(f"it ended with code {code}")
 
     def terminate(self) -> None:
         """Send SIGTERM to the process that was started, and to no other."""
@@ -104,7 +101,7 @@ class Server:
         """Return the living processes that the server consists of."""
         found = []
         for process in psutil.process_iter():
-            # Ended meanwhile, a zombie, or another user's.
+            # A process may have ended meanwhile, be a zombie, or belong to another user.
             with contextlib.suppress(psutil.Error, OSError):
                 if process.environ().get(_MARK) == self._mark:
                     found.append(process)
@@ -112,63 +109,70 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
-        total_s = 0.0
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                total_s += times.user + times.system
-        return total_s
+        times = self._each(lambda process: process.cpu_times())
+        return float(sum(one.user + one.system for one in times))
+
+    def pss_mb(self) -> float:
+        """Return the memory of all processes in MB, shared pages counted once (proportional set size)."""
+        return float(sum(one.pss for one in self._each(lambda process: process.memory_full_info()))) / 1e6
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Return whether all processes together used less than 5 ms of CPU in 100 ms, before *timeout_s* were over."""
         end_s = time.perf_counter() + timeout_s
         before_s = self.cpu_s()
         while time.perf_counter() < end_s:
-            time.sleep(_IDLE_LOOK_S)
+            time.sleep(_IDLE_POLL_S)
             now_s = self.cpu_s()
             if now_s - before_s < _IDLE_CPU_S:
                 return True
             before_s = now_s
         return False
 
-    def pss_mb(self) -> float:
-        """Return the memory of all processes in MB, what they share counted once (proportional set size)."""
-        total_kb = 0
-        for process in self.processes():
-            with contextlib.suppress(OSError):
-                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-                total_kb += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        return total_kb * 1024 / 1e6
-
     def stop(self) -> None:
-        """Ask all processes to end; kill those that have not after 5 s, and whatever they started meanwhile."""
-        processes = self.processes()
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
+        """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
         try:
-            psutil.wait_procs(processes, timeout=_STOP_S)
+            self._end_all(lambda process: process.terminate())
         finally:
             num_empty = 0
-            # A process has no environment for a moment while it is started, so one look may miss it.
-            while num_empty < _NUM_LOOKS:
-                processes = self.processes()
-                num_empty = 0 if processes else num_empty + 1
-                for process in processes:
-                    with contextlib.suppress(psutil.Error):
-                        process.kill()
-                psutil.wait_procs(processes, timeout=_STOP_S)
+            # A process has no environment for a moment while it is started, so one scan may miss it.
+            while num_empty < _NUM_SCANS:
+                num_empty = 0 if self._end_all(lambda process: process.kill()) else num_empty + 1
                 time.sleep(_POLL_S)
             self._process.wait()
             self._temp.cleanup()
 
-    def _end_of_log(self) -> str:
+    def _end_all(self, act: Callable[[psutil.Process], object]) -> int:
+        """Terminate or kill all processes, wait for their end, and return how many there were."""
+        processes = self.processes()
+        self._each(act, processes)
+        psutil.wait_procs(processes, timeout=_STOP_S)
+        return len(processes)
+
+    def _each(
+        self, act: Callable[[psutil.Process], Any], processes: Sequence[psutil.Process] | None = None
+    ) -> list[Any]:
+        """Return what *act* gives for each process that still lives."""
+        results = []
+        for process in self.processes() if processes is None else processes:
+            with contextlib.suppress(psutil.Error):
+                results.append(act(process))
+        return results
+
+    def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return "its log ends with: " + " | ".join(lines[-_NUM_LOG_LINES:])[-600:]
+        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-_NUM_LOG_LINES:])[-600:]}")
+
+
+def write_server_config(template: Path, folder: Path, changes: Mapping[str, str]) -> Path:
+    """Write the config.properties *template* with *changes* and free ports into *folder*; return its path."""
+    ports = iter(free_ports(5))
+    free = {f"{name}_address": f"http://127.0.0.1:{next(ports)}" for name in ("inference", "management", "metrics")}
+    free |= {f"grpc_{name}_port": str(next(ports)) for name in ("inference", "management")}
+    return torchserve.write_config(template, {**free, **changes}, folder / "config.properties")
 
 
 def free_ports(count: int) -> list[int]:
-    """Return *count* ports of the loopback interface that nobody listens on."""
+    """Return *count* ports of the loopback interface that are not in use."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -1,17 +1,22 @@
-"""What a run measured: written as bench.json, read by the table, the plot and the cost page."""
+"""What a benchmark measured: written as bench.json, read by the table, the plot and the cost page."""
 
-import math
 import os
 import platform
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from benchmarks.load import Load
+from serving.model_store import BUILD
+
+OUT = BUILD / "bench"
+"""Where benchmarks write, unless told otherwise."""
 
 CEILING = "ceiling"
 DEFAULT = "default"
@@ -19,22 +24,27 @@ DEFAULT = "default"
 # amx stands for amx_tile and what computes in its tiles.
 _INSTRUCTION_SETS = ("amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
-Row = tuple[str, str, str, int]
-"""Name, way, archive and cores: what the table has one line for."""
-
 
 class ResultsError(Exception):
-    """The file is missing, or is not what a run writes."""
+    """The file is missing, or does not hold a run."""
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """One load on one server."""
+class Row(NamedTuple):
+    """What the table has one line for."""
+
+    name: str
+    way: str
+    archive: str
+    cores: int
+
+
+class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One load on one server; a latency is None where too few answers were right (`Load.percentile_ms`)."""
 
     name: str
     photos_per_s: float
     tool: str
     p50_ms: float | None = None
-    """None where too few answers were right, as the other latencies (`Load.percentile_ms`)."""
     p95_ms: float | None = None
     p99_ms: float | None = None
     errors: dict[str, int] = {}
@@ -42,22 +52,20 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """Of all right answers, also those that came too late to count as throughput."""
 
     @classmethod
-    def of(cls, name: str, load: Load, cpu_s: float) -> "Scene":
-        percentiles_ms = (load.percentile_ms(percent) for percent in (50, 95, 99))
-        p50_ms, p95_ms, p99_ms = (None if math.isnan(value_ms) else value_ms for value_ms in percentiles_ms)
+    def of(cls, name: str, load: Load, cpu_s: float) -> "ScenarioResult":
         return cls(
             name=name,
             photos_per_s=load.photos_per_s,
-            p50_ms=p50_ms,
-            p95_ms=p95_ms,
-            p99_ms=p99_ms,
+            p50_ms=load.percentile_ms(50),
+            p95_ms=load.percentile_ms(95),
+            p99_ms=load.percentile_ms(99),
             errors=dict(load.errors),
             cpu_ms_per_photo=cpu_s * 1000 / load.num_answered if load.num_answered else None,
             tool=load.tool,
         )
 
 
-class Visit(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One contender in one round, from its start to its end."""
 
     name: str
@@ -65,7 +73,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     archive: str = DEFAULT
     cores: int
     round: int
-    scenes: list[Scene] = []
+    results: list[ScenarioResult] = msgspec.field(default_factory=list, name="scenes")  # the key in bench.json
     start_s: float | None = None
     """From the start of its process to the first right answer."""
     pss_mb: float | None = None
@@ -73,7 +81,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def row(self) -> Row:
-        return self.name, self.way, self.archive, self.cores
+        return Row(self.name, self.way, self.archive, self.cores)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,24 +91,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     memory_gb: float
     system: str
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    date: str
-    machine: Machine
-    rounds: int
-    seconds: float
-    visits: list[Visit]
-
-
-class Anatomy(msgspec.Struct, frozen=True, kw_only=True):
-    """What a photo's CPU time in fruity consists of."""
-
-    date: str
-    machine: Machine
-    parts_ms: dict[str, float]
-    ceiling_ms: float
-    """Decoding and the network alone, without a server."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +108,33 @@ class Spread:
         return cls(statistics.median(known), known[0], known[-1]) if known else None
 
 
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    date: str
+    machine: Machine
+    rounds: int
+    seconds: float
+    trials: list[Trial] = msgspec.field(name="visits")  # the key in bench.json
+
+    def rows(self) -> list[Row]:
+        """Return every row, in the order of its first trial."""
+        return list(dict.fromkeys(trial.row for trial in self.trials))
+
+    def trials_of(self, row: Row) -> list[Trial]:
+        return [trial for trial in self.trials if trial.row == row]
+
+    def results_of(self, row: Row, scenario: str) -> list[ScenarioResult]:
+        """Return what each round measured for *row* under the scenario of that name."""
+        return [result for trial in self.trials_of(row) for result in trial.results if result.name == scenario]
+
+    def spread_of(self, row: Row, scenario: str, figure: str) -> Spread | None:
+        """Return the spread of one *figure*, a field of `ScenarioResult`."""
+        return Spread.of(getattr(result, figure) for result in self.results_of(row, scenario))
+
+
 def describe_machine() -> Machine:
     """Return this machine's CPU, the cores that this process may use, its memory and its system."""
     cpu_info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in cpu_info.splitlines() if line.startswith("model name")]
+    names = re.findall(r"^model name\s*: (.*)$", cpu_info, re.MULTILINE)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         cpu=names[0] if names else platform.machine(),
@@ -134,9 +147,8 @@ def describe_machine() -> Machine:
 
 def list_instruction_sets(cpu_info: str) -> list[str]:
     """Return those of _INSTRUCTION_SETS that the text of /proc/cpuinfo names, which it does on x86."""
-    lines = (line.partition(":")[2].split() for line in cpu_info.splitlines() if line.startswith("flags"))
-    flags = next(lines, [])
-    return [name for name in _INSTRUCTION_SETS if any(flag.startswith(name) for flag in flags)]
+    flags = re.search(r"^flags\s*:(.*)$", cpu_info, re.MULTILINE)
+    return [name for name in _INSTRUCTION_SETS if flags and f" {name}" in flags[1]]
 
 
 def today() -> str:
@@ -150,16 +162,16 @@ def read_run(path: Path) -> Run:
     except FileNotFoundError as error:
         raise ResultsError(f"{path} does not exist; make bench writes it") from error
     except msgspec.DecodeError as error:
-        raise ResultsError(f"{path} is not what make bench writes: {error}") from error
+        raise ResultsError(f"{path} is not a file that make bench wrote: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write *text* in one atomic step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    path.write_text(text)
 
 
-def write_run(path: Path, run: Run) -> None:
-    write_text(path, msgspec.json.format(msgspec.json.encode(run), indent=1).decode() + "\n")
+def write_json(path: Path, value: object) -> str:
+    """Write *value* as indented JSON; return the text."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
+    write_text(path, text)
+    return text

@@ -4,12 +4,14 @@ import io
 from importlib.resources import files
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from benchmarks.wire import Photo
+from benchmarks.endpoint import Photo
 
 SMALL, MIDDLE, PHONE = "100x100", "512x512", "12 megapixels"
 SIZES = {SMALL: (100, 100), MIDDLE: (512, 512), PHONE: (4000, 3000)}
+MIX = "mix"
+"""All sizes in turn."""
 
 _PICTURES = ("coffee", "chelsea")
 _QUALITY = 90
@@ -24,11 +26,7 @@ def make_photos() -> dict[str, list[Photo]]:
 
 def _draw(name: str, size: str) -> bytes:
     image = Image.open(io.BytesIO((files("skimage") / "data" / f"{name}.png").read_bytes())).convert("RGB")
-    width, height = SIZES[size]
-    shape = min(image.width / width, image.height / height)
-    left, top = (image.width - width * shape) / 2, (image.height - height * shape) / 2
-    box = (left, top, left + width * shape, top + height * shape)
-    photo = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    photo = ImageOps.fit(image, SIZES[size], Image.Resampling.BICUBIC)
     if size == PHONE:
         photo = _add_grain(photo)
     encoded = io.BytesIO()

@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmarks.bench_plot import draw_plot
+from benchmarks.bench_report import format_report, format_spread
+from benchmarks.bench_results import (
+    ResultsError,
+    ScenarioResult,
+    Spread,
+    Trial,
+    describe_machine,
+    list_instruction_sets,
+    read_run,
+    write_json,
+)
+from benchmarks.load import Load
+from benchmarks.scenarios import CAPACITY
+from benchmarks.targets import measure_targets
+from tests.benchmarks.round_figures import make_result, make_run
+
+
+def lines_of(report: str, start: str) -> list[str]:
+    return [line for line in report.splitlines() if line.startswith(start)]
+
+
+@pytest.mark.parametrize(
+    ("values", "spread"),
+    [
+        ([3.0, 1.0, 2.0], Spread(2, 1, 3)),
+        ([None, 4.0], Spread(4, 4, 4)),
+        ([1.0, 2.0], Spread(1.5, 1, 2)),
+        ([None], None),
+    ],
+)
+def test_a_spread_is_the_median_with_the_extremes_of_the_known_values(
+    values: list[float | None], spread: Spread | None
+) -> None:
+    assert Spread.of(values) == spread
+
+
+@pytest.mark.parametrize(
+    ("spread", "text"), [(Spread(2, 1, 3.26), "2.0 (1.0 to 3.3)"), (Spread(2, 2, 2), "2.0"), (None, "-")]
+)
+def test_a_spread_is_written_as_median_and_extremes(spread: Spread | None, text: str) -> None:
+    assert format_spread(spread) == text
+
+
+@pytest.mark.parametrize(
+    ("what", "figure", "reached"),
+    [
+        ("CPU ms a photo, of the ceiling's", "| ≤ 1.08 | 1.00 (0.96 to 1.04) |", "yes"),
+        ("photos/s, of FastAPI with the same engine", "| ≥ 1.05 | 1.25 (1.20 to 1.30) |", "yes"),
+        ("p99, of FastAPI's with the same engine", "| ≤ 0.5 | 1.00 |", "**no**"),
+        # 20 times the peer's, where the engine alone is 20 times as fast as eager PyTorch.
+        ("photos/s, of FastAPI in its usual way", "| ≥ 0.9 | 1.00 (0.96 to 1.04) |", "yes"),
+        ("one client, p50", "| ≤ 1 | 0.80 |", "yes"),
+        ("start to the first right answer", "| ≤ 1.2 | 1.25 (1.20 to 1.30) |", "**no**"),
+        ("memory of all processes", "| ≤ 450 | 400.00 |", "yes"),
+        # 40 ms beside a ceiling of 4.
+        ("12-megapixel photo", "| ≤ 1.25 | 10.00 |", "**no**"),
+        ("photos/s, of Ray Serve", "| ≥ 0.9 | - |", "-"),
+    ],
+)
+def test_each_target_is_compared_with_the_ratio_within_a_round(what: str, figure: str, reached: str) -> None:
+    (line,) = lines_of(format_report(make_run()), f"| {what}")
+
+    assert figure in line
+    assert line.endswith(f"| {reached} |")
+
+
+def test_a_target_without_its_contenders_is_not_measured() -> None:
+    run = make_run()
+    fruity = msgspec.structs.replace(run, trials=[trial for trial in run.trials if trial.way == "fruity"])
+
+    assert [what for what, _, spread in measure_targets(fruity) if spread] == ["memory of all processes, PSS in MB"]
+
+
+def test_another_archive_has_its_target_beside_fastapi() -> None:
+    run = make_run()
+    kept = [trial for trial in run.trials if trial.cores == 2 and trial.name in ("fruity", "FastAPI")]
+    int8 = [msgspec.structs.replace(trial, archive="int8") for trial in kept]
+    report = format_report(msgspec.structs.replace(run, trials=[*run.trials, *int8]))
+
+    (line,) = [line for line in lines_of(report, "| ") if ", int8 | ≥" in line]
+    assert line == "| photos/s, of FastAPI with the same engine, int8 | ≥ 1.05 | 1.25 (1.20 to 1.30) | yes |"
+
+
+def test_all_rows_are_side_by_side_with_their_cores_and_archive() -> None:
+    run = make_run()
+    other = msgspec.structs.replace(run.trials[-1], name="fruity", way="fruity", archive="fruity-2.0.0")
+    report = format_report(msgspec.structs.replace(run, trials=[*run.trials, other]))
+
+    assert "Test CPU, 2 cores (avx512_vnni, avx2), 8 GB" in report
+    assert "Medians of 3 interleaved rounds" in report
+    assert "| fruity | 500 (480 to 520) | 10.0 | 30.0 |" in report
+    assert "| FastAPI, usual way | 25 |" in report
+    assert lines_of(report, "| fruity, 1 core | 260 |")
+    assert lines_of(report, "| fruity, fruity-2.0.0 |")
+    assert "| no server, batch 4 | 500 | - | - | 4.00 | - | - | - |" in report
+    assert "25, 10.0 / 20.0 / 30.0" in report
+
+
+def test_errors_and_failures_are_listed() -> None:
+    results = [make_result(CAPACITY, 10, errors={"503": 2, "wrong label": 1})]
+    failed = Trial(name="BentoML", way="usual way", cores=2, round=1, failure="it ended with code 1")
+    wrong = Trial(name="FastAPI", way="same engine", cores=2, round=0, results=results)
+    report = format_report(msgspec.structs.replace(make_run(), trials=[failed, wrong]))
+
+    assert lines_of(report, "- ") == [
+        "- BentoML, usual way: round 2 not measured, it ended with code 1",
+        "- FastAPI, same engine: 2 times 503 (512x512, 16 clients)",
+        "- FastAPI, same engine: 1 times wrong label (512x512, 16 clients)",
+    ]
+    assert lines_of(format_report(make_run()), "- ") == []
+
+
+@pytest.mark.parametrize(
+    ("load", "photos_per_s", "p50_ms", "cpu_ms"),
+    [
+        (Load([1.0, 2.0, 3.0, 4.0], 2.0), 2.0, 2.5, 25.0),
+        # Late answers share the CPU time, and are not throughput.
+        (Load([1.0, 3.0], 2.0, num_late=2), 1.0, 2.0, 25.0),
+        (Load([], 2.0, {"503": 4}), 0.0, None, None),
+    ],
+)
+def test_a_load_becomes_throughput_percentiles_and_cpu_time_of_a_photo(
+    load: Load, photos_per_s: float, p50_ms: float | None, cpu_ms: float | None
+) -> None:
+    result = ScenarioResult.of("x", load, cpu_s=0.1)
+
+    assert (result.photos_per_s, result.p50_ms, result.cpu_ms_per_photo) == (photos_per_s, p50_ms, cpu_ms)
+    assert (result.p95_ms, result.p99_ms, result.errors) == (None, None, load.errors)
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = make_run()
+    write_json(tmp_path / "new" / "bench.json", run)
+
+    assert read_run(tmp_path / "new" / "bench.json") == run
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["bench.json"]
+
+
+@pytest.mark.parametrize(("text", "message"), [(None, "make bench writes it"), ("{", "bench.json")])
+def test_a_file_that_is_not_a_run_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(ResultsError, match=message):
+        read_run(path)
+
+
+def test_the_machine_is_described_by_what_this_process_may_use() -> None:
+    machine = describe_machine()
+
+    assert machine.cpu
+    assert machine.cores >= 1
+    assert machine.memory_gb > 0.1
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (
+            "flags\t\t: fpu avx2 avx512f avx512_bf16 avx512_vnni amx_bf16 amx_tile",
+            ["amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx2"],
+        ),
+        ("flags\t\t: fpu avx avx2", ["avx2"]),
+        ("Features\t: asimd", []),
+    ],
+)
+def test_the_instruction_sets_are_read_from_the_flags(flags: str, names: list[str]) -> None:
+    cpu_info = f"processor\t: 0\nmodel name\t: amx CPU\n{flags}\n\nprocessor\t: 1\n{flags}\n"
+
+    assert list_instruction_sets(cpu_info) == names
+
+
+def test_the_plot_is_an_svg_of_all_rows_and_the_same_for_the_same_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw_plot(make_run(), tmp_path / f"{name}.svg")
+
+    svg = (tmp_path / "a.svg").read_text()
+    assert svg.startswith("<?xml")
+    assert all(text in svg for text in ("FastAPI, same engine", "Test CPU, 2 cores", "2026-01-02"))
+    assert svg == (tmp_path / "b.svg").read_text()

@@ -1,0 +1,43 @@
+import base64
+import json
+
+import pytest
+
+from benchmarks.endpoint import Endpoint, Photo, encode_body, read_answer
+from tests.benchmarks.labelling_server import LABELS
+
+PHOTO = Photo("a", b"\xff\xd8photo")
+
+
+def test_a_photo_is_sent_raw_in_json_or_in_a_form() -> None:
+    raw, (as_json, json_type), (form, form_type) = (
+        encode_body(Endpoint("http://127.0.0.1:1/", form=form, field="image"), PHOTO)
+        for form in ("raw", "json", "multipart")
+    )
+
+    assert raw == (PHOTO.body, "image/jpeg")
+    assert (base64.b64decode(json.loads(as_json)["image"]), json_type) == (PHOTO.body, "application/json")
+    assert form_type.startswith("multipart/form-data; boundary=")
+    assert b'name="image"; filename="photo.jpg"' in form
+    assert b"\r\n\r\n" + PHOTO.body + b"\r\n--" in form
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        (b'{"label": "espresso", "probability": 0.9}', "espresso"),
+        (b'{"predictions": [{"photo": "body", "labels": [{"label": "not food"}, {"label": "espresso"}]}]}', "not food"),
+        (b'{"espresso": 0.9, "not food": 0.1}', "espresso"),
+        ('{"label": "crème brûlée"}'.encode(), "crème brûlée"),
+        (b'{"label": "cr\\u00e8me br\\u00fbl\\u00e9e"}', "crème brûlée"),
+        (b'[{"label": "espresso machine"}]', None),
+        (b"espresso", None),
+        (b"", None),
+    ],
+)
+def test_the_first_label_of_the_model_in_an_answer_is_the_predicted_one(answer: bytes, label: str | None) -> None:
+    assert read_answer(answer, LABELS) == (label, "")
+
+
+def test_the_version_of_an_answer_is_read() -> None:
+    assert read_answer(b'{"version": "1.2.0", "label": "espresso"}', LABELS) == ("espresso", "1.2.0")
