@@ -1,6 +1,10 @@
 import functools
 import os
+import shlex
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections import deque
@@ -22,6 +26,7 @@ from tests.runs import write_tiny_run
 from tests.specs import make_spec
 
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
+WARM_PYTHON = Path(__file__).parent / "warm_python"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,6 +78,25 @@ def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the tiny run, unpacked."""
     return _unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A program that is used as `python -m MODULE` and has torch, timm, Lightning and NNCF imported already."""
+    python = tmp_path_factory.mktemp("bin") / "python"
+    # The path of a socket has at most 107 bytes, a test's folder may have more.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = f"{folder}/server"
+        listener.bind(address)
+        listener.listen()
+        client = [sys.executable, "-IS", str(WARM_PYTHON / "client.py"), address, str(python)]
+        python.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
+        python.chmod(0o755)
+        command = [sys.executable, str(WARM_PYTHON / "server.py"), str(listener.fileno())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as server:
+            listener.close()
+            yield str(python)
+            server.communicate()
 
 
 @pytest.fixture(scope="session")
