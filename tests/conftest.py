@@ -23,10 +23,18 @@ from google.cloud import storage  # type: ignore[import-untyped]  # ships no typ
 
 from model_archive.build import build_archive
 from tests.runs import write_tiny_run
+from tests.skips import summarize_skips
 from tests.specs import make_spec
 
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
 WARM_PYTHON = Path(__file__).parent / "warm_python"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    yield
+    if skipped := terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line(summarize_skips(report.longrepr[2] for report in skipped))
 
 
 @pytest.fixture(scope="session", autouse=True)
