@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.fixture(scope="session", autouse=True)
 def untraced_compilers() -> Iterator[None]:
-    """What compiles networks runs without coverage's tracer, which would take half of its time again."""
+    """Run what compiles networks without coverage's tracer, which adds half of its time."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (torch.export, "export"),
@@ -109,12 +109,12 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[FakeGCSServer]:
-    """A bucket service on this machine; it refuses to create an object twice, as the real one does."""
+    """A bucket service on this machine; like the real one, it refuses to create an object twice."""
     with FakeGCSServer() as server:
-        # It is set for each test that asks for a bucket.
+        # The fixture `bucket` sets it for a test.
         del os.environ["STORAGE_EMULATOR_HOST"]
         log = server._process.stderr
-        # It logs every request into a pipe that nobody reads, and stands still once that is full.
+        # It logs every request to a pipe, and blocks when that is full.
         reader = threading.Thread(target=deque, args=(log, 0), daemon=True)
         reader.start()
         yield server
