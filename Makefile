@@ -170,7 +170,7 @@ setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` a
 	@$(BIN)/python -m scripts.stage
 
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
-	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

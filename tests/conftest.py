@@ -30,6 +30,12 @@ DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "
 WARM_PYTHON = Path(__file__).parent / "warm_python"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: a long file that starts last would leave the other cores idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("server")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     yield
