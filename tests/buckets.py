@@ -1,4 +1,4 @@
-"""Bucket services that fail: one that answers everything alike, and a way to a good one that breaks."""
+"""Bucket services that fail: one with a fixed answer, and a TCP proxy that cuts connections to a working one."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Service:
-    """A bucket service that answers everything alike."""
+    """A bucket service that answers each request with *status* and *body*."""
 
     status: int = 200
     body: str = "{}"
@@ -41,18 +41,18 @@ def run_service(service: Service) -> Iterator[Service]:
 
 @dataclass
 class BreakingWay:
-    """A TCP proxy whose connections break."""
+    """A TCP proxy that cuts its connections."""
 
     port: int
     """Of the service behind it."""
     cut_down: list[int] = field(default_factory=list)
-    """For each coming connection, after how many bytes to the client it breaks."""
+    """For each new connection, after how many bytes to the client it is cut."""
     cut_up: list[int] = field(default_factory=list)
-    """For each coming connection, after how many bytes to the service it breaks."""
+    """For each new connection, after how many bytes to the service it is cut."""
     left: int | None = None
-    """How many bytes pass until all connections break, and each new one."""
+    """How many bytes pass until all connections are cut, and each new one."""
     sent: bytearray = field(default_factory=bytearray)
-    """What clients have sent."""
+    """What clients sent."""
     num_connections: int = 0
     url: str = ""
 
@@ -61,7 +61,10 @@ class BreakingWay:
         service = socket.create_connection(("127.0.0.1", self.port))
         up = self.cut_up.pop(0) if self.cut_up else None
         down = self.cut_down.pop(0) if self.cut_down else None
-        for source, target, left, change in ((client, service, up, self._note), (service, client, down, self._lead)):
+        for source, target, left, change in (
+            (client, service, up, self._record),
+            (service, client, down, self._redirect),
+        ):
             threading.Thread(target=self._pump, args=(source, target, left, change), daemon=True).start()
 
     def _pump(
@@ -77,12 +80,12 @@ class BreakingWay:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _note(self, content: bytes) -> bytes:
+    def _record(self, content: bytes) -> bytes:
         self.sent += content
         return content
 
-    def _lead(self, content: bytes) -> bytes:
-        # The service tells where to go on with an upload: this way, too. Both ports have five digits.
+    def _redirect(self, content: bytes) -> bytes:
+        # The service answers with the URL where an upload continues: the proxy's, too. Both ports have five digits.
         return content.replace(f":{self.port}/".encode(), self.url.removeprefix("http://127.0.0.1").encode() + b"/")
 
 
@@ -103,5 +106,5 @@ def _accept(listener: socket.socket, way: BreakingWay) -> None:
 
 
 def _at_most(*limits: int | None) -> int:
-    """Return how many bytes to wait for; of none at all, the connection ends."""
+    """Return how many bytes to read; 0 ends the connection."""
     return min([65536, *(limit for limit in limits if limit is not None)])

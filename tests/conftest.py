@@ -1,6 +1,10 @@
 import functools
 import os
+import shlex
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from collections import deque
@@ -19,14 +23,29 @@ from google.cloud import storage  # type: ignore[import-untyped]  # ships no typ
 
 from model_archive.build import build_archive
 from tests.runs import write_tiny_run
+from tests.skips import summarize_skips
 from tests.specs import make_spec
 
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
+WARM_PYTHON = Path(__file__).parent / "warm_python"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: a long file that starts last would leave the other cores idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("server")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    yield
+    if skipped := terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line(summarize_skips(report.longrepr[2] for report in skipped))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def untraced_compilers() -> Iterator[None]:
-    """What compiles networks runs without coverage's tracer, which would take half of its time again."""
+    """Run what compiles networks without coverage's tracer, which adds half of its time."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (torch.export, "export"),
@@ -76,13 +95,32 @@ def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A program that is used as `python -m MODULE` and has torch, timm, Lightning and NNCF imported already."""
+    python = tmp_path_factory.mktemp("bin") / "python"
+    # The path of a socket has at most 107 bytes, a test's folder may have more.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = f"{folder}/server"
+        listener.bind(address)
+        listener.listen()
+        client = [sys.executable, "-IS", str(WARM_PYTHON / "client.py"), address, str(python)]
+        python.write_text(f'#!/bin/sh\nexec {shlex.join(client)} "$@"\n')
+        python.chmod(0o755)
+        command = [sys.executable, str(WARM_PYTHON / "server.py"), str(listener.fileno())]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as server:
+            listener.close()
+            yield str(python)
+            server.communicate()
+
+
+@pytest.fixture(scope="session")
 def emulator() -> Iterator[FakeGCSServer]:
-    """A bucket service on this machine; it refuses to create an object twice, as the real one does."""
+    """A bucket service on this machine; like the real one, it refuses to create an object twice."""
     with FakeGCSServer() as server:
-        # It is set for each test that asks for a bucket.
+        # The fixture `bucket` sets it for a test.
         del os.environ["STORAGE_EMULATOR_HOST"]
         log = server._process.stderr
-        # It logs every request into a pipe that nobody reads, and stands still once that is full.
+        # It logs every request to a pipe, and blocks when that is full.
         reader = threading.Thread(target=deque, args=(log, 0), daemon=True)
         reader.start()
         yield server

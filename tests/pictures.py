@@ -1,4 +1,4 @@
-"""Pictures that tests make themselves, in every format."""
+"""Generated pictures, in every format."""
 
 import io
 import struct
@@ -43,21 +43,21 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def encode_rotated(image: Image.Image, kind: str, orientation: int, **options: Any) -> bytes:
-    """Return *image* with an EXIF orientation of 1 to 8; HEIC keeps it in boxes of its own."""
+    """Return *image* with an EXIF orientation of 1 to 8; HEIC stores it in its own boxes."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encode(image, kind, exif=exif.tobytes(), **options)
 
 
 def make_png_bomb(side: int) -> bytes:
-    """Return a PNG that says it has *side* x *side* pixels and holds next to none."""
+    """Return a PNG whose header claims *side* x *side* pixels; its data has almost none."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(name, content) for name, content in chunks)
 
 
 def mutate(photo: bytes, random: np.random.Generator) -> bytes:
-    """Return *photo* with some bytes changed, a piece cut out, doubled or its end cut off."""
+    """Return *photo* with some bytes changed, a part removed or repeated, or its end cut off."""
     broken = bytearray(photo)
     first, last = sorted(int(place) for place in random.integers(0, len(photo), 2))
     match int(random.integers(4)):

@@ -14,7 +14,7 @@ def test_the_dry_runs_on_the_page_are_fresh() -> None:
     page = PAGE.read_text()
 
     assert page.count("$ DRY_RUN=1 make ") == 2
-    assert renew(page) == page, "docs/deploy.md is stale; run make dry-runs"
+    assert renew(page) == page, "docs/deploy.md is stale; run make docs"
 
 
 def test_what_a_dry_run_prints_replaces_what_stood_there() -> None:
