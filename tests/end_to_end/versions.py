@@ -10,7 +10,7 @@ import yaml
 
 from model_archive.seal import MANIFEST
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive
-from serving.rollout.judge import read_thresholds
+from serving.rollout.thresholds import read_thresholds
 
 Edit = Callable[[bytes], bytes]
 
