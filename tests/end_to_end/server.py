@@ -1,10 +1,11 @@
 """A real TorchServe on free ports, as config.properties describes it."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.torchserve import write_config as write_benchmark_config
+from serving import torchserve
 from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
 from serving.torchserve import TorchServe
 
@@ -13,7 +14,21 @@ READY_S = 90
 
 def write_config(folder: Path) -> Path:
     """Write config.properties with free ports and a model store of its own into *folder*; return its path."""
-    return write_benchmark_config(ROOT / "config.properties", folder, {"model_store": str(folder / "model_store")})[0]
+    *http, grpc, grpc_management = free_ports(5)
+    names = ("inference", "management", "metrics")
+    changes = {f"{name}_address": f"http://127.0.0.1:{port}" for name, port in zip(names, http, strict=True)}
+    changes |= {"grpc_inference_port": str(grpc), "grpc_management_port": str(grpc_management)}
+    changes["model_store"] = str(folder / "model_store")
+    return torchserve.write_config(ROOT / "config.properties", changes, folder / "config.properties")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* ports of this machine that nothing listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 @contextmanager
