@@ -70,8 +70,8 @@ help:  ## Print this help
 serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve what was promoted last, else the newest archive, until Ctrl-C
 	@$(BIN)/python -m scripts.serve $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
-predict: $(VENV)/.serve  ## Ask the running server what is on PHOTO
-	@$(BIN)/python -m scripts.predict $(PHOTO) --url $(URL)
+predict: $(VENV)/.serve  ## Print the labels that the running server gives PHOTO
+	@$(BIN)/python -m scripts.predict '$(subst ','\'',$(PHOTO))' --url $(URL)
 
 # --- A model of your own
 
@@ -104,7 +104,8 @@ keys: $(VENV)/.registry  ## Create fruity.key, which signs archives, and fruity.
 	@$(BIN)/python -m scripts.keys
 
 publish: $(VENV)/.registry  ## Publish ARCHIVE to REGISTRY, a folder or gs://bucket/prefix; a version never changes
-	@$(BIN)/python -m scripts.registry publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE)
+	@$(BIN)/python -m scripts.registry publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
+	  $(if $(call given,VERSION),--version $(VERSION))
 
 fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, with PUBLIC_KEY its signature too
 	@$(BIN)/python -m scripts.registry fetch --registry $(REGISTRY) $(VERIFY) $(VERSION)
@@ -112,26 +113,26 @@ fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
 	@$(BIN)/python -m scripts.registry list --registry $(REGISTRY)
 
-versions: $(VENV)/.registry  ## Show the running server's versions: default, way back, workers, queue, digest
+versions: $(VENV)/.registry  ## Show the running server's versions: role, workers, queue, digest
 	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
 
-rollout: $(VENV)/.registry  ## Bring VERSION to the running server: check, load beside, compare, promote, watch, drain
-	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS)
+rollout: $(VENV)/.registry  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
+	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
 
 rollback: $(VENV)/.registry  ## Go back to the version before, or with VERSION=1.0.0 to that one
-	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION))
+	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
-register: $(VENV)/.registry  ## Load VERSION beside the others, without sending anyone to it
+register: $(VENV)/.registry  ## Load VERSION beside the others; it gets no requests yet
 	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM) $(VERIFY)
 
-promote: $(VENV)/.registry  ## Let the registered VERSION answer, without any check
+promote: $(VENV)/.registry  ## Make the registered VERSION the default, without any check
 	@$(BIN)/python -m scripts.versions promote $(VERSION) --config $(CONFIG)
 
-unregister: $(VENV)/.registry  ## Stop VERSION once it has no request left
-	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG)
+unregister: $(VENV)/.registry  ## Stop VERSION once it has no request left, with ARGS=--now at once
+	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG) $(ARGS)
 
-scale: $(VENV)/.registry  ## Let VERSION have WORKERS workers
-	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG)
+scale: $(VENV)/.registry  ## Give VERSION that many WORKERS, fewer with ARGS=--now
+	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG) $(ARGS)
 
 # --- The container and the cloud (docs/container.md, docs/deploy.md)
 

@@ -1,4 +1,4 @@
-"""A stand-in for a deployed fruity's front, on a free port of loopback."""
+"""A fake of a deployed fruity, on a free port of loopback."""
 
 import json
 import threading
@@ -8,15 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Front:
-    """What the stand-in answers; a test changes it. `label` goes out for every photo."""
+    """Its answers, which a test changes; every photo gets `label`."""
 
     def __init__(self, version: str, label: str) -> None:
         self.versions = [version]
-        """Who answers: each in turn."""
+        """They answer in turn."""
         self.label = label
         self.status = 200
         self.paths: dict[str, int] = {"/readyz": 200}
-        """GET answers; 404 for the rest."""
+        """Status of a GET; 404 for all others."""
         self.headers: list[dict[str, str]] = []
         self.photos: list[bytes] = []
         self.url = ""
@@ -30,7 +30,7 @@ class Front:
 
 @contextmanager
 def run_front(front: Front) -> Iterator[Front]:
-    """Serve *front* until the block ends; its `url` is set."""
+    """Serve *front* at its `url` until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
