@@ -1,4 +1,4 @@
-"""What `make serve` installs is enough: no torch, no Java of the machine."""
+"""What `make serve` installs suffices: without torch, without a Java of the machine."""
 
 import os
 import subprocess
