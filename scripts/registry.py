@@ -7,16 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
 from model_archive.identity import ArchiveError, identify
@@ -24,13 +16,6 @@ from model_archive.registry import Entry, RegistryError, Report, open_registry
 from model_archive.signature import SignatureError, verify_archive
 
 _INTERRUPTED = 128 + signal.SIGINT
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    DownloadColumn(),
-    TransferSpeedColumn(),
-    TimeRemainingColumn(),
-)
 
 
 def main() -> None:
@@ -103,13 +88,15 @@ def _parse_arguments() -> argparse.Namespace:
 
 @contextmanager
 def _show_progress() -> Iterator[Report]:
-    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
+    columns = (progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+    console = Console(stderr=True)
+    with progress.Progress("{task.description}", *columns, console=console, transient=True) as bars:
+        tasks: dict[str, progress.TaskID] = {}
 
         def report(what: str, num_done: int, num_bytes: int) -> None:
             if what not in tasks:
-                tasks[what] = progress.add_task(what, total=num_bytes)
-            progress.update(tasks[what], completed=num_done)
+                tasks[what] = bars.add_task(what, total=num_bytes)
+            bars.update(tasks[what], completed=num_done)
 
         yield report
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError
 from serving.model_store import BUILD, DEFAULT_ARCHIVES, STORE, ModelStoreError, newest_archive, stage
 
@@ -19,7 +20,7 @@ def main() -> None:
     try:
         archive = arguments.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
         stage(archive, arguments.store, arguments.public_key, arguments.config)
-    except (ModelStoreError, SignatureError, OSError) as error:
+    except (ModelStoreError, SignatureError, ArchiveError, OSError) as error:
         sys.exit(f"model store: {error}")
     print(f"model store: TorchServe will serve {archive}")
 

@@ -138,7 +138,7 @@ def stage(archive: Path, store: Path, public_key: Path | None = None, config: Pa
     """Copy *archive* to the name that config.properties loads, in one atomic step; return the copy.
 
     With a *public_key* only an archive that was signed with its private key and holds the version in its name; *config*
-    replaces the model-config.yaml in the copy. Raises `SignatureError` or `ModelStoreError`.
+    replaces the model-config.yaml in the copy. Raises `SignatureError`, `ArchiveError` or `ModelStoreError`.
     """
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=store) as scratch:
@@ -147,7 +147,7 @@ def stage(archive: Path, store: Path, public_key: Path | None = None, config: Pa
         if public_key:
             # The copy, so that nobody can change the archive in between.
             verify_archive(copy, public_key, signature_path(archive))
-            _check_identity(copy)
+            identify(copy)
         if config:
             copy = _configure(copy, config)
         return copy.replace(store / SERVED_NAME)
@@ -169,13 +169,6 @@ def _explain(error: OSError, archive: Archive, store: Path) -> str:
     stored = ", ".join(sorted(path.name for path in store.glob(f"{MODEL}-*.mar"))) or "no archive"
     size = archive.path.stat().st_size
     return f"the model store {store} is full: {size:,} bytes are needed; it holds {stored}, remove what is not served"
-
-
-def _check_identity(archive: Path) -> None:
-    try:
-        identify(archive)
-    except ArchiveError as error:
-        raise ModelStoreError(str(error)) from error
 
 
 def _configure(archive: Path, config: Path) -> Path:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_archive.identity import MODEL, ArchiveError, check_version, file_name, version_order
+from model_archive.identity import MODEL, ArchiveError, check_version, file_name, is_version, version_order
 from serving.management import Server, UnknownVersion, Version
 from serving.model_store import (
     SERVED_NAME,
@@ -57,7 +57,8 @@ def list_rows(server: Server) -> list[Row]:
         _describe(version, registered.get(version), default, record, digests.get(version))
         for version in registered.keys() | digests.keys()
     ]
-    return sorted(rows, key=lambda row: _order(row.version))
+    # A version that was registered by hand may have any name.
+    return sorted(rows, key=lambda row: (version_order(row.version) if is_version(row.version) else (), row.version))
 
 
 def register(server: Server, version: str, source: Source) -> str:
@@ -154,11 +155,3 @@ def _try_read(path: Path) -> Archive | None:
     except (ArchiveError, OSError):
         return None
     return archive if path.name in (SERVED_NAME, file_name(archive.version)) else None
-
-
-def _order(version: str) -> tuple[tuple[int, ...], str]:
-    try:
-        return version_order(check_version(version)), version
-    except ArchiveError:
-        # Registered by hand, under another name.
-        return (), version

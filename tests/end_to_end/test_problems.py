@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from serving.torchserve import TorchServe
-from tests.end_to_end.photos import ESPRESSO, FORMATS, coffee, encode, mutate
-from tests.pictures import make_png_bomb
+from tests.end_to_end.photos import ESPRESSO, FORMATS, coffee, encode
+from tests.pictures import make_png_bomb, mutate
 
 pytestmark = pytest.mark.server
 
@@ -138,7 +139,7 @@ def worker_pids(management: httpx.Client) -> list[int]:
 
 def test_hundreds_of_mutated_photos_cost_no_worker_and_no_5xx(server: TorchServe, management: httpx.Client) -> None:
     originals = [encode(coffee(), kind, side=200) for kind in FORMATS]
-    mutated = [mutate(originals[seed % len(originals)], seed) for seed in range(400)]
+    mutated = [mutate(originals[seed % len(originals)], np.random.default_rng(seed)) for seed in range(400)]
     pids = worker_pids(management)
 
     with httpx.Client(base_url=server.addresses.inference, timeout=60) as client, ThreadPoolExecutor(8) as clients:

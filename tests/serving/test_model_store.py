@@ -227,7 +227,7 @@ def test_with_a_key_only_what_it_signed_under_its_own_name_is_staged(tmp_path: P
         stage(archive, store, public_key)
     newer.write_bytes(archive.read_bytes())
     sign_archive(newer, private_key)
-    with pytest.raises(ModelStoreError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0"):
+    with pytest.raises(ArchiveError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0"):
         stage(newer, store, public_key)
     sign_archive(archive, private_key)
     altered = archive.read_bytes()
