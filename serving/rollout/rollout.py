@@ -79,6 +79,7 @@ def roll_out(server: Server, options: Options, thresholds: Thresholds, console: 
         rollout.promote()
         watch(server, journal, new, before, start, thresholds)
         rollout.remember()
+        # From here on the new version serves, whatever fails.
         rollout.undo.pop_all()
         rollout.retire(options.keep)
 
@@ -120,7 +121,8 @@ def _start(verb: str, server: Server, version: str, console: Console, allow_lowe
             reason = str(error) or "stopped by Ctrl-C"
             journal.close("failed", reason)
             if isinstance(error, (*FAILURES, KeyboardInterrupt)):
-                raise RolloutError(f"step {journal.failed_step}: {reason}. {_describe(server)}") from error
+                step = f"step {journal.failed_step}: " if journal.failed_step else ""
+                raise RolloutError(f"{step}{reason}. {_describe(server)}") from error
             raise
         journal.close("done")
     console.print(f"{verb}: {version} serves")
