@@ -1,4 +1,4 @@
-"""The machine's Java. Standard library alone: scripts/prepare_venv.py runs before anything is installed."""
+"""The machine's Java. Standard library only: scripts/prepare_venv.py runs before anything is installed."""
 
 from __future__ import annotations  # so that an old Python can report that it is too old
 

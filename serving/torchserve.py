@@ -67,7 +67,7 @@ class TorchServe:
             env=_environment(self._temp),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Ctrl-C reaches us alone, so that the server is stopped in order.
+            # Ctrl-C reaches only us, and we stop the server in order.
             start_new_session=True,
         )
         pipe = cast(IO[bytes], self._process.stdout)
@@ -149,7 +149,7 @@ def _relay(pipe: IO[bytes], output: int) -> None:
     with pipe:
         for line in pipe:
             if not line.startswith(_NOTICES):
-                # If nobody takes the log any more, it is still read: TorchServe would block on a full pipe.
+                # A log that cannot be written is still read: TorchServe would block on a full pipe.
                 with contextlib.suppress(OSError):
                     os.write(output, line)
 

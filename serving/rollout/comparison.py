@@ -21,7 +21,7 @@ from serving.rollout.thresholds import Figure, Thresholds, check
 # What clients send: a thumbnail, a web picture, a phone's 12 megapixels.
 CLIENT_SIZES = ((512, 512), (1280, 960), (4000, 3000))
 
-# Each golden sample is sent so often: one measured time alone is noise.
+# Each golden sample is sent so often: a single measured time is noise.
 _ROUNDS = 3
 _MAX_SHOWN = 8
 

@@ -91,14 +91,14 @@ def test_a_rollout_under_way_is_told_from_one_that_was_killed(tmp_path: Path) ->
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        meanwhile = describe_interrupted(tmp_path)
+        during = describe_interrupted(tmp_path)
         os.kill(holder.pid, signal.SIGKILL)
 
     after = describe_interrupted(tmp_path)
     forget_interrupted(tmp_path)
 
-    assert meanwhile is not None
-    assert meanwhile.startswith(f"A rollout to 1.1.0 is under way (process {holder.pid}, since 20")
+    assert during is not None
+    assert during.startswith(f"A rollout to 1.1.0 is under way (process {holder.pid}, since 20")
     assert after is not None
     assert after.startswith(f"A rollout to 1.1.0 was killed before its end (process {holder.pid}, since 20")
     assert describe_interrupted(tmp_path) is None

@@ -14,7 +14,7 @@ SHADOW = encode(draw_waves(40, 40))
 
 
 def assert_nothing_changed(place: Place) -> None:
-    """The old version serves alone, also after a restart."""
+    """Only the old version is registered, and a restart serves it as well."""
     assert list(place.torchserve.versions) == ["1.0.0"]
     assert place.torchserve.default == place.served_at_start == "1.0.0"
     assert not (place.store / "fruity-1.1.0.mar").exists()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Front:
+class Deployment:
     """Its answers, which a test changes; every photo gets `label`."""
 
     def __init__(self, version: str, label: str) -> None:
@@ -29,17 +29,17 @@ class Front:
 
 
 @contextmanager
-def run_front(front: Front) -> Iterator[Front]:
-    """Serve *front* at its `url` until the block ends."""
+def run_deployment(deployed: Deployment) -> Iterator[Deployment]:
+    """Serve *deployed* at its `url` until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(front.paths.get(self.path, 404), b"{}")
+            self._send(deployed.paths.get(self.path, 404), b"{}")
 
         def do_POST(self) -> None:
-            front.headers.append({name.lower(): value for name, value in self.headers.items()})
+            deployed.headers.append({name.lower(): value for name, value in self.headers.items()})
             photo = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(front.status, json.dumps(front.answer(photo)).encode())
+            self._send(deployed.status, json.dumps(deployed.answer(photo)).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -51,11 +51,11 @@ def run_front(front: Front) -> Iterator[Front]:
             self.wfile.write(body)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        front.url = f"http://127.0.0.1:{server.server_port}"
+        deployed.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield front
+            yield deployed
         finally:
             server.shutdown()
             thread.join()
