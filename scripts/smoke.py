@@ -41,8 +41,7 @@ def main() -> None:
         golden = read_golden(archive)
         version = arguments.version or archive.stem.removeprefix("fruity-")
         with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:
-            check_ready(client)
-            check_refusals(client)
+            check_paths(client)
             answered = check_answers(client, golden, version, arguments.requests, arguments.mixed)
     except (SmokeError, ModelStoreError, ArchiveError, OSError) as error:
         sys.exit(f"smoke: {error}")
@@ -52,19 +51,14 @@ def main() -> None:
     print(f"smoke: {arguments.url} is ready, refuses management, and answers: {counts}")
 
 
-def check_ready(client: httpx.Client) -> None:
-    """Raise `SmokeError` unless /readyz says 200. Not /healthz: Cloud Run answers that path itself."""
-    status = client.get("/readyz").status_code
-    if status != httpx.codes.OK:
-        raise SmokeError(f"/readyz answered {status}, it must answer 200; the server's log says what is missing")
-
-
-def check_refusals(client: httpx.Client) -> None:
-    """Raise `SmokeError` if a path for operators does not answer 404."""
-    for path in REFUSED:
-        status = client.get(path).status_code
-        if status != httpx.codes.NOT_FOUND:
-            raise SmokeError(f"{path} answered {status}, it must answer 404; TorchServe is open to the network")
+def check_paths(client: httpx.Client) -> None:
+    """Raise `SmokeError` unless the server is ready and the paths for operators are closed."""
+    # Not /healthz: Cloud Run answers that path itself.
+    expected = {"/readyz": (200, "the server's log says what is missing")}
+    expected |= dict.fromkeys(REFUSED, (404, "TorchServe is open to the network"))
+    for path, (must, hint) in expected.items():
+        if (status := client.get(path).status_code) != must:
+            raise SmokeError(f"{path} answered {status}, it must answer {must}; {hint}")
 
 
 def check_answers(
