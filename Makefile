@@ -127,7 +127,8 @@ keys: $(VENV)/.registry  ## Create fruity.key, which signs archives, and fruity.
 	@$(BIN)/python -m scripts.keys
 
 publish: $(VENV)/.registry  ## Publish ARCHIVE to REGISTRY, a folder or gs://bucket/prefix; a version never changes
-	@$(BIN)/python -m scripts.registry publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE)
+	@$(BIN)/python -m scripts.registry publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
+	  $(if $(call given,VERSION),--version $(VERSION))
 
 fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, with PUBLIC_KEY its signature too
 	@$(BIN)/python -m scripts.registry fetch --registry $(REGISTRY) $(VERIFY) $(VERSION)
@@ -135,26 +136,26 @@ fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
 	@$(BIN)/python -m scripts.registry list --registry $(REGISTRY)
 
-versions: $(VENV)/.registry  ## Show the running server's versions: default, rollback target, workers, queue, digest
+versions: $(VENV)/.registry  ## Show the running server's versions: role, workers, queue, digest
 	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
 
-rollout: $(VENV)/.registry  ## Replace the running version by VERSION: check, load, compare, promote, watch, drain
-	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS)
+rollout: $(VENV)/.registry  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
+	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
 
-rollback: $(VENV)/.registry  ## Promote the rollback target, or the VERSION that is given
-	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION))
+rollback: $(VENV)/.registry  ## Go back to the version before, or with VERSION=1.0.0 to that one
+	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
-register: $(VENV)/.registry  ## Load VERSION beside the others, without traffic
+register: $(VENV)/.registry  ## Load VERSION beside the others; it gets no requests yet
 	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM) $(VERIFY)
 
 promote: $(VENV)/.registry  ## Make the registered VERSION the default, without any check
 	@$(BIN)/python -m scripts.versions promote $(VERSION) --config $(CONFIG)
 
-unregister: $(VENV)/.registry  ## Unload VERSION when it has no request in flight
-	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG)
+unregister: $(VENV)/.registry  ## Stop VERSION once it has no request left, with ARGS=--now at once
+	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG) $(ARGS)
 
-scale: $(VENV)/.registry  ## Set the number of VERSION's workers to WORKERS
-	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG)
+scale: $(VENV)/.registry  ## Give VERSION that many WORKERS, fewer with ARGS=--now
+	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG) $(ARGS)
 
 # --- The container and the cloud (docs/container.md, docs/deploy.md)
 

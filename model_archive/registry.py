@@ -29,8 +29,11 @@ Report = Callable[[str, int, int], None]
 _ENTRY_SUFFIX = ".json"
 
 
-def open_registry(uri: str, report: Report | None = None) -> "Registry":
-    """Return the registry at *uri*, a folder or `gs://bucket/prefix`; raise `RegistryError`."""
+def open_registry(uri: str, report: Report | None = None, *, must_exist: bool = False) -> "Registry":
+    """Return the registry at *uri*, a folder or `gs://bucket/prefix`; raise `RegistryError`.
+
+    With *must_exist* also if that folder does not exist; a prefix of a bucket always does.
+    """
     if uri.startswith("gs://"):
         try:
             # Who keeps a registry in a folder needs none of Google's packages.
@@ -43,6 +46,8 @@ def open_registry(uri: str, report: Report | None = None) -> "Registry":
         return Registry(BucketStorage(uri), report)
     if "://" in uri or not uri:
         raise RegistryError(f"{uri!r} is no registry; write a folder or gs://bucket/prefix")
+    if must_exist and not Path(uri).is_dir():
+        raise RegistryError(f"there is no registry {uri}; check the name, `make publish` creates one")
     return Registry(FolderStorage(Path(uri)), report)
 
 
@@ -73,6 +78,16 @@ class Registry:
     def list_versions(self) -> list[Entry]:
         """Return what is published, newest last."""
         return [self._read_entry(version) for version in self._versions()]
+
+    def read_entries(self) -> tuple[list[Entry], list[RegistryError]]:
+        """Return the entries that can be read, newest last, and one error for each that cannot."""
+        entries, errors = [], []
+        for version in self._versions():
+            try:
+                entries.append(self._read_entry(version))
+            except RegistryError as error:
+                errors.append(error)
+        return entries, errors
 
     def fetch(self, version: str, folder: Path, public_key: Path | None = None) -> Path:
         """Return the archive of *version* in *folder*, with what stands beside it.

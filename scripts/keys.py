@@ -8,7 +8,7 @@ from model_archive.signature import SignatureError, create_keys
 
 
 def main() -> None:
-    """Write both keys and say what each is for."""
+    """Write both keys and print what each is for."""
     parser = argparse.ArgumentParser(prog="python -m scripts.keys", description="Create the key pair for signatures.")
     parser.add_argument("--folder", type=Path, default=Path(), help="where to (default: here)")
     try:
@@ -17,7 +17,7 @@ def main() -> None:
         sys.exit(f"keys: {error}")
     print(
         f"{private_key} signs, keep it secret:  make archive SIGNING_KEY={private_key}\n"
-        f"{public_key} verifies, give it away:  make serve PUBLIC_KEY={public_key}"
+        f"{public_key} verifies, publish it:  make serve PUBLIC_KEY={public_key}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Ask a running server what is on a photo: python -m scripts.predict photo.jpg."""
+"""Print the labels that a running server gives a photo: python -m scripts.predict photo.jpg."""
 
 import argparse
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from serving.management import read_reason
 
 _BAR_WIDTH = 40
 _TIMEOUT_S = 60
@@ -17,7 +19,7 @@ class PredictError(Exception):
 
 def main() -> None:
     """Print the labels of each photo with their probabilities as bars."""
-    parser = argparse.ArgumentParser(description="Ask a running server what is on a photo.")
+    parser = argparse.ArgumentParser(description="Print the labels that a running server gives each photo.")
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8080/predictions/fruity", help="default: %(default)s")
     arguments = parser.parse_args()
@@ -30,13 +32,13 @@ def main() -> None:
 
 
 def ask(client: httpx.Client, url: str, photo: bytes) -> dict[str, Any]:
-    """Return the server's JSON answer for *photo*; raise `PredictError` with its reason if there is none."""
+    """Return the server's JSON answer for *photo*; raise `PredictError` with the reason if there is none."""
     try:
         response = client.post(url, content=photo)
     except httpx.HTTPError as error:
         raise PredictError(f"no answer from {url} ({error}); is the server running? `make serve` starts one") from error
     if response.status_code != httpx.codes.OK:
-        raise PredictError(f"{url} answered {response.status_code}: {_reason(response)}")
+        raise PredictError(f"{url} answered {response.status_code}: {read_reason(response)}")
     answer: dict[str, Any] = response.json()
     return answer
 
@@ -50,14 +52,6 @@ def format_answer(name: str, answer: dict[str, Any]) -> str:
         bar = "█" * round(label["probability"] * _BAR_WIDTH)
         lines.append(f"  {label['probability']:6.1%}  {label['label']:24} {bar}".rstrip())
     return "\n".join(lines)
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        problem = response.json()
-    except ValueError:
-        return response.text[:200]
-    return str(problem.get("detail") or problem.get("message") or problem)
 
 
 if __name__ == "__main__":

@@ -7,45 +7,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
+from model_archive.identity import ArchiveError, identify
 from model_archive.registry import Entry, RegistryError, Report, open_registry
 from model_archive.signature import SignatureError, verify_archive
 
 _INTERRUPTED = 128 + signal.SIGINT
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    DownloadColumn(),
-    TransferSpeedColumn(),
-    TimeRemainingColumn(),
-)
 
 
 def main() -> None:
-    """Do what the command line asks for; a failure is one sentence."""
+    """Do one verb; exit with 1 and one sentence if it fails."""
     arguments = _parse_arguments()
     try:
         arguments.verb(arguments)
-    except (RegistryError, SignatureError, OSError) as error:
+    except (RegistryError, SignatureError, ArchiveError, OSError) as error:
         sys.exit(f"registry: {error}")
     except KeyboardInterrupt:
-        print("\nregistry: stopped; the same command goes on from here", file=sys.stderr)
+        print("\nregistry: stopped; the same command resumes it", file=sys.stderr)
         sys.exit(_INTERRUPTED)
 
 
 def publish(arguments: argparse.Namespace) -> None:
-    """Publish an archive with what stands beside it; of two who publish one version, one wins."""
+    """Publish an archive with its card, bill of materials and signature; a version never changes."""
+    if arguments.version and (found := identify(arguments.archive).version) != arguments.version:
+        raise ArchiveError(f"{arguments.archive} holds version {found}, VERSION is {arguments.version}")
     if arguments.public_key:
         verify_archive(arguments.archive, arguments.public_key)
     with _show_progress() as report:
@@ -55,21 +43,23 @@ def publish(arguments: argparse.Namespace) -> None:
 
 def list_versions(arguments: argparse.Namespace) -> None:
     """Show the versions as a table, newest last."""
-    entries = open_registry(arguments.registry).list_versions()
-    if not entries:
+    entries, errors = open_registry(arguments.registry, must_exist=True).read_entries()
+    if not entries and not errors:
         print(f"{arguments.registry} has no version; make publish adds one")
         return
-    # Into a file or a pipe, digests are not to be cut.
+    # In a file or a pipe, digests must not be cut.
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_tabulate(entries))
+    if errors:
+        sys.exit("\n".join(f"registry: {error}" for error in errors))
 
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a version, verified, with its card, bill of materials and signature."""
     with _show_progress() as report:
-        registry = open_registry(arguments.registry, report)
+        registry = open_registry(arguments.registry, report, must_exist=True)
         archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
-    proof = f"signature verified with {arguments.public_key}" if arguments.public_key else "signature not asked for"
+    proof = f"signature verified with {arguments.public_key}" if arguments.public_key else "signature not checked"
     print(f"{archive}, digest verified, {proof}")
 
 
@@ -83,6 +73,7 @@ def _parse_arguments() -> argparse.Namespace:
 
     one = verbs.add_parser("publish", parents=[place, key], help="publish an archive", description=publish.__doc__)
     one.add_argument("archive", type=Path, help="as build/fruity-1.1.0.mar")
+    one.add_argument("--version", help="refuse an archive of another version")
     one.set_defaults(verb=publish)
 
     one = verbs.add_parser("list", parents=[place], help="show the versions", description=list_versions.__doc__)
@@ -97,13 +88,15 @@ def _parse_arguments() -> argparse.Namespace:
 
 @contextmanager
 def _show_progress() -> Iterator[Report]:
-    with Progress(*_COLUMNS, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
+    columns = (progress.BarColumn(), progress.DownloadColumn(), progress.TransferSpeedColumn())
+    console = Console(stderr=True)
+    with progress.Progress("{task.description}", *columns, console=console, transient=True) as bars:
+        tasks: dict[str, progress.TaskID] = {}
 
         def report(what: str, num_done: int, num_bytes: int) -> None:
             if what not in tasks:
-                tasks[what] = progress.add_task(what, total=num_bytes)
-            progress.update(tasks[what], completed=num_done)
+                tasks[what] = bars.add_task(what, total=num_bytes)
+            bars.update(tasks[what], completed=num_done)
 
         yield report
 
@@ -122,7 +115,9 @@ def _tabulate(entries: Sequence[Entry]) -> Table:
 
 def _describe(entry: Entry) -> str:
     signed = "signed" if entry.signed else "not signed"
-    return f"{entry.name} {entry.version}, {signed}, since {entry.published:%Y-%m-%d %H:%M} UTC, sha256 {entry.digest}"
+    return (
+        f"{entry.name} {entry.version}, {signed}, published {entry.published:%Y-%m-%d %H:%M} UTC, sha256 {entry.digest}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ask a deployed fruity whether it is what was built: python -m scripts.smoke https://….
+"""Check that a deployed fruity is what was built: python -m scripts.smoke https://….
 
-It must be ready, give the archive's own picture its known label, and refuse what only operators may reach.
+It must be ready, give the archive's golden samples their known labels, and refuse the paths for operators.
 Environment: API_KEY goes as X-API-Key, ID_TOKEN as a bearer token (a private Cloud Run service asks for one).
 """
 
@@ -17,7 +17,7 @@ from model_archive.identity import ArchiveError
 from serving.answers import NoLabel, read_first_label
 from serving.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
 
-# Reading alone, so that a front that lets them through loses nothing by the question.
+# GET only, so that nothing changes behind a proxy that lets them through.
 REFUSED = ("/models", "/models/fruity", "/workflows", "/metrics", "/ping")
 
 _TIMEOUT_S = 60
@@ -28,25 +28,20 @@ class SmokeError(Exception):
 
 
 def main() -> None:
-    """Print what was seen, or exit with the first thing that is wrong."""
-    parser = argparse.ArgumentParser(description="Ask a deployed fruity whether it is what was built.")
-    parser.add_argument("url", help="the front's base URL")
+    """Print which versions answered, or exit with the first thing that is wrong."""
+    parser = argparse.ArgumentParser(description="Check that a deployed fruity is what was built.")
+    parser.add_argument("url", help="its base URL")
     parser.add_argument("--version", help="the version that must answer; default: the archive's")
-    parser.add_argument(
-        "--archive", type=Path, help="whose pictures are sent; default: the newest in build/, else ours"
-    )
-    parser.add_argument("--requests", type=int, default=1, help="how many pictures are sent (default: %(default)s)")
-    parser.add_argument(
-        "--mixed", action="store_true", help="other versions may answer, too; they must answer, whatever they say"
-    )
+    parser.add_argument("--archive", type=Path, help="has the samples; default: the newest in build/, else ours")
+    parser.add_argument("--requests", type=int, default=1, help="number of samples sent (default: %(default)s)")
+    parser.add_argument("--mixed", action="store_true", help="other versions may answer as well, with any label")
     arguments = parser.parse_args()
     try:
         archive = arguments.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
         golden = read_golden(archive)
         version = arguments.version or archive.stem.removeprefix("fruity-")
         with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:
-            check_ready(client)
-            check_refusals(client)
+            check_paths(client)
             answered = check_answers(client, golden, version, arguments.requests, arguments.mixed)
     except (SmokeError, ModelStoreError, ArchiveError, OSError) as error:
         sys.exit(f"smoke: {error}")
@@ -56,40 +51,35 @@ def main() -> None:
     print(f"smoke: {arguments.url} is ready, refuses management, and answers: {counts}")
 
 
-def check_ready(client: httpx.Client) -> None:
-    """Raise `SmokeError` unless /readyz says 200. Not /healthz: Cloud Run answers that path itself."""
-    status = client.get("/readyz").status_code
-    if status != httpx.codes.OK:
-        raise SmokeError(f"/readyz answered {status}, it must answer 200; the server's log says what is missing")
-
-
-def check_refusals(client: httpx.Client) -> None:
-    """Raise `SmokeError` if a path answers that only operators may reach."""
-    for path in REFUSED:
-        status = client.get(path).status_code
-        if status != httpx.codes.NOT_FOUND:
-            raise SmokeError(f"{path} answered {status}, it must answer 404; TorchServe is open to the network")
+def check_paths(client: httpx.Client) -> None:
+    """Raise `SmokeError` unless the server is ready and the paths for operators are closed."""
+    # Not /healthz: Cloud Run answers that path itself.
+    expected = {"/readyz": (200, "the server's log says what is missing")}
+    expected |= dict.fromkeys(REFUSED, (404, "TorchServe is open to the network"))
+    for path, (must, hint) in expected.items():
+        if (status := client.get(path).status_code) != must:
+            raise SmokeError(f"{path} answered {status}, it must answer {must}; {hint}")
 
 
 def check_answers(
     client: httpx.Client, golden: list[GoldenPhoto], version: str, requests: int, mixed: bool
 ) -> Counter[str]:
-    """Return how many pictures each version answered; raise `SmokeError` at the first wrong answer."""
+    """Return how many samples each version answered; raise `SmokeError` at the first wrong answer."""
     answered: Counter[str] = Counter()
     for number in range(requests):
-        photo = golden[number % len(golden)]
-        response = client.post("/predictions/fruity", content=photo.photo)
+        sample = golden[number % len(golden)]
+        response = client.post("/predictions/fruity", content=sample.photo)
         if response.status_code != httpx.codes.OK:
-            raise SmokeError(f"picture {number + 1} of {requests} got {response.status_code}: {response.text[:200]}")
+            raise SmokeError(f"sample {number + 1} of {requests} got {response.status_code}: {response.text[:200]}")
         try:
             seen, best = read_first_label(response.content)
         except NoLabel as error:
-            raise SmokeError(f"picture {number + 1} of {requests} got 200 and no label: {error}") from error
+            raise SmokeError(f"sample {number + 1} of {requests} got 200 and no label: {error}") from error
         answered[seen] += 1
         if seen != version and not mixed:
             raise SmokeError(f"version {seen} answered, {version} was deployed")
-        if seen == version and best.label != photo.label:
-            raise SmokeError(f"version {seen} says {best.label!r}, the model that was built says {photo.label!r}")
+        if seen == version and best.label != sample.label:
+            raise SmokeError(f"version {seen} answered {best.label!r}, it must answer {sample.label!r}")
     return answered
 
 

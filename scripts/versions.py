@@ -1,77 +1,115 @@
-"""See and change which versions a running server has: python -m scripts.versions --help."""
+"""List and change the versions of a running server: python -m scripts.versions --help."""
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
-from model_archive.identity import check_version, file_name
+from serving.interrupts import interrupt_once
 from serving.management import Server, open_server
-from serving.model_store import ROOT
-from serving.rollout.archive import find_stored, put_into_store, read_archive
-from serving.rollout.command import ERRORS, add_server_options, run_rollout
-from serving.rollout.drain import drain
-from serving.rollout.judge import RolloutError
-from serving.rollout.overview import draw_table, list_rows
-from serving.rollout.record import (
-    describe_interrupted,
-    hold_lock,
-    read_record,
-    record_default,
-    record_kept,
-    remember_serving,
-)
-from serving.rollout.rollout import Options
-from serving.rollout.source import add_source_options, find_archive
+from serving.model_store import ROOT, Source
+from serving.rollout.record import describe_interrupted
+from serving.rollout.rollout import FAILURES, roll_back
+from serving.rollout.versions import list_rows, promote, register, scale, unregister
 
-Act = Callable[[Server, argparse.Namespace], str]
+_VERBS = {
+    "list": "show all versions: role, READY workers of wanted, waiting requests, since when, digest",
+    "register": "load a version beside the others; it gets no requests yet",
+    "promote": "make a registered version the default, without any check",
+    "rollback": "go back to the version before, or to the one named",
+    "unregister": "stop a version that is not the default, once it has no request left",
+    "scale": "give a version that many workers",
+}
 
 
 def main() -> None:
-    """Do one verb and say what came of it; exits with 1 and a sentence if it could not be done."""
+    """Do one verb and print what was done; exit with 1 and one sentence if it fails."""
     arguments = _parse_arguments()
-    if arguments.verb == "rollback":
-        _roll_back(arguments)
-        return
-    acts: dict[str, Act] = {"register": _register, "promote": _promote, "unregister": _unregister, "scale": _scale}
+    with exit_with_reason(arguments.verb), open_server(arguments.config, ROOT, arguments.key_file) as server:
+        if done := _act(server, arguments):
+            print(f"{arguments.verb}: {done}")
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name another server than the one of this checkout."""
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "config.properties", help="the server's (default: %(default)s)"
+    )
+    parser.add_argument("--key-file", type=Path, help="its tokens, where they are on (default: key_file.json)")
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command line name a registry and a key, by default the environment's PUBLIC_KEY: a container has one."""
+    parser.add_argument("--registry", help="where to fetch it: a folder or gs://bucket/prefix (default: build/)")
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        default=os.environ.get("PUBLIC_KEY") or None,
+        help="refuse an archive without a signature that it verifies, wherever it is (default: PUBLIC_KEY)",
+    )
+
+
+@contextmanager
+def exit_with_reason(verb: str) -> Iterator[None]:
+    """Turn a failure, and the first Ctrl-C, into an exit with one sentence."""
+    interrupt_once()
     try:
-        with open_server(arguments.config, ROOT, arguments.key_file) as server:
-            if arguments.verb == "list":
-                _print_versions(server)
-                return
-            check_version(arguments.version)
-            with hold_lock(server.store, arguments.version):
-                remember_serving(server.store, server.management.describe().model_version)
-                said = acts[arguments.verb](server, arguments)
-                record_kept(server.store, [version.model_version for version in server.management.list_versions()])
-    except ERRORS as error:
-        sys.exit(f"{arguments.verb}: {error}")
+        yield
+    except FAILURES as error:
+        sys.exit(f"{verb}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"{arguments.verb}: stopped; `make versions` shows what there is")
-    print(f"{arguments.verb}: {said}")
+        sys.exit(f"{verb}: stopped; `make versions` shows the versions")
+
+
+def _act(server: Server, arguments: argparse.Namespace) -> str | None:
+    console = Console()
+    match arguments.verb:
+        case "register":
+            source = Source(registry=arguments.registry, public_key=arguments.public_key)
+            return register(server, arguments.version, source)
+        case "promote":
+            return promote(server, arguments.version)
+        case "unregister":
+            with console.status(f"waiting until {arguments.version} has no request left"):
+                return unregister(server, arguments.version, now=arguments.now)
+        case "scale":
+            return scale(server, arguments.version, arguments.workers, now=arguments.now)
+        case "rollback":
+            roll_back(server, arguments.version, arguments.keep, console)
+        case _:
+            _print_versions(server, console)
+    return None
+
+
+def _print_versions(server: Server, console: Console) -> None:
+    table = Table(show_edge=False, box=None, pad_edge=False)
+    for column in ("version", "role", "workers", "waiting", "since", "sha256"):
+        table.add_column(column, justify="right" if column in ("workers", "waiting") else "left")
+    for row in list_rows(server):
+        waiting = "" if row.waiting is None else str(row.waiting)
+        digest = row.digest[:12] if row.digest else "unknown"
+        table.add_row(row.version, row.role, row.ready or "", waiting, row.since or "", digest)
+    console.print(table, highlight=False)
+    if interrupted := describe_interrupted(server.store):
+        console.print(f"\n{interrupted}", highlight=False, soft_wrap=True)
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.versions", description="See and change which versions a running server has."
+        prog="python -m scripts.versions", description="List and change the versions of a running server."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    about = {
-        "list": "show all versions: role, READY workers of wanted, requests that wait, since when, digest",
-        "register": "load a version beside the others; nobody is sent to it yet",
-        "promote": "let a registered version answer from now on, without any check",
-        "rollback": "go back to the version before, or to the one named",
-        "unregister": "stop a version that is not the default, once it has no request left",
-        "scale": "let a version have that many workers",
-    }
-    for verb, text in about.items():
+    for verb, text in _VERBS.items():
         one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
         add_server_options(one)
         if verb == "rollback":
             one.add_argument("version", nargs="?", help="default: the one that was replaced last")
-            one.add_argument("--keep", action="store_true", help="leave the version that is left registered")
+            one.add_argument("--keep", action="store_true", help="leave the replaced version registered")
         elif verb != "list":
             one.add_argument("version", help="as 1.1.0")
         if verb == "register":
@@ -79,84 +117,8 @@ def _parse_arguments() -> argparse.Namespace:
         if verb == "scale":
             one.add_argument("workers", type=int, help="1 or more")
         if verb in ("scale", "unregister"):
-            one.add_argument("--now", action="store_true", help="kill workers with the requests that they are at")
+            one.add_argument("--now", action="store_true", help="kill workers with the requests they are working on")
     return parser.parse_args()
-
-
-def _print_versions(server: Server) -> None:
-    console = Console()
-    console.print(draw_table(list_rows(server)), highlight=False)
-    if interrupted := describe_interrupted(server.store):
-        console.print(f"\n{interrupted}", highlight=False, soft_wrap=True)
-
-
-def _register(server: Server, arguments: argparse.Namespace) -> str:
-    version, registry, public_key = arguments.version, arguments.registry, arguments.public_key
-    # The store holds no signatures, so with a key the archive is taken from where it came from.
-    archive = None if registry or public_key else find_stored(server.store, version)
-    archive = archive or read_archive(find_archive(version, server.store, registry, public_key), version)
-    put_into_store(archive, server.store)
-    server.management.register(file_name(version))
-    return f"{version} is registered; `make promote VERSION={version}` lets it answer"
-
-
-def _promote(server: Server, arguments: argparse.Namespace) -> str:
-    version, before = arguments.version, server.management.describe().model_version
-    if version == before:
-        return f"{version} answers already"
-    described = server.management.describe(version)
-    if not described.is_ready:
-        raise RolloutError(f"no worker of {version} is READY; `make scale VERSION={version} WORKERS=2` starts some")
-    for known in (before, version):
-        if archive := find_stored(server.store, known):
-            put_into_store(archive, server.store)
-    server.management.promote(version)
-    record_default(server.store, version, previous=before)
-    return f"{version} answers, {before} is still registered; `make rollback` goes back to it"
-
-
-def _unregister(server: Server, arguments: argparse.Namespace) -> str:
-    version = arguments.version
-    if version == server.management.describe().model_version:
-        raise RolloutError(f"{version} is the default; promote another version first")
-    server.management.describe(version)
-    if not arguments.now:
-        with Console().status(f"waiting until {version} has no request left"):
-            drain(server, version)
-    server.management.unregister(version)
-    return f"{version} is gone; its archive stays in the model store"
-
-
-def _scale(server: Server, arguments: argparse.Namespace) -> str:
-    version, workers = arguments.version, arguments.workers
-    has = len(server.management.describe(version).workers)
-    if workers < 1:
-        raise RolloutError(f"{workers} workers cannot answer, allowed is 1 or more; `make unregister` stops a version")
-    if workers < has and not arguments.now:
-        raise RolloutError(
-            f"{version} has {has} workers, and TorchServe kills those it takes away with the requests that they are "
-            "at; --now does it all the same"
-        )
-    server.management.scale(version, workers)
-    return f"{version} has {workers} workers"
-
-
-def _roll_back(arguments: argparse.Namespace) -> None:
-    try:
-        with open_server(arguments.config, ROOT, arguments.key_file) as server:
-            default = server.management.describe().model_version
-            version = arguments.version or read_record(server.store).way_back(default)
-            if version is None:
-                raise RolloutError(f"nothing was served before {default}; name a version: make rollback VERSION=1.0.0")
-    except ERRORS as error:
-        sys.exit(f"rollback: {error}")
-
-    def find(store: Path) -> Path:
-        archive = find_stored(store, version)
-        return archive.path if archive else find_archive(version, store)
-
-    options = Options(version, arguments.keep, allow_lower=True)
-    run_rollout("rollback", arguments, options, lambda rollout: rollout.return_to(find))
 
 
 if __name__ == "__main__":

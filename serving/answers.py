@@ -1,4 +1,4 @@
-"""The first label in an answer, read with care: a proxy's or another model's 200 may have any shape."""
+"""The first label of an answer, validated: a 200 of a proxy or of another model may have any shape."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class NoLabel(Exception):
-    """What came back holds no label."""
+    """The answer has no label."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -24,10 +24,10 @@ class _Answer(msgspec.Struct):
 
 
 def read_first_label(content: bytes) -> tuple[str, Label]:
-    """Return the version that answered, empty if it does not say, and its first label; raise `NoLabel`."""
+    """Return the version that answered, empty if it is not named, and its first label; raise `NoLabel`."""
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shown = content[:200].decode(errors="replace")
-        raise NoLabel(f"the answer is no prediction of fruity's ({error}): {shown}") from error
+        raise NoLabel(f"the answer is not a prediction of fruity ({error}): {shown}") from error
     return answer.version, answer.predictions[0].labels[0]

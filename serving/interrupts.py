@@ -1,17 +1,17 @@
-"""Ctrl-C and SIGTERM: the first one stops the work, none stops what undoes it."""
+"""Ctrl-C and SIGTERM: the first one stops the work, and nothing stops the undoing of it."""
 
 import signal
 from types import FrameType
 
 
 def interrupt_once() -> None:
-    """Let the first Ctrl-C or SIGTERM raise `KeyboardInterrupt`, and let nothing stop the way back after it."""
+    """Let the first Ctrl-C or SIGTERM raise `KeyboardInterrupt`; ignore every later one."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
 
 
 def ignore_interrupts() -> None:
-    """Hear no Ctrl-C and no SIGTERM from now on, in programs that are started neither."""
+    """Ignore Ctrl-C and SIGTERM from now on, also in programs that are started."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

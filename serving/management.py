@@ -1,36 +1,42 @@
-"""A running TorchServe: its management API typed, and a plain sentence for every failure."""
+"""The one client of TorchServe's management API: its answers typed, each failure one sentence."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
 from ts.model_server import load_properties
 
-from serving.torchserve import MODEL, Addresses
+from model_archive.identity import MODEL
 
 KEY_FILE = "key_file.json"
 
 _TIMEOUT_S = 60
-# Registering waits for the workers; TorchServe itself gives up on a model after its startupTimeout of 120 s.
-_LOAD_TIMEOUT_S = 300
-# TorchServe's word for a token that it does not accept; the status is 400.
+# Registering waits for the workers; TorchServe itself stops waiting after the model's startupTimeout of 120 s.
+_LOAD_TIMEOUT = httpx.Timeout(300)
+# How TorchServe names a token that it does not accept; the status is 400.
 _BAD_TOKEN = "InvalidKeyException"  # noqa: S105  # the name of an error
 
 
 class ManagementError(Exception):
-    """The server cannot be reached, or refused what it was asked."""
+    """The server cannot be reached, or refused the request."""
+
+
+class Unreachable(ManagementError):
+    """Nothing answers at the address."""
 
 
 class UnknownVersion(ManagementError):
-    """The version is not registered."""
+    """The version, or the model itself, is not registered."""
 
 
 class Worker(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
     status: str
+    pid: int
     start_time: str
 
 
@@ -43,10 +49,10 @@ class Version(msgspec.Struct, frozen=True, rename="camel"):
 
     model_version: str
     model_url: str
-    """Name of its file in the model store."""
+    """Where its archive is: a file in the model store."""
     min_workers: int
     response_timeout: int
-    """Seconds until TorchServe ends a request by itself."""
+    """Seconds until TorchServe itself ends a request."""
     workers: tuple[Worker, ...]
     job_queue_status: Queue
 
@@ -65,75 +71,82 @@ class Version(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Management:
-    """The verbs of the management API, for the one model that fruity serves."""
+    """The verbs of the management API, for one model."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, client: httpx.Client, model: str = MODEL) -> None:
+        """*client* has the API's address as its base URL."""
+        self._client, self._model = client, model
 
     def list_versions(self) -> list[Version]:
-        """Return what is registered, in the order of registration; nothing if the model is unknown."""
-        response = self._send("GET", f"/models/{MODEL}/all")
-        return [] if response.status_code == httpx.codes.NOT_FOUND else _read_versions(response)
+        """Return the registered versions in the order of registration; none if the model is unknown."""
+        try:
+            return _read_versions(self._send("GET", self._path("all")))
+        except UnknownVersion:
+            return []
 
     def describe(self, version: str | None = None) -> Version:
-        """Return one version, by default the default one; raise `UnknownVersion`."""
-        return _read_versions(self._checked("GET", _path(version), version))[0]
+        """Return *version*, by default the default version; raise `UnknownVersion`."""
+        return _read_versions(self._send("GET", self._path(version)))[0]
 
     def register(self, file_name: str) -> None:
         """Register an archive of the model store and return once its workers are READY."""
         parameters = {"url": file_name, "synchronous": "true"}
-        self._checked("POST", "/models", None, parameters, timeout_s=_LOAD_TIMEOUT_S)
+        self._send("POST", "/models", parameters, _LOAD_TIMEOUT)
 
     def promote(self, version: str) -> None:
-        """Let *version* answer from now on where no version is asked for."""
-        self._checked("PUT", f"{_path(version)}/set-default", version)
+        """Make *version* the default: it answers the requests that name no version."""
+        self._send("PUT", self._path(version, "set-default"))
 
     def unregister(self, version: str) -> None:
-        """Kill the workers of *version*, with whatever they are at."""
-        self._checked("DELETE", _path(version), version)
+        """Kill the workers of *version*, and the requests that they are working on."""
+        self._send("DELETE", self._path(version))
 
     def scale(self, version: str, workers: int) -> None:
-        """Let *version* have that many workers, and return once they are READY."""
+        """Give *version* that many workers and return once they are READY."""
         parameters = {"min_worker": str(workers), "max_worker": str(workers), "synchronous": "true"}
-        self._checked("PUT", _path(version), version, parameters, timeout_s=_LOAD_TIMEOUT_S)
+        self._send("PUT", self._path(version), parameters, _LOAD_TIMEOUT)
 
-    def _checked(
+    def _path(self, *parts: str | None) -> str:
+        return "/".join(["/models", self._model, *filter(None, parts)])
+
+    def _send(
         self,
         method: str,
         path: str,
-        version: str | None,
         parameters: Mapping[str, str] | None = None,
-        timeout_s: float = _TIMEOUT_S,
-    ) -> httpx.Response:
-        response = self._send(method, path, parameters, timeout_s)
-        if response.status_code == httpx.codes.NOT_FOUND and method != "POST":
-            what = f"version {version}" if version else f"the model {MODEL}"
-            raise UnknownVersion(f"{what} is not registered; `make versions` shows what is")
-        if response.is_error:
-            raise ManagementError(f"TorchServe answered {response.status_code}: {read_reason(response)}")
-        return response
-
-    def _send(
-        self, method: str, path: str, parameters: Mapping[str, str] | None = None, timeout_s: float = _TIMEOUT_S
+        timeout: httpx.Timeout | None = None,
     ) -> httpx.Response:
         try:
-            response = self._client.request(method, path, params=parameters, timeout=timeout_s)
+            response = self._client.request(
+                method, path, params=parameters, timeout=timeout or httpx.USE_CLIENT_DEFAULT
+            )
         except httpx.HTTPError as error:
-            raise ManagementError(
+            raise Unreachable(
                 f"no answer from the management API at {self._client.base_url} ({error}); is the server running? "
                 "`make serve` starts one"
             ) from error
-        if response.is_error and _BAD_TOKEN in response.text:
-            raise ManagementError(
-                f"TorchServe refused the token of {KEY_FILE}: missing, wrong or older than its 60 minutes; "
-                "restart the server for new ones, or ask its token API"
-            )
+        if response.is_error:
+            raise _explain(response)
         return response
 
 
 @dataclass(frozen=True)
+class Addresses:
+    """Base URLs of the three HTTP listeners."""
+
+    inference: str
+    management: str
+    metrics: str
+
+    @classmethod
+    def read(cls, config: Path) -> Self:
+        properties = load_properties(str(config))
+        return cls(*(properties[f"{name}_address"] for name in ("inference", "management", "metrics")))
+
+
+@dataclass(frozen=True)
 class Server:
-    """What there is to ask of one running server, and the folder that it loads archives from."""
+    """Clients for one running server, and the folder that it loads archives from."""
 
     management: Management
     inference: httpx.Client
@@ -142,10 +155,17 @@ class Server:
 
 
 @contextmanager
-def open_server(config: Path, root: Path, key_file: Path | None = None) -> Iterator[Server]:
-    """Connect as the config.properties *config* says, read as TorchServe does it in the folder *root*.
+def connect(address: str, timeout_s: float = _TIMEOUT_S) -> Iterator[Management]:
+    """Yield a client of the management API at the base URL *address*, of a server without tokens."""
+    with httpx.Client(base_url=address, timeout=timeout_s) as client:
+        yield Management(client)
 
-    With tokens on they come from *key_file*, by default the one that TorchServe writes into *root*.
+
+@contextmanager
+def open_server(config: Path, root: Path, key_file: Path | None = None) -> Iterator[Server]:
+    """Yield clients for the server of the config.properties *config*, which TorchServe reads in the folder *root*.
+
+    With tokens on they come from *key_file*, by default the one that TorchServe writes into *root*. Nothing is sent.
     """
     if not config.is_file():
         raise ManagementError(f"{config} does not exist; name the server's config.properties with --config")
@@ -153,42 +173,48 @@ def open_server(config: Path, root: Path, key_file: Path | None = None) -> Itera
     tokens: dict[str, str] = {}
     if properties.get("disable_token_authorization", "false") != "true":
         tokens = _read_tokens(key_file or root / KEY_FILE)
-    addresses = Addresses.read(config)
     with ExitStack() as stack:
         clients = {
             name: stack.enter_context(
                 httpx.Client(base_url=address, timeout=_TIMEOUT_S, headers=_authorize(tokens.get(name)))
             )
-            for name, address in vars(addresses).items()
+            for name, address in vars(Addresses.read(config)).items()
         }
-        yield Server(
-            Management(clients["management"]),
-            clients["inference"],
-            clients["metrics"],
-            root / properties["model_store"],
-        )
+        management = Management(clients["management"])
+        yield Server(management, clients["inference"], clients["metrics"], root / properties["model_store"])
 
 
 def read_reason(response: httpx.Response) -> str:
-    """Return what an error of TorchServe's or of fruity's says."""
+    """Return the reason in an error response of TorchServe or of fruity."""
     try:
         problem: Any = response.json()
     except ValueError:
         return response.text[:200]
-    return (
-        str(problem.get("detail") or problem.get("message") or problem) if isinstance(problem, dict) else str(problem)
-    )
+    named = problem.get("detail") or problem.get("message") if isinstance(problem, dict) else None
+    return str(named or problem)
 
 
-def _path(version: str | None) -> str:
-    return f"/models/{MODEL}/{version}" if version else f"/models/{MODEL}"
+def _explain(response: httpx.Response) -> ManagementError:
+    request = response.request
+    if response.status_code == httpx.codes.NOT_FOUND and request.method != "POST":
+        # fruity, or fruity/1.1.0
+        asked = request.url.path.removeprefix("/models/").removesuffix("/set-default").removesuffix("/all")
+        return UnknownVersion(f"{asked.replace('/', ' ')} is not registered; `make versions` lists what is")
+    if _BAD_TOKEN in response.text:
+        return ManagementError(
+            f"TorchServe refused the token of {KEY_FILE}: missing, wrong or older than its 60 minutes; "
+            "restart the server for new ones, or ask its token API"
+        )
+    return ManagementError(f"TorchServe answered {response.status_code}: {read_reason(response)}")
 
 
 def _read_versions(response: httpx.Response) -> list[Version]:
     try:
         return msgspec.json.decode(response.content, type=list[Version])
     except msgspec.DecodeError as error:
-        raise ManagementError(f"{response.url} gave no description of a model ({error}); is it TorchServe?") from error
+        raise ManagementError(
+            f"{response.url} returned no description of a model ({error}); is it TorchServe?"
+        ) from error
 
 
 def _read_tokens(key_file: Path) -> dict[str, str]:
@@ -197,8 +223,8 @@ def _read_tokens(key_file: Path) -> dict[str, str]:
         return {name: keys[name]["key"] for name in ("management", "inference")}
     except FileNotFoundError as error:
         raise ManagementError(
-            f"the server asks for tokens, but {key_file} does not exist; TorchServe writes it into the folder that it "
-            "is started in, name it with --key-file"
+            f"the server requires tokens, but {key_file} does not exist; TorchServe writes it into the folder in which "
+            "it was started, name it with --key-file"
         ) from error
     except (msgspec.DecodeError, KeyError) as error:
         raise ManagementError(f"{key_file} is not TorchServe's {KEY_FILE}: {error}") from error

@@ -1,14 +1,30 @@
-"""The model store: the folder that TorchServe loads archives from."""
+"""The model store: the folder that TorchServe loads archives from, and where those archives come from."""
 
+import errno
 import shutil
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from handler.settings import SettingsError, read_settings
-from model_archive.identity import ArchiveError, identify, version_in, version_order
+from handler.spec import Spec
+from model_archive.entry import hash_file
+from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.identity import (
+    MODEL,
+    ArchiveError,
+    check_members,
+    check_version,
+    file_name,
+    identify,
+    read_identity,
+    version_in,
+    version_order,
+)
+from model_archive.registry import open_registry
 from model_archive.signature import signature_path, verify_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +39,29 @@ class ModelStoreError(Exception):
     """There is no archive to serve, or it is not what it is called."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where to take an archive from: a file, a registry, or by default what was built here."""
+
+    archive: Path | None = None
+    registry: str | None = None
+    """A folder or gs://bucket/prefix."""
+    public_key: Path | None = None
+    """Of the key that must have signed it, wherever it comes from."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive file that was read and checked."""
+
+    path: Path
+    version: str
+    digest: str
+    """SHA-256 in hex."""
+    spec: Spec
+    golden: list[GoldenPhoto]
+
+
 def newest_archive(*folders: Path) -> Path:
     """Return the archive with the highest version, of equal ones that of the first folder; raise `ModelStoreError`."""
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
@@ -32,11 +71,74 @@ def newest_archive(*folders: Path) -> Path:
     return max(archives, key=lambda archive: archive[0])[1]
 
 
+def resolve_archive(version: str, store: Path, source: Source) -> Path:
+    """Return the file of *version* from *source*, or one that was fetched or stored before; its signature holds.
+
+    Raises `ArchiveError`, `RegistryError` or `SignatureError`.
+    """
+    check_version(version)
+    # In a container only the folder around the model store is writable.
+    fetched = store.parent / "fetched"
+    if source.registry and not source.archive:
+        return open_registry(source.registry, must_exist=True).fetch(version, fetched, source.public_key)
+    path = source.archive or _find_local(version, BUILD, DEFAULT_ARCHIVES, fetched, store)
+    if source.public_key:
+        verify_archive(path, source.public_key)
+    return path
+
+
+def read_archive(path: Path, version: str | None = None) -> Archive:
+    """Return the content of *path*; raise `ArchiveError` unless it is fruity's, undamaged, and of *version*."""
+    try:
+        identity = read_identity(path)
+        check_members(path)
+        golden, digest = read_golden(path), hash_file(path)
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{path} does not exist; `make archive` builds one, REGISTRY=… fetches one") from error
+    if version is not None and identity.version != version:
+        raise ArchiveError(f"{path} holds version {identity.version}, expected was {version}")
+    return Archive(path, identity.version, digest, identity.spec, golden)
+
+
+def find_stored(store: Path, version: str) -> Archive | None:
+    """Return the archive of *version* in the model store, under its own name or as the one that is loaded at start."""
+    for name in (file_name(version), SERVED_NAME):
+        path = store / name
+        if path.exists() and (archive := read_archive(path)).version == version:
+            return archive
+    return None
+
+
+def put_into_store(archive: Archive, store: Path) -> bool:
+    """Copy *archive* into *store* under the name of its version; return whether it is new there.
+
+    Create-only: raises `ArchiveError` if the version is there with another digest, or if there is no room.
+    """
+    target = store / file_name(archive.version)
+    if target.exists():
+        if (stored := hash_file(target)) != archive.digest:
+            raise ArchiveError(
+                f"version {archive.version} is in the model store with another digest: {stored[:12]}… there, "
+                f"{archive.digest[:12]}… in {archive.path}; give the new one a new version"
+            )
+        return False
+    partial = target.with_suffix(".partial")
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(archive.path, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise ArchiveError(_explain(error, archive, store)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
 def stage(archive: Path, store: Path, public_key: Path | None = None, config: Path | None = None) -> Path:
     """Copy *archive* to the name that config.properties loads, in one atomic step; return the copy.
 
-    With a *public_key* only an archive that was signed with its private key, and as the version that it is called;
-    with a *config* that model-config.yaml stands in the copy. Raises `SignatureError` or `ModelStoreError`.
+    With a *public_key* only an archive that was signed with its private key and holds the version in its name; *config*
+    replaces the model-config.yaml in the copy. Raises `SignatureError`, `ArchiveError` or `ModelStoreError`.
     """
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=store) as scratch:
@@ -45,21 +147,32 @@ def stage(archive: Path, store: Path, public_key: Path | None = None, config: Pa
         if public_key:
             # The copy, so that nobody can change the archive in between.
             verify_archive(copy, public_key, signature_path(archive))
-            _check_identity(copy)
+            identify(copy)
         if config:
             copy = _configure(copy, config)
         return copy.replace(store / SERVED_NAME)
 
 
-def _check_identity(archive: Path) -> None:
-    try:
-        identify(archive)
-    except ArchiveError as error:
-        raise ModelStoreError(str(error)) from error
+def _find_local(version: str, *folders: Path) -> Path:
+    for folder in folders:
+        if (path := folder / file_name(version)).exists():
+            return path
+    raise ArchiveError(
+        f"{file_name(version)} is not in {' or '.join(map(str, folders))}; `make archive` builds it, "
+        "REGISTRY=… names where to fetch it"
+    )
+
+
+def _explain(error: OSError, archive: Archive, store: Path) -> str:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"{archive.path.name} cannot be copied into the model store {store}: {error.strerror}"
+    stored = ", ".join(sorted(path.name for path in store.glob(f"{MODEL}-*.mar"))) or "no archive"
+    size = archive.path.stat().st_size
+    return f"the model store {store} is full: {size:,} bytes are needed; it holds {stored}, remove what is not served"
 
 
 def _configure(archive: Path, config: Path) -> Path:
-    """Return a copy of *archive* beside it with *config* in place of its own."""
+    """Return a copy of *archive* beside it with *config* instead of its own."""
     text = config.read_text()
     try:
         read_settings(yaml.safe_load(text))

@@ -8,12 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,42 +22,40 @@ from ts.model_server import load_properties
 from model_archive.golden import read_golden
 from model_archive.identity import MODEL as MODEL
 from serving.java import MIN_JAVA, java_version
+from serving.management import Addresses as Addresses
 from serving.readiness import NotReady, NotRegistered, check_ready
 
 _POLL_S = 0.05
 _STOP_S = 10
+# What TorchServe prints to the console at every start; no setting of its silences them, and none needs an action.
+_NOTICES = (
+    b"Warning: TorchServe is using non-default JVM parameters",
+    b"WARNING: sun.reflect.Reflection.getCallerClass is not supported.",
+    b"nvidia-smi not available or failed",
+    b"Model server started.",
+)
 
 
 class TorchServeError(Exception):
     """TorchServe cannot start, or died."""
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """Base URLs of the three HTTP listeners."""
-
-    inference: str
-    management: str
-    metrics: str
-
-    @classmethod
-    def read(cls, config: Path) -> Self:
-        properties = load_properties(str(config))
-        return cls(*(properties[f"{name}_address"] for name in ("inference", "management", "metrics")))
-
-
 class TorchServe:
     """A context manager: TorchServe runs inside, and is gone after, with its workers and temporary files."""
 
-    def __init__(self, config: Path, root: Path, archive: Path, output: int | None = None) -> None:
-        """*config* is read relative to the folder *root*; *archive* is what it loads; *output* takes its log."""
+    def __init__(self, config: Path, root: Path, archive: Path, output: int = 1) -> None:
+        """*config* is read relative to the folder *root*; *archive* is what it loads.
+
+        Its log goes to the file descriptor *output*, by default stdout.
+        """
         self.addresses = Addresses.read(config)
-        self._config, self._root, self._archive, self._output = config, root, archive, output
+        self._config, self._root, self._archive = config, root, archive
+        self._output = output
 
     def __enter__(self) -> Self:
         """Start the process; raises `TorchServeError` if it cannot work."""
         _check_java()
-        for address in (self.addresses.inference, self.addresses.management, self.addresses.metrics):
+        for address in (*vars(self.addresses).values(), *_grpc_addresses(self._config)):
             _check_port_free(address)
         self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
         torchserve = str(Path(sys.executable).with_name("torchserve"))
@@ -67,11 +65,14 @@ class TorchServe:
             [torchserve, *options],
             cwd=self._root,
             env=_environment(self._temp),
-            stdout=self._output,
-            stderr=self._output,
-            # Ctrl-C reaches us alone, so that the server is stopped in order.
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C reaches only us, and we stop the server in order.
             start_new_session=True,
         )
+        pipe = cast(IO[bytes], self._process.stdout)
+        self._relay = threading.Thread(target=_relay, args=(pipe, self._output), daemon=True)
+        self._relay.start()
         return self
 
     def __exit__(
@@ -110,7 +111,7 @@ class TorchServe:
         return self._process.wait()
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Stop the Java process, which stops its workers; kill what has not gone after *timeout_s*, by default 10."""
+        """Stop the Java process, which stops its workers; kill what is left after *timeout_s*, by default 10."""
         pid_file = self._temp / ".model_server.pid"
         if self._process.poll() is None and pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
@@ -121,6 +122,8 @@ class TorchServe:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            # What was printed last is in the pipe.
+            self._relay.join(timeout=1)
             shutil.rmtree(self._temp, ignore_errors=True)
 
     def _check_alive(self, reason: NotReady) -> None:
@@ -139,6 +142,22 @@ def write_config(config: Path, changes: Mapping[str, str], target: Path) -> Path
         raise TorchServeError(f"{config} has no line for {', '.join(left)}; add one")
     target.write_text("\n".join(lines) + "\n")
     return target
+
+
+def _relay(pipe: IO[bytes], output: int) -> None:
+    """Copy the lines of *pipe* to the file *output*, without the notices."""
+    with pipe:
+        for line in pipe:
+            if not line.startswith(_NOTICES):
+                # A log that cannot be written is still read: TorchServe would block on a full pipe.
+                with contextlib.suppress(OSError):
+                    os.write(output, line)
+
+
+def _grpc_addresses(config: Path) -> list[str]:
+    properties = load_properties(str(config))
+    kinds = [kind for kind in ("inference", "management") if f"grpc_{kind}_port" in properties]
+    return [f"http://{properties[f'grpc_{kind}_address']}:{properties[f'grpc_{kind}_port']}" for kind in kinds]
 
 
 def _environment(temp: Path) -> dict[str, str]:

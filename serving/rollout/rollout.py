@@ -1,264 +1,240 @@
-"""The way of a new version, step by step; whatever fails on it is undone in reverse order."""
+"""One version replaced by another without losing a request: the steps in order, each beside what undoes it.
+
+What fails on the way, and Ctrl-C, undoes the steps in reverse order: the old version serves as before.
+"""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from model_archive.identity import ArchiveError, check_version, file_name, version_order
+from model_archive.registry import RegistryError
+from model_archive.signature import SignatureError
 from serving.management import ManagementError, Server, UnknownVersion
-from serving.rollout.archive import Archive, find_stored, put_into_store, read_archive
-from serving.rollout.canary import send_share
-from serving.rollout.comparison import Comparison, ask, compare, real_photos, recent_photos, wrong_golden
-from serving.rollout.drain import drain
-from serving.rollout.journal import Journal
-from serving.rollout.judge import (
-    RolloutError,
-    Thresholds,
-    check,
-    judge_canary,
-    judge_golden,
-    judge_labels,
-    judge_shadow,
-    judge_traffic,
+from serving.model_store import (
+    Archive,
+    ModelStoreError,
+    Source,
+    find_stored,
+    put_into_store,
+    read_archive,
+    resolve_archive,
 )
-from serving.rollout.record import read_record, record_default, record_kept, remember_serving, restore
-from serving.rollout.traffic import Traffic, read_traffic
+from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
+from serving.rollout.record import (
+    Journal,
+    RolloutError,
+    hold_lock,
+    read_record,
+    record_default,
+    record_kept,
+    record_serving,
+    restore,
+)
+from serving.rollout.thresholds import Thresholds
+from serving.rollout.traffic import drain, read_traffic, send_canary, watch
+
+# Each says in one sentence what is wrong.
+FAILURES = (ManagementError, ModelStoreError, ArchiveError, RegistryError, SignatureError, RolloutError, OSError)
 
 _POLL_S = 0.5
-# Registering returns when the workers have loaded; one that just died is started again.
+# Registering returns when the workers have loaded; one that has just died is restarted.
 _READY_S = 10
-# Each golden picture is asked that often: one time alone is noise.
-_ROUNDS = 3
-_MAX_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Options:
     version: str
+    source: Source
+    shadow: Path | None = None
+    """Folder of recent photos to send to both versions."""
+    proxy: Path | None = None
+    """Run folder of the reverse proxy that sends a share of live traffic to the new version first."""
     keep: bool = False
     """Leave the old version registered, with its workers."""
     allow_lower: bool = False
-    shadow: Path | None = None
-    """Folder of recent photos to ask both versions."""
-    front: Path | None = None
-    """Run folder of the front that gives the new version a share of live traffic first."""
 
 
-class Rollout:
-    """From the default version to another."""
+def roll_out(server: Server, options: Options, thresholds: Thresholds, console: Console) -> None:
+    """Replace the version that serves by the one of *options*; raise `RolloutError` once everything is undone."""
+    with _start("rollout", server, options.version, console, options.allow_lower) as rollout:
+        journal = rollout.journal
+        new = rollout.fetch(options.source)
+        old = rollout.store(new)
+        before = read_traffic(server.metrics, old.version)
+        rollout.register()
+        photos = warm(server, journal, old, new)
+        check_golden(server, journal, new)
+        compare_golden(server, journal, old, new, photos, thresholds)
+        if options.shadow:
+            compare_shadow(server, journal, old, new, options.shadow, thresholds)
+        if options.proxy and thresholds.canary_share:
+            rollout.had_traffic = True
+            send_canary(server, journal, old, new, options.proxy, thresholds)
+        start = read_traffic(server.metrics, new.version)
+        rollout.promote()
+        watch(server, journal, new, before, start, thresholds)
+        rollout.remember()
+        # From here on the new version serves, whatever fails.
+        rollout.undo.pop_all()
+        rollout.retire(options.keep)
 
-    def __init__(self, server: Server, options: Options, journal: Journal) -> None:
-        self._server, self._options, self._journal = server, options, journal
-        self._management, self._new = server.management, options.version
-        self._had_traffic = False
-        with journal.step("begin", "asking which version serves") as figures:
-            self._old = figures["serving"] = self._management.describe().model_version
-        journal.leave(self._old)
-        remember_serving(server.store, self._old)
 
-    def run(self, fetch: Callable[[Path], Path], thresholds: Thresholds) -> None:
-        """Do all of it with the archive that *fetch* brings, given the model store; raises once all is undone."""
-        with ExitStack() as undo:
-            old, new = self._store(fetch, undo)
-            before = read_traffic(self._server.metrics, self._old)
-            self._register(undo)
-            real = self._warm(old, new)
-            self._check_golden(new)
-            self._compare_golden(old, new, real, thresholds)
-            if self._options.shadow:
-                self._compare_shadow(self._options.shadow, thresholds)
-            if self._options.front and thresholds.canary_share:
-                self._canary(self._options.front, thresholds)
-            start = read_traffic(self._server.metrics, self._new)
-            self._promote(undo)
-            self._watch(before, start, thresholds)
-            self._remember(undo)
-            undo.pop_all()
-        self._retire()
+def roll_back(server: Server, version: str | None, keep: bool, console: Console) -> None:
+    """Go back to *version*, by default the one that was replaced last, without comparison and watch."""
+    if version is None:
+        default = server.management.describe().model_version
+        version = read_record(server.store).rollback_target(default)
+        if version is None:
+            raise RolloutError(f"nothing was served before {default}; name a version: make rollback VERSION=1.0.0")
+    with _start("rollback", server, version, console, allow_lower=True) as rollout:
+        stored = find_stored(server.store, version)
+        new = rollout.fetch(Source(archive=stored.path if stored else None))
+        rollout.store(new)
+        rollout.register()
+        check_golden(server, rollout.journal, new)
+        rollout.promote()
+        rollout.remember()
+        rollout.undo.pop_all()
+        rollout.retire(keep)
 
-    def return_to(self, fetch: Callable[[Path], Path]) -> None:
-        """Do what a way back needs: no comparison with the version that is left, and no watch."""
-        with ExitStack() as undo:
-            _, new = self._store(fetch, undo)
-            self._register(undo)
-            self._check_golden(new)
-            self._promote(undo)
-            self._remember(undo)
-            undo.pop_all()
-        self._retire()
 
-    def _store(self, fetch: Callable[[Path], Path], undo: ExitStack) -> tuple[Archive, Archive]:
-        """Return the archives of both versions, each in the model store under its own name."""
-        store = self._server.store
-        with self._journal.step("fetch", "looking for the archive and into it") as figures:
-            self._check_number()
-            new = read_archive(fetch(store), self._new)
-            figures["sha256"] = new.digest[:12]
-        with self._journal.step("store", "copying it into the model store"):
-            old = find_stored(store, self._old)
+@contextmanager
+def _start(verb: str, server: Server, version: str, console: Console, allow_lower: bool) -> Iterator["_Rollout"]:
+    """Hold the lock inside the block and record how it ends; a failure undoes what was done and names its step."""
+    check_version(version)
+    with hold_lock(server.store, version):
+        journal = Journal(server.store, console, verb, version)
+        try:
+            with journal.step("begin", "asking which version serves") as figures:
+                old = figures["serving"] = server.management.describe().model_version
+                journal.set_previous(old)
+                _check_order(old, version, allow_lower)
+            record_serving(server.store, old)
+            with ExitStack() as undo:
+                yield _Rollout(server, old, version, journal, undo)
+        except BaseException as error:
+            reason = str(error) or "stopped by Ctrl-C"
+            journal.close("failed", reason)
+            if isinstance(error, (*FAILURES, KeyboardInterrupt)):
+                step = f"step {journal.failed_step}: " if journal.failed_step else ""
+                raise RolloutError(f"{step}{reason}. {_describe(server)}") from error
+            raise
+        journal.close("done")
+    console.print(f"{verb}: {version} serves")
+
+
+@dataclass
+class _Rollout:
+    """The steps; each adds what undoes it before it changes anything."""
+
+    server: Server
+    old: str
+    new: str
+    journal: Journal
+    undo: ExitStack
+    had_traffic: bool = False
+    """Whether clients may have requests at the new version."""
+
+    def fetch(self, source: Source) -> Archive:
+        with self.journal.step("fetch", "finding and checking the archive") as figures:
+            archive = read_archive(resolve_archive(self.new, self.server.store, source), self.new)
+            figures["sha256"] = archive.digest[:12]
+        return archive
+
+    def store(self, new: Archive) -> Archive:
+        """Return the archive of the old version, which must be in the model store as well."""
+        store = self.server.store
+        with self.journal.step("store", "copying it into the model store"):
+            old = find_stored(store, self.old)
             if old is None:
                 raise ArchiveError(
-                    f"the archive of {self._old}, which serves, is no longer in the model store {store}; without it "
-                    "there is no way back, so put it there first"
+                    f"the archive of {self.old}, which serves, is not in the model store {store}; without it there is "
+                    "no rollback, so put it there first"
                 )
             put_into_store(old, store)
             if put_into_store(new, store):
-                undo.callback((store / file_name(self._new)).unlink, missing_ok=True)
-        return old, new
+                self.undo.callback((store / file_name(self.new)).unlink, missing_ok=True)
+        return old
 
-    def _check_number(self) -> None:
-        if self._new == self._old:
-            raise RolloutError(f"{self._new} serves already")
-        if version_order(self._new) < version_order(check_version(self._old)) and not self._options.allow_lower:
-            raise RolloutError(
-                f"{self._new} is lower than {self._old}, which serves; `make rollback` goes back, --allow-lower rolls "
-                "out a lower version all the same"
-            )
-
-    def _register(self, undo: ExitStack) -> None:
-        with self._journal.step("register", "loading its workers beside the old ones"):
-            if self._new not in self._registered():
+    def register(self) -> None:
+        with self.journal.step("register", "loading its workers beside the old ones"):
+            if self.new not in self._registered():
                 # Before, because TorchServe keeps a version whose workers do not start.
-                undo.callback(self._undo, f"unregistering {self._new}", self._drop_new)
-                self._management.register(file_name(self._new))
-            self._wait_until_ready()
+                self._undo_by(f"unregistering {self.new}", self._unregister_new)
+                self.server.management.register(file_name(self.new))
+            deadline = time.monotonic() + _READY_S
+            while not (version := self.server.management.describe(self.new)).is_ready:
+                if time.monotonic() > deadline:
+                    ready = f"{version.ready_workers} of {version.min_workers}"
+                    raise RolloutError(f"{ready} workers of {self.new} are READY")
+                time.sleep(_POLL_S)
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + _READY_S
-        while not (version := self._management.describe(self._new)).is_ready:
-            if time.monotonic() > deadline:
-                raise RolloutError(f"{version.ready_workers} of {version.min_workers} workers of {self._new} are READY")
-            time.sleep(_POLL_S)
+    def promote(self) -> None:
+        with self.journal.step("promote", f"making {self.new} the default version"):
+            self._undo_by(f"making {self.old} the default again", lambda: self.server.management.promote(self.old))
+            self.had_traffic = True
+            self.server.management.promote(self.new)
 
-    def _warm(self, old: Archive, new: Archive) -> list[tuple[str, bytes]]:
-        """Return photos of the sizes that clients send, once the new version has seen them all."""
-        with self._journal.step("warm", "sending photos of real sizes") as figures:
-            photos = real_photos([old.golden[0], new.golden[0]])
-            for _, photo in photos:
-                ask(self._server.inference, self._new, photo)
-            figures["photos"] = len(photos)
-        return photos
+    def remember(self) -> None:
+        store = self.server.store
+        with self.journal.step("remember", f"{self.new} is served after a restart"):
+            before = read_record(store)
+            self._undo_by(f"{self.old} is served after a restart", lambda: restore(store, before, self.old))
+            record_default(store, self.new, previous=self.old)
 
-    def _check_golden(self, new: Archive) -> None:
-        with self._journal.step("golden", "asking the new version for its own golden answers") as figures:
-            if wrong := wrong_golden(self._server.inference, self._new, new.golden):
-                raise RolloutError(f"{self._new} does not answer as the model that was built: {'; '.join(wrong)}")
-            figures["right"] = len(new.golden)
-
-    def _compare_golden(
-        self, old: Archive, new: Archive, real: list[tuple[str, bytes]], thresholds: Thresholds
-    ) -> None:
-        with self._journal.step("compare", "asking both versions the golden pictures") as figures:
-            figures |= check(judge_labels(old.spec.labels, new.spec.labels, thresholds))
-            pictures = dict.fromkeys(photo.photo for photo in (*old.golden, *new.golden))
-            golden = [(f"golden {number}", picture) for number, picture in enumerate(pictures, start=1)]
-            comparison = self._compare([*golden * _ROUNDS, *real])
-            figures |= check(judge_golden(comparison, thresholds))
-
-    def _compare_shadow(self, folder: Path, thresholds: Thresholds) -> None:
-        with self._journal.step("shadow", f"asking both versions the photos of {folder}") as figures:
-            if not (photos := recent_photos(folder, thresholds.shadow_photos)):
-                raise RolloutError(f"the folder {folder} holds no photos; name one that does, or leave SHADOW out")
-            comparison = self._compare(photos)
-            figures["photos"] = len(photos)
-            figures |= check(judge_shadow(comparison, thresholds))
-
-    def _compare(self, photos: list[tuple[str, bytes]]) -> Comparison:
-        comparison = compare(self._server.inference, self._old, self._new, photos)
-        differences = list(dict.fromkeys(str(pair) for pair in comparison.differences))
-        for difference in differences[:_MAX_SHOWN]:
-            self._journal.note(difference)
-        if len(differences) > _MAX_SHOWN:
-            self._journal.note(f"and {len(differences) - _MAX_SHOWN} more")
-        return comparison
-
-    def _canary(self, front: Path, thresholds: Thresholds) -> None:
-        share, seconds = thresholds.canary_share, thresholds.canary_seconds
-        with (
-            self._journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
-            send_share(front, self._new, share, seconds),
-        ):
-            self._had_traffic = True
-            starts = [read_traffic(self._server.metrics, version) for version in (self._old, self._new)]
-            for _ in _looks(seconds):
-                old, new = (
-                    read_traffic(self._server.metrics, version) - start
-                    for version, start in zip((self._old, self._new), starts, strict=True)
-                )
-                figures |= {"requests": round(new.by_number), "photos": round(new.photos)}
-                figures |= check(judge_canary(old, new, thresholds))
-
-    def _promote(self, undo: ExitStack) -> None:
-        with self._journal.step("promote", f"letting {self._new} answer"):
-            undo.callback(self._undo, f"letting {self._old} answer again", self._promote_old)
-            self._had_traffic = True
-            self._management.promote(self._new)
-
-    def _watch(self, before: Traffic, start: Traffic, thresholds: Thresholds) -> None:
-        with self._journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
-            for _ in _looks(thresholds.watch_seconds):
-                since = read_traffic(self._server.metrics, self._new) - start
-                figures |= {"requests": round(since.requests), "photos": round(since.photos)}
-                figures |= check(judge_traffic(before, since, thresholds))
-                self._check_alive()
-
-    def _check_alive(self) -> None:
-        default = self._management.describe()
-        if default.model_version != self._new:
-            raise RolloutError(f"meanwhile somebody else let {default.model_version} answer")
-        if not default.is_ready:
-            raise RolloutError(f"only {default.ready_workers} of {default.min_workers} workers are READY, others died")
-
-    def _remember(self, undo: ExitStack) -> None:
-        with self._journal.step("remember", f"{self._new} comes back after a restart"):
-            before = read_record(self._server.store)
-            undo.callback(
-                self._undo,
-                f"{self._old} comes back after a restart",
-                partial(restore, self._server.store, before, self._old),
-            )
-            record_default(self._server.store, self._new, previous=self._old)
-
-    def _retire(self) -> None:
-        """Unregister the old version once it is empty; the new one serves, whatever comes of it."""
+    def retire(self, keep: bool) -> None:
+        """Unregister the old version unless *keep*; a failure leaves it registered, and the new one serves."""
         try:
-            if not self._options.keep:
-                with self._journal.step("drain", f"waiting until {self._old} has no request left"):
-                    drain(self._server, self._old)
-                with self._journal.step("unregister", f"{self._old}; its archive stays as the way back"):
-                    self._management.unregister(self._old)
-            record_kept(self._server.store, self._registered())
+            if not keep:
+                with self.journal.step("drain", f"waiting until {self.old} has no request left"):
+                    drain(self.server, self.old)
+                with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
+                    self.server.management.unregister(self.old)
+            record_kept(self.server.store, self._registered())
         except (ManagementError, RolloutError, OSError, KeyboardInterrupt) as error:
-            why = str(error) or "stopped by Ctrl-C"
-            self._journal.note(f"{self._new} serves; {self._old} is still registered beside it: {why}")
+            reason = str(error) or "stopped by Ctrl-C"
+            self.journal.note(f"{self.new} serves; {self.old} is still registered beside it: {reason}")
 
     def _registered(self) -> list[str]:
-        return [version.model_version for version in self._management.list_versions()]
+        return [version.model_version for version in self.server.management.list_versions()]
 
-    def _promote_old(self) -> None:
-        self._management.promote(self._old)
-
-    def _drop_new(self) -> None:
-        if self._had_traffic:
-            drain(self._server, self._new)
+    def _unregister_new(self) -> None:
+        if self.had_traffic:
+            drain(self.server, self.new)
         with suppress(UnknownVersion):
-            self._management.unregister(self._new)
+            self.server.management.unregister(self.new)
 
-    def _undo(self, doing: str, act: Callable[[], None]) -> None:
-        try:
-            with self._journal.step("undo", doing):
-                act()
-        except (ManagementError, RolloutError, OSError) as error:
-            self._journal.note(f"not undone: {error}")
+    def _undo_by(self, doing: str, act: Callable[[], None]) -> None:
+        """Let a later failure run *act*, as a step of its own."""
+
+        def undo() -> None:
+            try:
+                with self.journal.step("undo", doing):
+                    act()
+            except (ManagementError, RolloutError, OSError) as error:
+                self.journal.note(f"not undone: {error}")
+
+        self.undo.callback(undo)
 
 
-def _looks(seconds: float) -> Iterator[None]:
-    """Let the caller look at an interval for *seconds*, the last time at their end."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(_POLL_S)
-    yield
+def _check_order(old: str, new: str, allow_lower: bool) -> None:
+    if new == old:
+        raise RolloutError(f"{new} serves already")
+    if version_order(new) < version_order(check_version(old)) and not allow_lower:
+        raise RolloutError(
+            f"{new} is lower than {old}, which serves; `make rollback` goes back, ARGS=--allow-lower rolls out a lower "
+            "version"
+        )
+
+
+def _describe(server: Server) -> str:
+    try:
+        default = server.management.describe()
+    except ManagementError:
+        return "The server does not answer now; after a restart it serves what was promoted last"
+    return f"Version {default.model_version} serves, with {default.ready_workers} workers READY"

@@ -1,23 +1,40 @@
-"""Live traffic, as TorchServe's Prometheus metrics tell it: per version what its workers count, errors for all."""
+"""The steps of a rollout that depend on live traffic: the canary, the watch, and the drain of the old version."""
 
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.management import ManagementError
-from serving.torchserve import MODEL
+from model_archive.identity import MODEL
+from serving.management import Server, Unreachable
+from serving.model_store import Archive
+from serving.rollout.record import Journal, RolloutError
+from serving.rollout.thresholds import Figure, Thresholds, check
+
+CANARY = "canary.json"
+
+_POLL_S = 0.2
+_INTERVAL_S = 0.5
+# A rollout that is killed leaves its file; the proxy follows it for so long after its end.
+_GRACE_S = 5.0
+# In response timeouts: clients that still name the version after so many go on doing so.
+_MAX_TIMEOUTS = 4
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Counts since the server started; the difference of two is what happened between."""
+    """Counts since the server started; the difference of two is what happened between them."""
 
     requests: float
-    """Predictions and explanations asked of any version: TorchServe cannot tell whose the unversioned ones were."""
+    """Predictions and explanations of any version: TorchServe does not tell which version unversioned ones went to."""
     by_number: float
-    """Those of them that asked for this version by its number."""
+    """Those of them that named this version."""
     errors: float
     """Answers of 5xx, of any version."""
     photos: float
@@ -43,7 +60,7 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
         response = metrics.get("/metrics").raise_for_status()
         families = list(text_string_to_metric_families(response.text))
     except (httpx.HTTPError, ValueError) as error:
-        raise ManagementError(
+        raise Unreachable(
             f"no metrics from {metrics.base_url} ({error}); is the server running? `make serve` starts one"
         ) from error
     samples = [sample for family in families for sample in family.samples]
@@ -60,3 +77,114 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
         photos=total("fruity_confidence_count", **ours),
         confidence_sum=total("fruity_confidence_sum", **ours),
     )
+
+
+def send_canary(
+    server: Server, journal: Journal, old: Archive, new: Archive, proxy: Path, thresholds: Thresholds
+) -> None:
+    """Send a share of live traffic to the new version; raise `RolloutError` if it breaks a threshold."""
+    share, seconds = thresholds.canary_share, thresholds.canary_seconds
+    versions = (old.version, new.version)
+    with (
+        journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
+        send_share(proxy, new.version, share, seconds),
+    ):
+        starts = [read_traffic(server.metrics, version) for version in versions]
+        for _ in _intervals(seconds):
+            ends = [read_traffic(server.metrics, version) for version in versions]
+            since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
+            figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
+            # TorchServe counts errors without the version: each counts as the new version's.
+            error_rate = since_new.errors / max(1.0, since_new.by_number)
+            figures |= check(compare_traffic(since_old, since_new, thresholds, error_rate))
+
+
+def watch(
+    server: Server, journal: Journal, new: Archive, before: Traffic, start: Traffic, thresholds: Thresholds
+) -> None:
+    """Raise `RolloutError` if the new version, now the default, breaks a threshold or loses its workers.
+
+    *before* is the traffic of the old version before, *start* that of the new one until it became the default.
+    """
+    with journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
+        for _ in _intervals(thresholds.watch_seconds):
+            since = read_traffic(server.metrics, new.version) - start
+            figures |= {"requests": round(since.requests), "photos": round(since.photos)}
+            figures |= check(compare_traffic(before, since, thresholds, since.error_rate))
+            default = server.management.describe()
+            if default.model_version != new.version:
+                raise RolloutError(f"another process made {default.model_version} the default")
+            if not default.is_ready:
+                raise RolloutError(f"only {default.ready_workers} of {default.min_workers} workers are READY")
+
+
+def compare_traffic(old: Traffic, new: Traffic, thresholds: Thresholds, error_rate: float) -> list[Figure]:
+    """Return the *error_rate* of the *new* version, and how far its mean confidence is from that of the *old* one."""
+    has_enough = min(old.photos, new.photos) >= max(1, thresholds.watch_photos)
+    shift = abs(new.confidence - old.confidence) if has_enough else None
+    return [
+        Figure("error_rate", error_rate, thresholds.watch_error_rate),
+        Figure("confidence_shift", shift, thresholds.confidence_shift),
+    ]
+
+
+def find_proxy(config: Path) -> Path | None:
+    """Return the run folder of the reverse proxy before the server of *config*, None if there is none.
+
+    In the container both write into one folder (RUN_FOLDER).
+    """
+    return config.parent if (config.parent / "nginx.pid").is_file() else None
+
+
+@contextmanager
+def send_share(folder: Path, version: str, share: float, seconds: float) -> Iterator[None]:
+    """Send *share* of the requests that name no version to *version* inside the block.
+
+    A file in *folder* tells the proxy (canary.js), also that it ends *seconds* and a little from now. Raises OSError if
+    it cannot be written.
+    """
+    canary = folder / CANARY
+    partial = canary.with_suffix(".partial")
+    partial.write_text(json.dumps({"version": version, "share": share, "until_s": time.time() + seconds + _GRACE_S}))
+    partial.replace(canary)
+    try:
+        yield
+    finally:
+        canary.unlink(missing_ok=True)
+
+
+def drain(
+    server: Server,
+    version: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return once *version*, which is not the default, has no request left; raise `RolloutError` if clients name it.
+
+    TorchServe kills the workers of what is unregistered, and their requests hang. It tells how many requests wait for a
+    version, not how many its workers are working on, but it ends each after `responseTimeout`. So a version has none
+    left once its queue was empty, and no request named it, for that long.
+    """
+    timeout_s = server.management.describe(version).response_timeout
+    started = quiet_since = clock()
+    requests = read_traffic(server.metrics, version).by_number
+    while clock() - quiet_since < timeout_s:
+        if clock() - started > _MAX_TIMEOUTS * timeout_s:
+            raise RolloutError(
+                f"clients still name version {version} (/predictions/…/{version}); move them, then "
+                f"`make unregister VERSION={version}`"
+            )
+        sleep(_POLL_S)
+        waiting = server.management.describe(version).job_queue_status.pending_requests
+        before, requests = requests, read_traffic(server.metrics, version).by_number
+        if waiting or requests != before:
+            quiet_since = clock()
+
+
+def _intervals(seconds: float) -> Iterator[None]:
+    """Yield at an interval for *seconds*, the last time at their end."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(_INTERVAL_S)
+    yield

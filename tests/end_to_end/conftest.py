@@ -3,7 +3,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.torchserve import TorchServe
+from serving.torchserve import MODEL, TorchServe
+from tests.docs.document import check, read_document, response_contents
 from tests.end_to_end.server import run_server
 
 
@@ -16,7 +17,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
 
 @pytest.fixture
 def inference(server: TorchServe) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.addresses.inference, timeout=60) as client:
+    """Each answer that it gets is checked against docs/openapi.yaml."""
+    hooks = {"response": [check_described]}
+    with httpx.Client(base_url=server.addresses.inference, timeout=60, event_hooks=hooks) as client:
         yield client
 
 
@@ -30,3 +33,18 @@ def management(server: TorchServe) -> Iterator[httpx.Client]:
 def metrics(server: TorchServe) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.addresses.metrics, timeout=60) as client:
         yield client
+
+
+def check_described(response: httpx.Response) -> None:
+    """Raise if the document does not have the status of *response*, its media type and its body."""
+    response.read()
+    document = read_document()
+    _, verb, model, *version = response.request.url.path.split("/")
+    if model != MODEL:
+        return
+    path = f"/{verb}/fruity" + ("/{version}" if version else "")
+    contents = response_contents(document, path, response.request.method.lower(), response.status_code)
+    media_type = response.headers["content-type"].partition(";")[0]
+    assert media_type in contents
+    if media_type != "image/png":
+        check(document, contents[media_type]["schema"], response.json())

@@ -1,7 +1,6 @@
-"""Real photos with known answers, in every format; and broken ones."""
+"""Real photos with known answers, in every format."""
 
 import io
-import random
 from importlib.resources import files
 
 import pillow_heif
@@ -41,25 +40,3 @@ def encode(photo: bytes, kind: str, side: int | None = None) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **FORMATS[kind])  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def mutate(photo: bytes, seed: int) -> bytes:
-    """Return *photo* with seeded damage: bytes flipped, cut out, doubled, cut short, or its head rewritten."""
-    chance = random.Random(seed)
-    damaged = bytearray(photo)
-    for _ in range(chance.randint(1, 12)):
-        if not damaged:
-            break
-        place = chance.randrange(min(len(damaged), 400) if chance.random() < 0.6 else len(damaged))
-        kind = chance.randrange(5)
-        if kind == 0:
-            damaged[place] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            damaged[place : place + 4] = chance.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"])
-        elif kind == 2:
-            del damaged[place : place + chance.randint(1, 64)]
-        elif kind == 3:
-            damaged[place:place] = damaged[place : place + chance.randint(1, 64)]
-        else:
-            del damaged[max(1, chance.randrange(len(damaged))) :]
-    return bytes(damaged)

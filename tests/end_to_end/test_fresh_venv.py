@@ -1,4 +1,4 @@
-"""What `make serve` installs is enough: no torch, no Java of the machine."""
+"""What `make serve` installs suffices: without torch, without a Java of the machine."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ with TorchServe(config, root, archive) as server:
 """
 
 
-def test_the_serve_extra_alone_serves_without_torch_and_without_a_system_java(tmp_path: Path) -> None:
+def test_the_serve_extra_serves_without_torch_and_without_a_system_java(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     environment = {**os.environ, "PATH": str(venv / "bin"), "PYTHONPATH": str(ROOT)}
     prepare = [sys.executable, str(ROOT / "scripts" / "prepare_venv.py"), "serve", "--venv", str(venv)]

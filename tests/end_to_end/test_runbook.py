@@ -24,7 +24,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", RUNBOOK, flags=re.DOTALL)
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder to stand in: the Makefile, a venv that is this Python, a server of its own with 1.1.0 in its store."""
+    """A folder with a venv that is this Python, and a server of its own with 1.1.0 in its store."""
     folder = tmp_path_factory.mktemp("runbook")
     (folder / "photo.jpg").write_bytes(coffee())
     write_program(folder / "venv" / "bin" / "python", f'cd {ROOT} && exec {sys.executable} "$@"')
@@ -49,12 +49,12 @@ def test_every_command_works_in_its_order(checkout: Path) -> None:
     (checkout / "model_store" / "rollouts.jsonl").touch()
     commands = [line for block in BLOCKS for line in block.splitlines()]
 
-    said = {command: run(adapt(command, checkout), checkout) for command in commands}
+    printed = {command: run(adapt(command, checkout), checkout) for command in commands}
 
     assert len(commands) >= 16
-    assert "1.1.0 serves" in said["make rollout VERSION=1.1.0"]
-    assert "1.0.0 serves" in said["make rollback"]
-    assert "espresso" in said["curl -sf -T photo.jpg http://127.0.0.1:8080/predictions/fruity"]
+    assert "1.1.0 serves" in printed["make rollout VERSION=1.1.0"]
+    assert "1.0.0 serves" in printed["make rollback"]
+    assert "espresso" in printed["curl -sf -T photo.jpg http://127.0.0.1:8080/predictions/fruity"]
 
 
 def run(command: str, folder: Path) -> str:

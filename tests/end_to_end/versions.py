@@ -10,7 +10,7 @@ import yaml
 
 from model_archive.seal import MANIFEST
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive
-from serving.rollout.judge import read_thresholds
+from serving.rollout.thresholds import read_thresholds
 
 Edit = Callable[[bytes], bytes]
 
@@ -34,7 +34,7 @@ def write_version(folder: Path, version: str, edits: dict[str, Edit] | None = No
 
 
 def rotate_labels(spec: bytes) -> bytes:
-    """Return the spec with every label one further: each answer is wrong."""
+    """Return the spec with its labels rotated by one: each answer is wrong."""
     fields = json.loads(spec)
     fields["labels"] = fields["labels"][1:] + fields["labels"][:1]
     return json.dumps(fields).encode()
@@ -49,7 +49,7 @@ def answer_slowly(handler: bytes) -> bytes:
 
 
 def raise_on(photo: bytes) -> Edit:
-    """Return an edit that lets the handler raise on *photo*, and on whatever shares its batch."""
+    """Return an edit that lets the handler raise on *photo*, and so on its whole batch."""
     return lambda handler: _insert(
         handler, b"assert all(len(row.get('body', b'')) != %d for row in rows), 'made to raise'" % len(photo)
     )
@@ -66,7 +66,7 @@ def write_thresholds(folder: Path, watch_seconds: float = 3) -> Path:
 
 
 def _insert(handler: bytes, statement: bytes) -> bytes:
-    assert handler.count(_HANDLES) == 1, "the handler begins another way now"
+    assert handler.count(_HANDLES) == 1, "the handler has another first statement now"
     return handler.replace(_HANDLES, b"        " + statement + b"\n" + _HANDLES)
 
 

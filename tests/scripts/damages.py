@@ -1,4 +1,4 @@
-"""The committed archive with one bit turned."""
+"""The committed archive with one bit flipped."""
 
 import struct
 import zipfile
@@ -13,7 +13,7 @@ def write_damaged(path: Path, member: str) -> Path:
     with zipfile.ZipFile(DEFAULT_ARCHIVE) as members:
         start = members.getinfo(member).header_offset
     start += 30 + sum(struct.unpack_from("<HH", content, start + 26))
-    # The kind of the first block: dynamic (2) becomes 3, which is none.
+    # The kind of the first block: dynamic (2) becomes 3, which does not exist.
     content[start] ^= 2
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

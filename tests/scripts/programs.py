@@ -1,4 +1,4 @@
-"""Small programs that stand in for real ones on PATH, and what those that are tested change in this process."""
+"""Small programs that replace real ones on PATH, and the signal handlers that tests restore."""
 
 import signal
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ def write_program(path: Path, script: str) -> Path:
 
 
 def write_java(path: Path, version: str) -> Path:
-    """Write a `java` that gives itself out as *version*, on stderr as the real one."""
+    """Write a `java` that prints *version* to stderr, as the real one does."""
     return write_program(path, f"echo 'openjdk version \"{version}\" 2026-01-20' >&2")
 
 
 @contextmanager
 def kept_signals() -> Iterator[None]:
-    """Put the signal handlers back after the block."""
+    """Restore the signal handlers after the block."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -21,8 +21,13 @@ ANSWER = {
 }
 
 
-def ask_server(response: httpx.Response) -> object:
-    with httpx.Client(transport=httpx.MockTransport(lambda _: response)) as client:
+def ask_server(response: httpx.Response | None) -> object:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if response is None:
+            raise httpx.ConnectError("refused")
+        return response
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
         return ask(client, URL, b"photo")
 
 
@@ -33,25 +38,15 @@ def test_the_servers_answer_is_returned() -> None:
 @pytest.mark.parametrize(
     ("response", "reason"),
     [
-        (httpx.Response(415, json={"detail": "no image"}), "answered 415: no image"),
-        (httpx.Response(404, json={"code": 404, "message": "Model not found"}), "answered 404: Model not found"),
-        (httpx.Response(502, text="<html>bad gateway</html>"), "answered 502: <html>bad gateway</html>"),
+        (httpx.Response(415, json={"detail": "no image"}), "415: no image"),
+        (httpx.Response(404, json={"code": 404, "message": "Model not found"}), "404: Model not found"),
+        (httpx.Response(502, text="<html>bad gateway</html>"), "502: <html>bad gateway</html>"),
+        (None, "refused.*`make serve`"),
     ],
 )
-def test_a_refusal_is_told_with_the_servers_reason(response: httpx.Response, reason: str) -> None:
-    with pytest.raises(PredictError, match=f"{URL} {reason}"):
+def test_a_failure_has_the_address_and_the_reason(response: httpx.Response | None, reason: str) -> None:
+    with pytest.raises(PredictError, match=f"{URL}.*{reason}"):
         ask_server(response)
-
-
-def test_a_server_that_does_not_run_is_told_with_what_starts_one() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
-
-    with (
-        httpx.Client(transport=httpx.MockTransport(refuse)) as client,
-        pytest.raises(PredictError, match=rf"no answer from {URL} \(refused\); is the server running\? `make serve`"),
-    ):
-        ask(client, URL, b"photo")
 
 
 def test_an_answer_is_a_line_a_label_with_a_bar_as_long_as_it_is_probable() -> None:
@@ -62,14 +57,14 @@ def test_an_answer_is_a_line_a_label_with_a_bar_as_long_as_it_is_probable() -> N
     assert second.split() == ["1.0%", "fig"]
 
 
-def test_an_answer_that_is_not_confident_says_so() -> None:
+def test_an_answer_that_is_not_confident_is_marked_unsure() -> None:
     unsure = {**ANSWER, "predictions": [{"labels": [], "confident": False}]}
 
     assert format_answer("a.jpg", unsure) == "a.jpg  (fruity 1.2.3, unsure)"
 
 
-def test_a_photo_that_does_not_exist_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path / "missing.jpg")])
 
-    with pytest.raises(SystemExit, match=r"^predict: .*No such file or directory: '.*missing\.jpg'$"):
+    with pytest.raises(SystemExit, match=r"^predict: .*missing\.jpg"):
         predict.main()

@@ -1,16 +1,28 @@
+import errno
+import hashlib
+import shutil
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError, create_keys, sign_archive
 from scripts import stage as stage_script
-from serving.model_store import ModelStoreError, newest_archive, stage
-from tests.archives import write_archive
+from serving.model_store import (
+    ModelStoreError,
+    find_stored,
+    newest_archive,
+    put_into_store,
+    read_archive,
+    stage,
+)
+from tests.scripts.damages import write_damaged
+from tests.serving.rollout.fake_torchserve import GOLDEN, write_archive
 
 
-def make_archives(folder: Path, *names: str) -> Path:
+def make_files(folder: Path, *names: str) -> Path:
     folder.mkdir()
     for name in names:
         (folder / name).write_bytes(name.encode())
@@ -18,114 +30,149 @@ def make_archives(folder: Path, *names: str) -> Path:
 
 
 def test_the_highest_version_is_the_newest_by_number_not_by_letter(tmp_path: Path) -> None:
-    build = make_archives(tmp_path / "build", "fruity-1.9.0.mar", "fruity-1.10.0.mar", "fruity-1.10.0.md")
-    default = make_archives(tmp_path / "default", "fruity-1.0.0.mar")
+    build = make_files(tmp_path / "build", "fruity-1.9.0.mar", "fruity-1.10.0.mar", "fruity-1.10.0.md")
+    default = make_files(tmp_path / "default", "fruity-1.0.0.mar")
 
     assert newest_archive(build, default) == build / "fruity-1.10.0.mar"
     assert newest_archive(default, build) == build / "fruity-1.10.0.mar"
 
 
 def test_of_equal_versions_the_first_folders_is_taken(tmp_path: Path) -> None:
-    build = make_archives(tmp_path / "build", "fruity-1.0.0.mar")
-    default = make_archives(tmp_path / "default", "fruity-1.0.0.mar")
+    build = make_files(tmp_path / "build", "fruity-1.0.0.mar")
+    default = make_files(tmp_path / "default", "fruity-1.0.0.mar")
 
-    assert newest_archive(build, default) == build / "fruity-1.0.0.mar"
-
-
-def test_a_folder_that_does_not_exist_holds_nothing(tmp_path: Path) -> None:
-    default = make_archives(tmp_path / "default", "fruity-1.0.0.mar")
-
-    assert newest_archive(tmp_path / "build", default) == default / "fruity-1.0.0.mar"
+    assert newest_archive(tmp_path / "missing", build, default) == build / "fruity-1.0.0.mar"
 
 
-def test_without_archive_the_way_to_one_is_told(tmp_path: Path) -> None:
-    folder = make_archives(tmp_path / "build", "fruity-1.0.mar", "other-1.0.0.mar", "fruity-1.0.0.mar.partial")
+def test_a_folder_without_archives_is_named(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "build", "fruity-1.0.mar", "other-1.0.0.mar", "fruity-1.0.0.mar.partial")
 
-    with pytest.raises(ModelStoreError, match=rf"no fruity-<version>\.mar in {folder}; run make archive"):
+    with pytest.raises(ModelStoreError, match=f"{folder}; run make archive"):
         newest_archive(folder)
 
 
+def test_an_archive_is_read_with_version_digest_labels_and_golden_samples(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, "1.1.0", labels=("apple", "banana"))
+
+    archive = read_archive(path, "1.1.0")
+
+    assert (archive.version, archive.spec.labels, archive.golden) == ("1.1.0", ("apple", "banana"), GOLDEN)
+    assert archive.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_cut(folder: Path) -> Path:
+    path = write_archive(folder)
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+def write_with_damaged_sample(folder: Path) -> Path:
+    path = write_archive(folder)
+    path.write_bytes(path.read_bytes().replace(b'"label":"apple"', b'"label":"ample"'))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (lambda folder: write_archive(folder, name="veggie"), "veggie"),
+        (lambda folder: write_archive(folder, "1.2.0"), r"version 1\.2\.0, expected was 1\.1\.0"),
+        (lambda folder: write_archive(folder, schema=2), "schema 2"),
+        (lambda folder: folder / "fruity-1.1.0.mar", r"fruity-1\.1\.0\.mar does not exist"),
+        (write_cut, r"fruity-1\.1\.0\.mar"),
+        (write_with_damaged_sample, r"golden\.json \(Bad CRC"),
+        (lambda folder: write_damaged(folder / "fruity-1.1.0.mar", "golden.json"), r"golden\.json \(Error -3"),
+        (lambda folder: write_damaged(folder / "fruity-1.1.0.mar", "spec.json"), "Error -3"),
+    ],
+)
+def test_an_archive_that_cannot_be_served_is_refused(write: object, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=reason):
+        read_archive(write(tmp_path), "1.1.0")  # type: ignore[operator]
+
+
+def test_an_archive_is_put_into_the_store_once(tmp_path: Path) -> None:
+    archive = read_archive(write_archive(tmp_path))
+
+    is_new = [put_into_store(archive, tmp_path / "store") for _ in range(2)]
+
+    assert is_new == [True, False]
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["fruity-1.1.0.mar"]
+
+
+def test_a_stored_version_is_found_by_its_name_or_as_what_is_loaded_at_start(tmp_path: Path) -> None:
+    write_archive(tmp_path, "1.0.0").rename(tmp_path / "fruity.mar")
+
+    found = find_stored(tmp_path, "1.0.0")
+
+    assert found is not None
+    assert found.path == tmp_path / "fruity.mar"
+    assert find_stored(tmp_path, "1.1.0") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(errno.ENOSPC, r"full: [\d,]+ bytes are needed; it holds fruity-1\.0\.0\.mar"), (errno.EROFS, "Read-only")],
+)
+def test_a_store_without_room_is_named_and_nothing_half_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, reason: str
+) -> None:
+    archive, store = read_archive(write_archive(tmp_path)), tmp_path / "store"
+    write_archive(store, "1.0.0")
+
+    def fail(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(code, "Read-only file system")
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(ArchiveError, match=reason):
+        put_into_store(archive, store)
+
+    assert sorted(path.name for path in store.glob("*.*")) == ["1.0.0-contents", "fruity-1.0.0.mar"]
+
+
 def test_an_archive_is_staged_under_the_name_that_is_loaded(tmp_path: Path) -> None:
-    archive = make_archives(tmp_path / "build", "fruity-1.0.0.mar") / "fruity-1.0.0.mar"
+    archive = make_files(tmp_path / "build", "fruity-1.0.0.mar") / "fruity-1.0.0.mar"
     store = tmp_path / "deep" / "store"
     stage(archive, store)
     archive.write_bytes(b"newer")
 
     staged = stage(archive, store)
 
-    assert staged == store / "fruity.mar"
-    assert staged.read_bytes() == b"newer"
+    assert (staged, staged.read_bytes()) == (store / "fruity.mar", b"newer")
     assert list(store.iterdir()) == [staged]
 
 
-def test_a_copy_that_fails_leaves_the_archive_that_was_there(tmp_path: Path) -> None:
-    store = make_archives(tmp_path / "store", "fruity.mar")
-
-    with pytest.raises(FileNotFoundError):
-        stage(tmp_path / "missing.mar", store)
-
-    assert (store / "fruity.mar").read_bytes() == b"fruity.mar"
-
-
-def test_with_a_key_what_it_signed_is_staged(tmp_path: Path) -> None:
+def test_with_a_key_only_what_it_signed_under_its_own_name_is_staged(tmp_path: Path) -> None:
     private_key, public_key = create_keys(tmp_path)
-    archive = write_archive(tmp_path / "fruity-1.1.0.mar")
-    sign_archive(archive, private_key)
+    archive = write_archive(tmp_path / "build")
+    newer = archive.with_name("fruity-2.0.0.mar")
+    store = make_files(tmp_path / "store", "fruity.mar")
 
-    staged = stage(archive, tmp_path / "store", public_key)
-
-    assert staged.read_bytes() == archive.read_bytes()
-
-
-def test_with_a_key_an_altered_or_unsigned_archive_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
-    private_key, public_key = create_keys(tmp_path)
-    archive = write_archive(tmp_path / "fruity-1.1.0.mar")
-    store = make_archives(tmp_path / "store", "fruity.mar")
-
-    with pytest.raises(SignatureError, match="a signature is required"):
+    with pytest.raises(SignatureError):
         stage(archive, store, public_key)
+    newer.write_bytes(archive.read_bytes())
+    sign_archive(newer, private_key)
+    with pytest.raises(ArchiveError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0"):
+        stage(newer, store, public_key)
     sign_archive(archive, private_key)
-    write_archive(archive, content=b"altered")
-    with pytest.raises(SignatureError, match="does not hold"):
+    altered = archive.read_bytes()
+    archive.write_bytes(altered + b"x")
+    with pytest.raises(SignatureError):
         stage(archive, store, public_key)
-
     assert [path.read_bytes() for path in store.iterdir()] == [b"fruity.mar"]
+    archive.write_bytes(altered)
+
+    assert stage(archive, store, public_key).read_bytes() == altered
 
 
-def test_with_a_key_a_signed_archive_under_a_newer_name_is_refused(tmp_path: Path) -> None:
-    private_key, public_key = create_keys(tmp_path)
-    archive = write_archive(tmp_path / "fruity-2.0.0.mar", version="1.1.0")
-    sign_archive(archive, private_key)
-
-    with pytest.raises(ModelStoreError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0, so it must be called"):
-        stage(archive, tmp_path / "store", public_key)
-
-    assert list((tmp_path / "store").iterdir()) == []
+def write_zip(path: Path, members: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return path
 
 
-def test_the_command_stages_what_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    archive = make_archives(tmp_path / "build", "mine.mar") / "mine.mar"
-    monkeypatch.setattr(stage_script, "STORE", tmp_path / "store")
-    monkeypatch.setattr(sys, "argv", ["model_store", "--archive", str(archive)])
-
-    stage_script.main()
-
-    assert (tmp_path / "store" / "fruity.mar").read_bytes() == b"mine.mar"
-    assert capsys.readouterr().out == f"model store: {archive} is what TorchServe will serve\n"
-
-
-def test_the_command_says_in_a_sentence_that_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_script, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(stage_script, "DEFAULT_ARCHIVES", tmp_path / "default")
-    monkeypatch.setattr(sys, "argv", ["model_store"])
-
-    with pytest.raises(SystemExit, match=r"model store: no fruity-<version>\.mar in .*build or .*default; run make"):
-        stage_script.main()
-
-
-def test_another_configuration_stands_in_the_staged_copy_alone(tmp_path: Path) -> None:
+def test_another_configuration_is_in_the_staged_copy_only(tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "fruity-1.2.3.mar", {"model-config.yaml": "batchSize: 4\n", "spec.json": "{}"})
     config = tmp_path / "tuned.yaml"
     config.write_text("batchSize: 2\n")
@@ -145,14 +192,29 @@ def test_a_configuration_that_the_handler_would_refuse_is_not_staged(text: str, 
     archive = write_zip(tmp_path / "fruity-1.2.3.mar", {"model-config.yaml": ""})
     (tmp_path / "tuned.yaml").write_text(text)
 
-    with pytest.raises(ModelStoreError, match=r"tuned\.yaml cannot be used: "):
+    with pytest.raises(ModelStoreError, match=r"tuned\.yaml"):
         stage(archive, tmp_path / "store", config=tmp_path / "tuned.yaml")
 
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def write_zip(path: Path, members: dict[str, str]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return path
+@pytest.mark.parametrize(
+    ("name", "reason"), [("fruity-1.2.3.mar", None), ("missing.mar", r"missing\.mar"), (None, "run make archive")]
+)
+def test_the_command_stages_what_is_named_or_names_what_is_missing(
+    name: str | None, reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = make_files(tmp_path / "build", "fruity-1.2.3.mar")
+    for constant in ("BUILD", "DEFAULT_ARCHIVES"):
+        monkeypatch.setattr(stage_script, constant, tmp_path / "nowhere")
+    store = make_files(tmp_path / "store", "fruity.mar")
+    named = ["--archive", str(build / name)] if name else []
+    monkeypatch.setattr(sys, "argv", ["stage", "--store", str(store), *named])
+
+    if reason:
+        with pytest.raises(SystemExit, match=reason):
+            stage_script.main()
+    else:
+        stage_script.main()
+
+    assert (store / "fruity.mar").read_bytes() == (b"fruity.mar" if reason else b"fruity-1.2.3.mar")

@@ -8,7 +8,7 @@ from serving.torch_shim import install
 
 @pytest.fixture
 def finders(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What `import` asks, put back after the test."""
+    """The finders that `import` asks, restored after the test."""
     finders: list[object] = []
     monkeypatch.setattr(sys, "meta_path", finders)
     return finders
@@ -25,7 +25,7 @@ def test_the_shim_is_asked_last_and_installed_once(finders: list[object]) -> Non
     assert len(finders) == 3
 
 
-def test_it_stands_in_for_torch_itself_and_nothing_else(finders: list[object]) -> None:
+def test_it_is_found_as_torch_and_nothing_else(finders: list[object]) -> None:
     install()
 
     assert sys.meta_path[0].find_spec("torch", None) is not None
@@ -33,7 +33,7 @@ def test_it_stands_in_for_torch_itself_and_nothing_else(finders: list[object]) -
     assert sys.meta_path[0].find_spec("torch.nn", ["somewhere"]) is None
 
 
-def test_its_two_names_are_no_tensors_and_no_saving(finders: list[object]) -> None:
+def test_its_two_names_make_no_tensors_and_save_nothing(finders: list[object]) -> None:
     install()
     spec = sys.meta_path[0].find_spec("torch", None)
     assert spec is not None
@@ -43,5 +43,5 @@ def test_its_two_names_are_no_tensors_and_no_saving(finders: list[object]) -> No
     spec.loader.exec_module(torch)
 
     assert not isinstance(b"an answer", torch.Tensor)
-    with pytest.raises(NotImplementedError, match="this environment has no torch"):
+    with pytest.raises(NotImplementedError, match="no torch"):
         torch.save(b"an answer", "file")

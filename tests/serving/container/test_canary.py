@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.rollout.canary import CANARY, find_front, send_share
+from serving.rollout.traffic import CANARY, find_proxy, send_share
 from tests.serving.container.fronts import RunningFront
 from tests.serving.container.upstream import Upstream
 
@@ -16,13 +16,13 @@ PREDICT = "/predictions/fruity"
 @pytest.fixture
 def folder(front: RunningFront, tmp_path: Path) -> Path:
     """The run folder of the front."""
-    found = find_front(tmp_path / "run" / "config.properties")
+    found = find_proxy(tmp_path / "run" / "config.properties")
     assert found is not None
     return found
 
 
 def test_without_a_front_there_is_none(tmp_path: Path) -> None:
-    assert find_front(tmp_path / "config.properties") is None
+    assert find_proxy(tmp_path / "config.properties") is None
 
 
 def test_a_share_of_the_requests_goes_to_the_new_version(client: httpx.Client, folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_canary_of_a_rollout_that_was_killed_ends_by_itself(
     client: httpx.Client, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hour_ago = time.time() - 3600
-    monkeypatch.setattr("serving.rollout.canary.time.time", lambda: hour_ago)
+    monkeypatch.setattr("serving.rollout.traffic.time.time", lambda: hour_ago)
 
     with send_share(folder, "1.1.0", 1.0, 60):
         assert ask(client) == PREDICT

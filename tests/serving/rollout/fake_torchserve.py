@@ -1,10 +1,12 @@
-"""Small archives, and a TorchServe in memory that answers as they say."""
+"""Small archives, and a TorchServe in memory that serves them."""
 
 import json
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from handler.spec import write_spec
 from model_archive.golden import GoldenPhoto, write_golden
 from model_archive.seal import MANIFEST
 from serving.management import Management, Server
-from serving.rollout.canary import CANARY
+from serving.rollout.traffic import CANARY
 from tests.pictures import draw_corners, encode
 from tests.specs import LABELS, make_spec
 
@@ -34,7 +36,7 @@ def write_archive(
     schema: int | None = None,
     note: str = "",
 ) -> Path:
-    """Write an archive without engine or handler as fruity-<version>.mar; *note* makes its digest another."""
+    """Write an archive without engine or handler as fruity-<version>.mar; another *note* gives another digest."""
     scratch = folder / f"{version}-contents"
     scratch.mkdir(parents=True)
     write_spec(make_spec(labels), scratch)
@@ -62,7 +64,7 @@ class FakeVersion:
     garbled: bool = False
     """Answers 200 without a prediction."""
     pending: list[int] = field(default_factory=list)
-    """What its queue will hold each time it is described."""
+    """Requests in its queue, each time it is described."""
     asked: int = 0
 
 
@@ -73,18 +75,22 @@ class FakeTorchServe:
         self.store, self.default = store, default
         self.versions = {default: FakeVersion("fruity.mar")}
         self.behaviour: dict[str, FakeVersion] = {}
-        """What a version will be like once it is registered."""
+        """How a version behaves once it is registered."""
         self.changes: list[str] = []
         self.errors = 0
-        """Answers of 5xx that the metrics tell of."""
-        self.front: Path | None = None
-        """Run folder of a front: while it has a canary, each look at the metrics finds 100 more requests for it."""
+        """Answers of 5xx in the metrics."""
+        self.proxy: Path | None = None
+        """Run folder of a proxy: while it has a canary, the metrics grow by 100 requests for it at each scrape."""
         self.canary_errors = 0
         """So many of the 100 fail."""
         self.is_up = True
+        self.dead_workers = 0
+        """Workers of a version that die when it becomes the default."""
         self.response_timeout = 0
         self.once_promoted: dict[str, Any] = {}
-        """What changes here when 1.1.0 becomes the default."""
+        """Attributes that change when 1.1.0 becomes the default."""
+        self.requests: list[str] = []
+        self.before_request: Callable[[], None] = lambda: None
 
     @contextmanager
     def connect(self) -> Iterator[Server]:
@@ -92,7 +98,38 @@ class FakeTorchServe:
         with httpx.Client(transport=httpx.MockTransport(self._answer), base_url="http://server") as client:
             yield Server(Management(client), client, client, self.store)
 
+    @contextmanager
+    def listen(self, folder: Path) -> Iterator[Path]:
+        """Answer at a port of this machine; yield a config.properties that names it."""
+        answer = self._answer
+
+        class Handler(BaseHTTPRequestHandler):
+            def _send(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                response = answer(httpx.Request(self.command, f"http://server{self.path}", content=content))
+                self.send_response(response.status_code)
+                self.send_header("Content-Length", str(len(response.content)))
+                self.end_headers()
+                self.wfile.write(response.content)
+
+            do_GET = do_POST = do_PUT = do_DELETE = _send
+
+            def log_message(self, *_: object) -> None:
+                """Keep pytest's output quiet."""
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            lines = [f"{name}_address={url}" for name in ("inference", "management", "metrics")]
+            lines += [f"model_store={self.store}", "disable_token_authorization=true"]
+            config = folder / "config.properties"
+            config.write_text("\n".join(lines) + "\n")
+            yield config
+            server.shutdown()
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(f"{request.method} {request.url.path}")
+        self.before_request()
         if not self.is_up:
             raise httpx.ConnectError("connection refused")
         parts = request.url.path.strip("/").split("/")
@@ -115,6 +152,7 @@ class FakeTorchServe:
             self.default = version
             self.changes.append(f"promote {version}")
             vars(self).update(self.once_promoted if version == "1.1.0" else {})
+            self.versions[version].workers -= self.dead_workers
         elif request.method == "PUT":
             self.versions[version].workers = int(query["min_worker"])
             self.changes.append(f"scale {version} {query['min_worker']}")
@@ -152,7 +190,7 @@ class FakeTorchServe:
             "modelUrl": version.url,
             "minWorkers": 2,
             "responseTimeout": self.response_timeout,
-            "workers": [{"status": "READY", "startTime": "2026-01-01T00:00:00Z"}] * version.workers,
+            "workers": [{"id": "9000", "pid": 1, "status": "READY", "startTime": "2026-01-01"}] * version.workers,
             "jobQueueStatus": {"pendingRequests": version.pending.pop(0) if version.pending else 0},
         }
 
@@ -170,7 +208,7 @@ class FakeTorchServe:
         return httpx.Response(200, content=msgspec.json.encode({"predictions": [{"labels": [best]}]}))
 
     def _metrics(self) -> str:
-        if self.front and (canary := self.front / CANARY).exists():
+        if self.proxy and (canary := self.proxy / CANARY).exists():
             self.versions[json.loads(canary.read_bytes())["version"]].asked += 100
             self.errors += self.canary_errors
         lines = ["# TYPE Requests5XX counter", f'Requests5XX{{Level="Host",}} {self.errors}']

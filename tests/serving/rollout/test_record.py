@@ -9,9 +9,9 @@ import pytest
 from serving.model_store import ROOT
 from serving.rollout.record import (
     Record,
-    RecordError,
+    RolloutError,
+    delete_record,
     describe_interrupted,
-    forget,
     forget_interrupted,
     hold_lock,
     read_record,
@@ -33,11 +33,7 @@ with hold_lock(Path(sys.argv[1]), "1.1.0"):
 """
 
 
-def test_where_nothing_was_promoted_the_record_is_empty(tmp_path: Path) -> None:
-    assert read_record(tmp_path) == Record()
-
-
-def test_what_is_promoted_is_what_comes_back(tmp_path: Path) -> None:
+def test_what_is_promoted_is_served_after_a_restart(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, "1.1.0")
 
     record_default(tmp_path, "1.1.0", previous="1.0.0")
@@ -57,32 +53,32 @@ def test_a_missing_archive_changes_nothing(tmp_path: Path) -> None:
     assert read_record(tmp_path) == Record(default="1.0.0")
 
 
-@pytest.mark.parametrize(("serves", "back"), [("1.1.0", "1.0.0"), ("1.2.0", "1.1.0")])
-def test_the_way_back_holds_also_when_a_crash_came_before_the_record(serves: str, back: str) -> None:
-    assert Record(default="1.1.0", previous="1.0.0").way_back(serves) == back
+@pytest.mark.parametrize(("default", "target"), [("1.1.0", "1.0.0"), ("1.2.0", "1.1.0")])
+def test_the_rollback_target_is_right_after_a_crash_before_the_record(default: str, target: str) -> None:
+    assert Record(default="1.1.0", previous="1.0.0").rollback_target(default) == target
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"default": 3}'])
-def test_a_record_that_cannot_be_read_says_so(tmp_path: Path, content: bytes) -> None:
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "versions.json").write_bytes(content)
 
-    with pytest.raises(RecordError, match=r"versions\.json cannot be read .*; delete it"):
+    with pytest.raises(RolloutError, match=r"versions\.json"):
         read_record(tmp_path)
 
 
-def test_a_record_can_be_forgotten(tmp_path: Path) -> None:
+def test_a_deleted_record_is_empty(tmp_path: Path) -> None:
     write_record(tmp_path, Record(default="1.0.0"))
 
-    forget(tmp_path)
-    forget(tmp_path)
+    delete_record(tmp_path)
+    delete_record(tmp_path)
 
     assert read_record(tmp_path) == Record()
 
 
-def test_two_at_once_are_refused_with_who_was_first(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_with_the_first_ones_version_and_number(tmp_path: Path) -> None:
     with (
         hold_lock(tmp_path, "1.1.0"),
-        pytest.raises(RecordError, match=rf"to 1\.1\.0, process {os.getpid()}, since 20"),
+        pytest.raises(RolloutError, match=rf"to 1\.1\.0, process {os.getpid()}, since 20"),
         hold_lock(tmp_path, "1.2.0"),
     ):
         pass
@@ -95,21 +91,20 @@ def test_a_rollout_under_way_is_told_from_one_that_was_killed(tmp_path: Path) ->
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        meanwhile = describe_interrupted(tmp_path)
+        during = describe_interrupted(tmp_path)
         os.kill(holder.pid, signal.SIGKILL)
 
     after = describe_interrupted(tmp_path)
     forget_interrupted(tmp_path)
 
-    assert meanwhile is not None
-    assert meanwhile.startswith(f"A rollout to 1.1.0 is under way (process {holder.pid}, since 20")
+    assert during is not None
+    assert during.startswith(f"A rollout to 1.1.0 is under way (process {holder.pid}, since 20")
     assert after is not None
-    assert after.startswith(f"A rollout to 1.1.0 was killed half-done (process {holder.pid}, since 20")
-    assert "it is not resumed" in after
+    assert after.startswith(f"A rollout to 1.1.0 was killed before its end (process {holder.pid}, since 20")
     assert describe_interrupted(tmp_path) is None
 
 
-def test_a_disk_that_is_full_does_not_keep_from_changing_versions(tmp_path: Path) -> None:
+def test_a_full_disk_does_not_prevent_a_change_of_versions(tmp_path: Path) -> None:
     (tmp_path / "versions.json.partial").mkdir()
 
     with hold_lock(tmp_path, "1.0.0"):

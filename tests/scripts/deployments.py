@@ -1,4 +1,4 @@
-"""A stand-in for a deployed fruity's front, on a free port of loopback."""
+"""A fake of a deployed fruity, on a free port of loopback."""
 
 import json
 import threading
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Front:
-    """What the stand-in answers; a test changes it. `label` goes out for every photo."""
+class Deployment:
+    """Its answers, which a test changes; every photo gets `label`."""
 
     def __init__(self, version: str, label: str) -> None:
         self.versions = [version]
-        """Who answers: each in turn."""
+        """They answer in turn."""
         self.label = label
         self.status = 200
         self.paths: dict[str, int] = {"/readyz": 200}
-        """GET answers; 404 for the rest."""
+        """Status of a GET; 404 for all others."""
         self.headers: list[dict[str, str]] = []
         self.photos: list[bytes] = []
         self.url = ""
@@ -29,17 +29,17 @@ class Front:
 
 
 @contextmanager
-def run_front(front: Front) -> Iterator[Front]:
-    """Serve *front* until the block ends; its `url` is set."""
+def run_deployment(deployed: Deployment) -> Iterator[Deployment]:
+    """Serve *deployed* at its `url` until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send(front.paths.get(self.path, 404), b"{}")
+            self._send(deployed.paths.get(self.path, 404), b"{}")
 
         def do_POST(self) -> None:
-            front.headers.append({name.lower(): value for name, value in self.headers.items()})
+            deployed.headers.append({name.lower(): value for name, value in self.headers.items()})
             photo = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(front.status, json.dumps(front.answer(photo)).encode())
+            self._send(deployed.status, json.dumps(deployed.answer(photo)).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -51,11 +51,11 @@ def run_front(front: Front) -> Iterator[Front]:
             self.wfile.write(body)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        front.url = f"http://127.0.0.1:{server.server_port}"
+        deployed.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield front
+            yield deployed
         finally:
             server.shutdown()
             thread.join()

@@ -1,0 +1,157 @@
+"""The versions of a running server, listed and changed one step at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_archive.identity import MODEL, ArchiveError, check_version, file_name, is_version, version_order
+from serving.management import Server, UnknownVersion, Version
+from serving.model_store import (
+    SERVED_NAME,
+    Archive,
+    Source,
+    find_stored,
+    put_into_store,
+    read_archive,
+    resolve_archive,
+)
+from serving.rollout.record import (
+    Record,
+    RolloutError,
+    hold_lock,
+    read_record,
+    record_default,
+    record_kept,
+    record_serving,
+)
+from serving.rollout.traffic import drain
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version; None is what a version that is not registered does not have."""
+
+    version: str
+    role: str
+    """default, rollback target, kept, or in store."""
+    ready: str | None = None
+    """READY workers of those wanted."""
+    waiting: int | None = None
+    """Requests in its queue."""
+    since: str | None = None
+    """When it was promoted, or else loaded."""
+    digest: str | None = None
+    """SHA-256 of its archive in the model store, in hex; None if that is gone."""
+
+
+def list_rows(server: Server) -> list[Row]:
+    """Return all versions, registered or in the model store, the lowest first."""
+    registered = {version.model_version: version for version in server.management.list_versions()}
+    try:
+        default = server.management.describe().model_version
+    except UnknownVersion:
+        default = ""
+    record, digests = read_record(server.store), _stored_digests(server.store)
+    rows = [
+        _describe(version, registered.get(version), default, record, digests.get(version))
+        for version in registered.keys() | digests.keys()
+    ]
+    # A version that was registered by hand may have any name.
+    return sorted(rows, key=lambda row: (version_order(row.version) if is_version(row.version) else (), row.version))
+
+
+def register(server: Server, version: str, source: Source) -> str:
+    """Load *version* beside the others; return what was done."""
+    with _changing(server, version):
+        # The store has no signatures, so with a key the archive is taken from where it came from.
+        stored = None if source.registry or source.public_key else find_stored(server.store, version)
+        archive = stored or read_archive(resolve_archive(version, server.store, source), version)
+        put_into_store(archive, server.store)
+        server.management.register(file_name(version))
+    return f"{version} is registered; `make promote VERSION={version}` makes it the default"
+
+
+def promote(server: Server, version: str) -> str:
+    """Make the registered *version* the default, also after a restart; return what was done."""
+    with _changing(server, version) as before:
+        if version == before:
+            return f"{version} is the default already"
+        if not server.management.describe(version).is_ready:
+            raise RolloutError(f"no worker of {version} is READY; `make scale VERSION={version} WORKERS=2` starts two")
+        for known in (before, version):
+            if archive := find_stored(server.store, known):
+                put_into_store(archive, server.store)
+        server.management.promote(version)
+        record_default(server.store, version, previous=before)
+    return f"{version} is the default, {before} is still registered; `make rollback` goes back to it"
+
+
+def unregister(server: Server, version: str, *, now: bool = False) -> str:
+    """Stop *version* once it has no request left, or *now*; return what was done."""
+    with _changing(server, version) as default:
+        if version == default:
+            raise RolloutError(f"{version} is the default; promote another version first")
+        server.management.describe(version)
+        if not now:
+            drain(server, version)
+        server.management.unregister(version)
+    return f"{version} is unregistered; its archive stays in the model store"
+
+
+def scale(server: Server, version: str, workers: int, *, now: bool = False) -> str:
+    """Give *version* that many workers, fewer than it has only with *now*; return what was done."""
+    with _changing(server, version):
+        running = len(server.management.describe(version).workers)
+        if workers < 1:
+            raise RolloutError(f"workers is {workers}, allowed is 1 or more; `make unregister` stops a version")
+        if workers < running and not now:
+            raise RolloutError(
+                f"{version} has {running} workers, and TorchServe kills those that it removes with the requests that "
+                "they are working on; ARGS=--now does it nevertheless"
+            )
+        server.management.scale(version, workers)
+    return f"{version} has {workers} workers"
+
+
+@contextmanager
+def _changing(server: Server, version: str) -> Iterator[str]:
+    """Hold the lock and yield the default version; record which versions are registered at the end."""
+    check_version(version)
+    with hold_lock(server.store, version):
+        default = server.management.describe().model_version
+        record_serving(server.store, default)
+        yield default
+        record_kept(server.store, [version.model_version for version in server.management.list_versions()])
+
+
+def _describe(version: str, registered: Version | None, default: str, record: Record, digest: str | None) -> Row:
+    is_target = version == record.rollback_target(default)
+    if registered is None:
+        return Row(version, "rollback target" if is_target else "in store", digest=digest)
+    return Row(
+        version,
+        "default" if version == default else "rollback target" if is_target else "kept",
+        f"{registered.ready_workers} of {registered.min_workers}",
+        registered.job_queue_status.pending_requests,
+        (record.since if version == default == record.default else None) or registered.loaded_at,
+        digest,
+    )
+
+
+def _stored_digests(store: Path) -> dict[str, str]:
+    """Return the digest for each version in *store*, without what cannot be read."""
+    found: dict[str, str] = {}
+    # The names of versions last: they are create-only, so they show what was registered.
+    for path in (store / SERVED_NAME, *sorted(store.glob(f"{MODEL}-*.mar"))):
+        if archive := _try_read(path):
+            found[archive.version] = archive.digest
+    return found
+
+
+def _try_read(path: Path) -> Archive | None:
+    try:
+        archive = read_archive(path)
+    except (ArchiveError, OSError):
+        return None
+    return archive if path.name in (SERVED_NAME, file_name(archive.version)) else None

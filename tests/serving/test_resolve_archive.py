@@ -1,0 +1,83 @@
+"""Where the archive of a version is found."""
+
+from pathlib import Path
+
+import pytest
+
+from model_archive.identity import ArchiveError
+from model_archive.registry import RegistryError, open_registry
+from model_archive.signature import SignatureError, create_keys, sign_archive
+from serving.model_store import Source, resolve_archive
+from tests.serving.rollout.fake_torchserve import write_archive
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what was built, with 1.1.0."""
+    monkeypatch.setattr("serving.model_store.BUILD", tmp_path / "build")
+    write_archive(tmp_path / "build", "1.1.0")
+    return tmp_path / "build"
+
+
+def test_a_version_is_resolved_from_the_build_the_committed_ones_or_the_store(build: Path, tmp_path: Path) -> None:
+    stored = write_archive(tmp_path / "store", "1.2.0")
+
+    found = [resolve_archive(version, tmp_path / "store", Source()) for version in ("1.1.0", "1.0.0", "1.2.0")]
+
+    assert found[0] == build / "fruity-1.1.0.mar"
+    assert found[1].parent.name == "default"
+    assert found[2] == stored
+
+
+def test_a_version_from_a_registry_is_fetched_beside_the_store_and_found_there_again(tmp_path: Path) -> None:
+    registry = str(tmp_path / "registry")
+    open_registry(registry).publish(write_archive(tmp_path / "published", "1.3.0"))
+    store = tmp_path / "run" / "model_store"
+
+    fetched = resolve_archive("1.3.0", store, Source(registry=registry))
+
+    assert fetched == tmp_path / "run" / "fetched" / "fruity-1.3.0.mar"
+    assert resolve_archive("1.3.0", store, Source()) == fetched
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_public_key_admits_only_what_was_signed_with_its_private_key(
+    is_published: bool, build: Path, tmp_path: Path
+) -> None:
+    for name in ("ours", "others"):
+        (tmp_path / name).mkdir()
+    private_key, public_key = create_keys(tmp_path / "ours")
+    _, another_key = create_keys(tmp_path / "others")
+    sign_archive(build / "fruity-1.1.0.mar", private_key)
+    registry = str(tmp_path / "registry") if is_published else None
+    if registry:
+        open_registry(registry).publish(build / "fruity-1.1.0.mar")
+
+    found = resolve_archive("1.1.0", tmp_path / "store", Source(None, registry, public_key))
+
+    assert found.read_bytes() == (build / "fruity-1.1.0.mar").read_bytes()
+    with pytest.raises(SignatureError):
+        resolve_archive("1.1.0", tmp_path / "store", Source(None, registry, another_key))
+
+
+@pytest.mark.parametrize(
+    ("version", "registry", "error", "reason"),
+    [
+        ("latest", None, ArchiveError, "'latest'"),
+        (
+            "9.9.9",
+            None,
+            ArchiveError,
+            r"fruity-9\.9\.9\.mar is not in .*/build or .*/default or .*/fetched or .*/store",
+        ),
+        ("9.9.9", "registry", RegistryError, r"9\.9\.9"),
+        ("1.1.0", "regsitry", RegistryError, "there is no registry .*regsitry"),
+    ],
+)
+def test_a_version_that_cannot_be_resolved_is_named(
+    version: str, registry: str | None, error: type[Exception], reason: str, build: Path, tmp_path: Path
+) -> None:
+    open_registry(str(tmp_path / "registry")).publish(build / "fruity-1.1.0.mar")
+
+    with pytest.raises(error, match=reason):
+        resolve_archive(version, tmp_path / "store", Source(registry=registry and str(tmp_path / registry)))
