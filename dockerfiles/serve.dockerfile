@@ -59,5 +59,5 @@ USER 10001:10001
 WORKDIR /fruity
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "serving.container.probe"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "serving.container.healthcheck"]
 ENTRYPOINT ["python", "-m", "serving.container.supervisor"]

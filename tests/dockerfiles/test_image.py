@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from model_archive.registry import open_registry
-from serving.container.exits import Exit
+from serving.container.exit_codes import ExitCode
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive
-from tests.dockerfiles.images import RunningImage, engine, image_name, run_image
+from tests.dockerfiles.running_image import RunningImage, engine, image_name, run_image
 from tests.end_to_end.versions import write_thresholds, write_version
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
@@ -68,8 +68,8 @@ def test_what_does_not_serve_is_not_in_it(container: RunningImage, package: str)
 
 
 def test_the_health_check_passes(container: RunningImage) -> None:
-    assert container.run_inside("python", "-m", "serving.container.probe") == ""
-    assert '"serving.container.probe"' in engine("inspect", container.image)
+    assert container.run_inside("python", "-m", "serving.container.healthcheck") == ""
+    assert '"serving.container.healthcheck"' in engine("inspect", container.image)
 
 
 def test_the_image_says_what_it_is_made_of(image: str) -> None:
@@ -101,7 +101,7 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(image: str) -> None:
         engine("stop", "--time", "10", container.name)
         statuses = json.loads(asking.communicate(timeout=120)[0])
 
-        assert container.wait() == Exit.STOPPED
+        assert container.wait() == ExitCode.STOPPED
         assert set(statuses) <= {"200", "503"}
         assert statuses["200"] >= 100
         assert container.log()[-1]["message"] == "stopped"
@@ -136,17 +136,17 @@ def test_a_rollout_inside_begins_with_a_canary_and_loses_nothing(image: str, tmp
 @pytest.mark.parametrize(
     ("options", "exit_code", "reason"),
     [
-        (["--env", "PORT=http"], Exit.SETTING, "PORT is 'http'"),
-        (["--env", "PORT=80", "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"], Exit.PORT, "Permission denied"),
-        (["--env", "MODEL_URI=nonsense"], Exit.ARCHIVE, "MODEL_URI is 'nonsense'"),
-        (["--env", "PUBLIC_KEY=/nowhere"], Exit.SIGNATURE, "PUBLIC_KEY is /nowhere"),
-        (["--memory", "256m"], Exit.MEMORY, "the container may use 268 MB"),
-        (["--env", "RUN_FOLDER=/opt/run"], Exit.SPACE, "/opt/run cannot be written to (Read-only file system)"),
-        (["--tmpfs", "/small:rw,size=8m,mode=1777", "--env", "RUN_FOLDER=/small/x"], Exit.SPACE, "/small/x has 8 MB"),
+        (["--env", "PORT=http"], ExitCode.SETTING, "PORT is 'http'"),
+        (["--env", "PORT=80", "--sysctl", "net.ipv4.ip_unprivileged_port_start=1024"], ExitCode.PORT, "Permission denied"),
+        (["--env", "MODEL_URI=nonsense"], ExitCode.ARCHIVE, "MODEL_URI is 'nonsense'"),
+        (["--env", "PUBLIC_KEY=/nowhere"], ExitCode.SIGNATURE, "PUBLIC_KEY is /nowhere"),
+        (["--memory", "256m"], ExitCode.MEMORY, "the container may use 268 MB"),
+        (["--env", "RUN_FOLDER=/opt/run"], ExitCode.SPACE, "/opt/run cannot be written to (Read-only file system)"),
+        (["--tmpfs", "/small:rw,size=8m,mode=1777", "--env", "RUN_FOLDER=/small/x"], ExitCode.SPACE, "/small/x has 8 MB"),
     ],
 )
 def test_what_it_cannot_work_with_ends_it_in_one_line(
-    image: str, options: list[str], exit_code: Exit, reason: str
+    image: str, options: list[str], exit_code: ExitCode, reason: str
 ) -> None:
     with run_image(image, *options, wait=False) as container:
         assert container.wait() == exit_code
@@ -201,6 +201,6 @@ def test_a_tampered_archive_is_refused(image: str, registry: Path) -> None:
     archive.write_bytes(content)
 
     with run_image(image, "--volume", f"{registry}:/registry:ro", *FROM_REGISTRY, wait=False) as container:
-        assert container.wait() in (Exit.ARCHIVE, Exit.SIGNATURE)
+        assert container.wait() in (ExitCode.ARCHIVE, ExitCode.SIGNATURE)
 
         assert len(container.log()) == 1

@@ -1,4 +1,4 @@
-"""A stand-in for TorchServe that says what it was asked."""
+"""A fake TorchServe that answers with the request it got."""
 
 import json
 import threading
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
-        self.send_header("X-Request-Id", "the-server's-own")
+        self.send_header("X-Request-Id", "upstream-id")
         self.end_headers()
         self.wfile.write(answer)
 

@@ -1,4 +1,4 @@
-"""A real nginx on a free port, as front.py starts it."""
+"""A real nginx on a free port, started by proxy.py."""
 
 import json
 import socket
@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.container.front import Front
-from serving.container.health import Health
-from serving.container.pages import serve_pages
-from serving.container.settings import Settings
+import httpx
 
+from serving.container.container_settings import ContainerSettings
+from serving.container.health import Health
+from serving.container.health_pages import serve_pages
+from serving.container.proxy import Proxy
+
+PREDICT = "/predictions/fruity"
 _LOG_S = 10
 
 
 @dataclass
-class RunningFront:
-    front: Front
+class RunningProxy:
+    proxy: Proxy
     health: Health
     port: int
     log: Path
@@ -30,7 +33,7 @@ class RunningFront:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def send(self, request: bytes, *, timeout_s: float = 20) -> bytes:
-        """Return everything that comes back for *request*, byte for byte, until the front closes."""
+        """Return all bytes that come back for *request* until nginx closes the connection."""
         answer = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             connection.sendall(request)
@@ -46,22 +49,21 @@ class RunningFront:
             if len(lines) >= count:
                 return lines
             time.sleep(0.02)
-        raise AssertionError(f"{self.log} has no {count} lines: {self.log.read_text()}")
+        raise AssertionError(f"{self.log} has fewer than {count} lines: {self.log.read_text()}")
 
 
 @contextmanager
-def run_front(folder: Path, inference: str, **settings: Any) -> Iterator[RunningFront]:
-    """Run nginx before the server at *inference* until the block ends; its log goes to *folder*/front.log."""
-    port, health, log = free_port(), Health(unready_reason=""), folder / "front.log"
-    run_folder = folder / "run"
+def run_proxy(folder: Path, inference: str, **settings: Any) -> Iterator[RunningProxy]:
+    """Run nginx for the server at *inference* while the block runs; its log goes to *folder*/proxy.log."""
+    port, health, log, run_folder = free_port(), Health(unready_reason=""), folder / "proxy.log", folder / "run"
     run_folder.mkdir()
     scheme = "https" if "tls_certificate" in settings else "http"
     with (
         log.open("wb") as output,
         serve_pages(health, run_folder),
-        Front(Settings(port=port, folder=run_folder, **settings), inference, output.fileno()) as front,
+        Proxy(ContainerSettings(port=port, run_folder=run_folder, **settings), inference, output.fileno()) as proxy,
     ):
-        yield RunningFront(front, health, port, log, scheme)
+        yield RunningProxy(proxy, health, port, log, scheme)
 
 
 def free_port() -> int:
@@ -69,3 +71,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def assert_is_problem(response: httpx.Response, status: int, kind: str) -> None:
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert (problem["status"], problem["type"]) == (status, f"urn:fruity:{kind}")
+    assert problem["title"]
+    assert problem["detail"]

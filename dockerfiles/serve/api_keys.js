@@ -1,11 +1,11 @@
-// Who a request comes from, by the SHA-256 of its X-API-Key; nginx reads the list anew when it reloads.
+// The client of a request, by the SHA-256 of its X-API-Key; nginx loads the list when it starts and on reload.
 import crypto from "crypto";
 
 function client(request) {
   const key = request.headersIn["X-API-Key"] || "";
   const digest = crypto.createHash("sha256").update(key).digest("hex");
   let found = "";
-  // The whole list and every digit, whatever matches: the time says nothing about the keys.
+  // Constant time: all names and all digits are compared, also after a match.
   for (const name in keys) {
     let difference = 0;
     for (let i = 0; i < 64; i++) {

@@ -1,4 +1,4 @@
-"""The supervisor with nginx and TorchServe behind it, as in the container but as a plain process on free ports."""
+"""The supervisor with nginx and TorchServe, as in the container, as a plain process on free ports."""
 
 import json
 import os
@@ -19,12 +19,11 @@ import httpx
 from serving.model_store import ROOT
 from serving.torchserve import Addresses
 from tests.end_to_end.server import READY_S, write_config
-from tests.serving.container.fronts import free_port
-from tests.serving.container.problems import PREDICT
+from tests.serving.container.running_proxy import PREDICT, free_port
 
 
 @dataclass
-class Container:
+class RunningContainer:
     process: "subprocess.Popen[bytes]"
     port: int
     config: Path
@@ -34,15 +33,11 @@ class Container:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def management(self) -> str:
-        return Addresses.read(self.config).management
-
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log; fails if a line is no JSON object."""
+        """Return the log; fails if a line is not a JSON object."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200
         except httpx.TransportError:
@@ -56,13 +51,14 @@ class Container:
             time.sleep(0.1)
 
     def workers(self) -> list[dict[str, Any]]:
-        workers: list[dict[str, Any]] = httpx.get(f"{self.management}/models/fruity").json()[0]["workers"]
+        management = Addresses.read(self.config).management
+        workers: list[dict[str, Any]] = httpx.get(f"{management}/models/fruity").json()[0]["workers"]
         return workers
 
 
 @contextmanager
-def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Iterator[Container]:
-    """Run until the block ends; its log, stdout alone, goes to *folder*/container.log."""
+def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Iterator[RunningContainer]:
+    """Run while the block does; its log, stdout alone, goes to *folder*/container.log."""
     port, log, config = free_port(), folder / "container.log", write_config(folder)
     command = [sys.executable, "-m", "serving.container.supervisor", "--config", str(config)]
     settings = {"PORT": str(port), "RUN_FOLDER": str(folder / "run"), **environment}
@@ -70,10 +66,10 @@ def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Ite
         log.open("wb") as output,
         subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=output) as process,
     ):
-        container = Container(process, port, config, log)
+        container = RunningContainer(process, port, config, log)
         try:
             if wait:
-                container.wait_until(container.ready)
+                container.wait_until(container.is_ready)
             yield container
         finally:
             process.send_signal(signal.SIGTERM)
@@ -85,13 +81,13 @@ def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Ite
 
 @dataclass
 class Load:
-    """Clients that ask one after the other until they are stopped or refused."""
+    """Clients that ask in a loop until they are stopped or refused."""
 
     url: str
     photo: bytes
     clients: int = 8
     answers: list[int | str] = field(default_factory=list)
-    """Statuses, and what was raised where an answer got lost."""
+    """Statuses, and the exceptions of lost requests."""
 
     @contextmanager
     def running(self) -> Iterator["Load"]:

@@ -1,4 +1,4 @@
-"""/readyz and /healthz, on a Unix socket that only the front reads."""
+"""/readyz and /healthz, on a Unix socket that the reverse proxy reads."""
 
 import json
 import socketserver
@@ -19,12 +19,8 @@ def serve_pages(health: Health, folder: Path) -> Iterator[None]:
     """Answer at *folder*/health.sock while the block runs."""
     path = folder / SOCKET_NAME
     path.unlink(missing_ok=True)
-
-    class Page(_Page):
-        def reason(self) -> str | None:
-            return {"/readyz": health.unready_reason, "/healthz": health.stuck_reason}.get(self.path)
-
-    with _Server(str(path), Page) as server:
+    with _Server(str(path), _Page) as server:
+        server.health = health
         threading.Thread(target=server.serve_forever, name="health pages", daemon=True).start()
         try:
             yield
@@ -35,19 +31,17 @@ def serve_pages(health: Health, folder: Path) -> Iterator[None]:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+    health: Health
 
 
 class _Page(BaseHTTPRequestHandler):
+    server: _Server
     timeout = _READ_TIMEOUT_S
 
-    def reason(self) -> str | None:
-        """Return why not, empty for all is well, None for a page that is not here."""
-        raise NotImplementedError
-
     def do_GET(self) -> None:
-        reason = self.reason()
-        status = 404 if reason is None else 503 if reason else 200
-        title = {200: "ok", 404: "There is nothing here", 503: "Not ready"}[status]
+        health = self.server.health
+        reason = {"/readyz": health.unready_reason, "/healthz": health.stuck_reason}.get(self.path)
+        status, title = (404, "Not found") if reason is None else (503, "Not ready") if reason else (200, "ok")
         document: dict[str, object] = {"status": title}
         if status != 200:
             document = {"type": "urn:fruity:not-ready", "title": title, "status": status, "detail": reason or self.path}
@@ -63,4 +57,4 @@ class _Page(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002, the base class names it
-        """Probes are not worth a line."""
+        """Do not log probes."""
