@@ -56,7 +56,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 
 .DEFAULT_GOAL = help
 .PHONY: help setup serve predict train evaluate sweep profile prune archive default-archive cloud-image deploy \
-  give-back gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
+  restore-traffic gpu-vm api-page dry-runs keys publish fetch registry versions rollout rollback register promote unregister \
   scale image image-size image-test test check format lock bench bench-quick bench-anatomy bench-train bench-rollout \
   bench-container tune bench-lock cost clean
 
@@ -152,8 +152,8 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(VERSION) \
 	  --archive=build/fruity-$(VERSION).mar
 
-give-back: $(VENV)/.serve  ## Give back the traffic that a deployment to Cloud Run had taken when it was cut off
-	@$(BIN)/python -m scripts.give_back --project=$(PROJECT) --region=$(REGION)
+restore-traffic: $(VENV)/.serve  ## Give the previous Cloud Run revision all traffic after a deployment was cut off
+	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)
 
 gpu-vm: $(VENV)/.serve  ## Give IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))

@@ -1,37 +1,34 @@
-"""Give back the traffic that a deployment had taken when it was cut off: python -m scripts.give_back --help.
+"""Give the previous revision the traffic that a cut-off deployment left shifted: python -m scripts.restore_traffic.
 
-A cancelled workflow kills what does not stop within ten seconds, which may be in the middle of its own way back.
+A cancelled workflow kills what does not stop within ten seconds, perhaps during the deployment's own rollback.
 """
 
 import argparse
-import sys
 
-from scripts.cloud_run import Service, note_of, roll_back
-from scripts.commands import Commands, is_dry_run
-from serving.interrupts import interrupt_once
+from scripts.cloud_run import NAME, Service, previous_file, restore
+from scripts.commands import Commands, DeploymentError, run_verb
 
 
 def main() -> None:
-    """Give it back, if a deployment from this checkout left some; exit with a sentence if that fails."""
+    """Restore the traffic, if a deployment from this checkout was cut off; exit with the reason if that fails."""
     parser = argparse.ArgumentParser(
-        description="Give all traffic back to the revision that had it before a deployment from this checkout was cut "
-        "off. DRY_RUN=1 prints the command and runs none."
+        description="Give all traffic to the revision that had it before a deployment from this checkout was cut off. "
+        "DRY_RUN=1 prints the command and runs none."
     )
     parser.add_argument("--project", required=True, help="the Google Cloud project")
     parser.add_argument("--region", required=True, help="as europe-west1")
-    parser.add_argument("--service", default="fruity", help="default: %(default)s")
-    arguments = parser.parse_args()
-    service = Service(arguments.project, arguments.region, arguments.service)
-    note = note_of(service)
-    if not note.exists():
-        print(f"give back: no deployment of {service.name} was cut off here")
-        return
-    interrupt_once()
-    commands = Commands(is_dry_run())
-    said = roll_back(commands, service, note.read_text())
-    if note.exists() and not commands.dry_run:
-        sys.exit(f"give back: {said}")
-    print(f"give back: {'nothing was run' if commands.dry_run else said}")
+    given = parser.parse_args()
+    run_verb("restore traffic", lambda commands: restore_previous(commands, Service(given.project, given.region)))
+
+
+def restore_previous(commands: Commands, service: Service) -> str:
+    """Return a sentence that says which revision serves; raise `DeploymentError` if it is still the new one."""
+    if not previous_file().exists():
+        return f"no deployment of {NAME} was cut off here"
+    result = restore(commands, service, previous_file().read_text())
+    if previous_file().exists() and not commands.dry_run:
+        raise DeploymentError(result)
+    return result
 
 
 if __name__ == "__main__":

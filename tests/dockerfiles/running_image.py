@@ -1,4 +1,4 @@
-"""The image, run by whatever container engine there is, with nothing that it would not have on the internet."""
+"""The image, run by docker or podman without network and privileges."""
 
 import json
 import os
@@ -8,53 +8,60 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scripts.image import find_engine
 
 READY_S = 120
-# No way out: what a container asks, it asks itself, from a second container in the same network namespace.
 HARDENED = ["--read-only", "--cap-drop=all", "--security-opt", "no-new-privileges"]
 HARDENED += ["--memory", "2g", "--tmpfs", "/tmp:rw,size=512m,mode=1777"]  # noqa: S108
 CLIENT = Path(__file__).with_name("image_client.py").read_text()
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunningImage:
     name: str
     image: str
+    clients: "dict[str, subprocess.Popen[str]]" = field(default_factory=dict)
+    """By the name of their container."""
 
     def ask(self, *arguments: str) -> Any:
-        """Return what a client in the container's own network namespace says; image_client.py has its verbs."""
-        return json.loads(self.start_asking(*arguments).communicate(timeout=READY_S)[0])
+        """Return the output of a client in a second container with this one's network; see image_client.py."""
+        return json.loads(self.start_client(*arguments).communicate(timeout=READY_S)[0])
 
-    def start_asking(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start such a client; what it says is read from its stdout."""
-        command = ["run", "--rm", f"--network=container:{self.name}", "--entrypoint", "python", self.image]
-        return subprocess.Popen(
-            [find_engine(), *command, "-c", CLIENT, *arguments],
+    def start_client(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start such a client; its output is read from its stdout."""
+        name = f"{self.name}-client-{len(self.clients)}"
+        options = ["--rm", "--name", name, f"--network=container:{self.name}", "--entrypoint", "python"]
+        self.clients[name] = subprocess.Popen(
+            [find_engine(), "run", *options, self.image, "-c", CLIENT, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        return self.clients[name]
+
+    def start_load(self) -> "subprocess.Popen[str]":
+        """Start clients that ask until they are refused, and return once they have their first answers."""
+        client = self.start_client("load")
+        assert client.stdout is not None
+        assert json.loads(client.stdout.readline()) == "under load"
+        return client
 
     def run_inside(self, *command: str) -> str:
         return engine("exec", self.name, *command)
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
-        while (status := self.ask("get", "/readyz"))["status"] != 200:
-            assert time.monotonic() < deadline, f"{status}\n{self.log_text()}"
+        while (answer := self.ask("get", "/readyz"))["status"] != 200:
+            assert time.monotonic() < deadline, f"{answer}\n{self.log_text()}"
             time.sleep(0.5)
 
     def wait(self) -> int:
         """Return the exit code once the container has ended."""
         return int(engine("wait", self.name))
-
-    def inspect(self, template: str) -> str:
-        return engine("inspect", self.name, "--format", template).strip()
 
     def log_text(self) -> str:
         done = subprocess.run([find_engine(), "logs", self.name], capture_output=True, text=True, check=False)
@@ -63,12 +70,21 @@ class RunningImage:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_text().splitlines()]
 
+    def remove(self) -> None:
+        """Remove the container, and before it its clients: podman keeps one whose network others use."""
+        for name, client in self.clients.items():
+            # The block waits for the client and closes its pipe.
+            with client:
+                if client.poll() is None:
+                    engine("rm", "--force", name)
+        engine("rm", "--force", self.name)
+
 
 @contextmanager
 def run_image(
     image: str, *options: str, command: tuple[str, ...] = (), network: str = "none", wait: bool = True
 ) -> Iterator[RunningImage]:
-    """Run *image* with the engine's *options* more; it is gone after the block."""
+    """Run *image* while the block does, with further *options* of the engine."""
     name = f"fruity-test-{uuid.uuid4().hex[:12]}"
     engine("run", "--detach", "--name", name, "--network", network, *HARDENED, *options, image, *command)
     running = RunningImage(name, image)
@@ -77,7 +93,7 @@ def run_image(
             running.wait_until_ready()
         yield running
     finally:
-        engine("rm", "--force", name)
+        running.remove()
 
 
 def engine(*arguments: str) -> str:

@@ -5,82 +5,67 @@ from pathlib import Path
 
 import pytest
 
-from scripts import give_back
-from scripts.cloud_run import Service, note_of
-from tests.scripts.clouds import OLD, RECORD, Cloud
-from tests.scripts.programs import kept_signals, write_program
+from scripts import restore_traffic
+from scripts.cloud_run import previous_file
+from tests.scripts.clouds import OLD, Cloud
+from tests.scripts.programs import kept_signals
 
-SERVICE = Service("p", "europe-west1", "fruity")
-BACK = f"gcloud run services update-traffic fruity --to-revisions={OLD}=100 --remove-tags=candidate"
+RESTORE = f"gcloud run services update-traffic fruity --to-revisions={OLD}=100 --remove-tags=candidate"
 
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    monkeypatch.delenv("DRY_RUN", raising=False)
     with kept_signals():
         yield Cloud(tmp_path, monkeypatch)
 
 
-def give(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["give_back", "--project=p", "--region=europe-west1"])
-    give_back.main()
-
-
-def cut_off(cloud: Cloud, folder: Path) -> None:
-    """Leave what a deployment leaves that neither came to its end nor got back."""
-    fails = RECORD.replace("exit 0", 'case "$*" in *update-traffic*) exit 9 ;; esac')
-    write_program(folder / "bin" / "gcloud", fails)
+@pytest.fixture
+def cut_off(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """After a deployment that failed, and whose rollback failed."""
+    cloud.install(on_traffic="exit 9")
     with pytest.raises(SystemExit, match="failed, too"):
         cloud.run()
-    write_program(folder / "bin" / "gcloud", RECORD)
+    cloud.install()
+    monkeypatch.setattr(sys, "argv", ["restore_traffic", "--project=p", "--region=europe-west1"])
+    return cloud
 
 
-def test_what_a_deployment_had_taken_goes_back_once(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cut_off(cloud, tmp_path)
-    num_calls = len(cloud.calls)
+def test_the_traffic_is_restored_once(cut_off: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    num_calls = len(cut_off.calls)
 
-    give(monkeypatch)
-    give(monkeypatch)
+    restore_traffic.main()
+    restore_traffic.main()
 
-    assert cloud.calls[num_calls:] == [BACK]
-    first, second = (line for line in capsys.readouterr().out.splitlines() if line.startswith("give back"))
-    assert first == f"give back: All traffic is back on {OLD}"
-    assert second == "give back: no deployment of fruity was cut off here"
+    assert cut_off.calls[num_calls:] == [RESTORE]
+    assert capsys.readouterr().out.count("restore traffic: ") == 2
+    assert not previous_file().exists()
 
 
 @pytest.mark.parametrize("fail_at", [0, 5])
-def test_a_deployment_that_ended_or_went_back_by_itself_leaves_nothing(cloud: Cloud, fail_at: int) -> None:
+def test_a_finished_or_rolled_back_deployment_leaves_nothing_to_restore(cloud: Cloud, fail_at: int) -> None:
     cloud.fail_at(fail_at)
 
     with suppress(SystemExit):
         cloud.run()
 
-    assert not note_of(SERVICE).exists()
+    assert not previous_file().exists()
 
 
-def test_a_way_back_that_fails_is_told_and_can_be_tried_again(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cut_off(cloud, tmp_path)
-    write_program(tmp_path / "bin" / "gcloud", "exit 9")
+def test_a_failure_is_reported_and_can_be_repeated(cut_off: Cloud) -> None:
+    cut_off.install(on_traffic="exit 9")
 
-    with pytest.raises(SystemExit, match=rf"^give back: Going back to {OLD} failed, too .*by hand$"):
-        give(monkeypatch)
+    with pytest.raises(SystemExit, match=f"^restore traffic: .*{OLD} failed, too"):
+        restore_traffic.main()
 
-    assert note_of(SERVICE).read_text() == OLD
+    assert previous_file().read_text() == OLD
 
 
-def test_a_dry_run_gives_nothing_back(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cut_off(cloud, tmp_path)
-    num_calls = len(cloud.calls)
+def test_a_dry_run_of_either_verb_changes_nothing(cut_off: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_calls = len(cut_off.calls)
     monkeypatch.setenv("DRY_RUN", "1")
 
-    give(monkeypatch)
+    restore_traffic.main()
+    cut_off.run()
 
-    assert len(cloud.calls) == num_calls
-    assert note_of(SERVICE).exists()
-    assert capsys.readouterr().out.endswith("give back: nothing was run\n")
+    assert len(cut_off.calls) == num_calls
+    assert previous_file().exists()

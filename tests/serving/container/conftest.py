@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.http_server import serve_http
 from tests.serving.container.running_proxy import RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
 
@@ -18,8 +19,9 @@ def nginx() -> None:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
+    upstream = Upstream()
+    with serve_http(upstream.answer) as upstream.url:
+        yield upstream
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 
@@ -18,13 +16,17 @@ from serving.container.health import Health
 from serving.container.model_watch import watch_model
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive
 from serving.torchserve import Addresses, TorchServe, TorchServeError
+from tests.http_server import Request, serve_http
 
 GOLDEN = read_golden(newest_archive(DEFAULT_ARCHIVES))[0]
 
 
 @dataclass
 class FakeTorchServe:
-    """Ready in time or not; then, check by check, each of `states`: a version with its number of READY workers."""
+    """Ready in time or not; then, check by check, each of `states`: a version and its number of READY workers.
+
+    After the last one its description has no fields, which ends the watch as a bug.
+    """
 
     error: Exception | None = None
     states: list[tuple[str, int]] = field(default_factory=list)
@@ -39,47 +41,24 @@ class FakeTorchServe:
             raise self.error
         return "1.0.0"
 
-    def describe(self) -> dict[str, object]:
-        """Return the answer of the management API; without a state it has no fields, which only a bug would ask for."""
+    def answer(self, request: Request) -> tuple[int, object]:
+        if request.method == "POST":
+            labels = [{"label": GOLDEN.label, "probability": 0.9}]
+            return 200, {"predictions": [{"photo": "body", "labels": labels, "confident": True}]}
         if not self.states:
-            return {}
+            return 200, [{}]
         version, ready = self.states[0]
         workers = [{"id": i, "pid": i, "status": "READY" if i < ready else "UNLOADED"} for i in range(2)]
-        return {"modelVersion": version, "modelUrl": f"fruity-{version}.mar", "minWorkers": 2, "workers": workers}
+        model = {"modelVersion": version, "modelUrl": f"fruity-{version}.mar", "minWorkers": 2, "workers": workers}
+        return 200, [model]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTorchServe]:
     fake = FakeTorchServe()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._send([fake.describe()])
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            labels = [{"label": GOLDEN.label, "probability": 0.9}]
-            prediction = {"photo": "body", "labels": labels, "confident": True}
-            self._send({"model": "fruity", "version": "1.0.0", "predictions": [prediction]})
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def _send(self, document: object) -> None:
-            body = json.dumps(document).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
     monkeypatch.setattr(model_watch, "INTERVAL_S", 0)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        fake.url = f"http://127.0.0.1:{listening.server_port}"
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
+    with serve_http(fake.answer) as fake.url:
         yield fake
-        listening.shutdown()
-        thread.join()
 
 
 class RecordingHealth(Health):
