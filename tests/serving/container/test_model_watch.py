@@ -23,10 +23,7 @@ GOLDEN = read_golden(newest_archive(DEFAULT_ARCHIVES))[0]
 
 @dataclass
 class FakeTorchServe:
-    """Ready in time or not; then, check by check, each of `states`: a version and its number of READY workers.
-
-    After the last one its description has no fields, which ends the watch as a bug.
-    """
+    """Ready in time or not; then, check by check, each of `states`: a version and its number of READY workers."""
 
     error: Exception | None = None
     states: list[tuple[str, int]] = field(default_factory=list)
@@ -45,12 +42,13 @@ class FakeTorchServe:
         if request.method == "POST":
             labels = [{"label": GOLDEN.label, "probability": 0.9}]
             return 200, {"predictions": [{"photo": "body", "labels": labels, "confident": True}]}
-        if not self.states:
-            return 200, [{}]
         version, ready = self.states[0]
-        workers = [{"id": i, "pid": i, "status": "READY" if i < ready else "UNLOADED"} for i in range(2)]
-        model = {"modelVersion": version, "modelUrl": f"fruity-{version}.mar", "minWorkers": 2, "workers": workers}
-        return 200, [model]
+        workers = [
+            {"id": f"{9000 + i}", "pid": i, "status": "READY" if i < ready else "UNLOADED", "startTime": "2026-11-26"}
+            for i in range(2)
+        ]
+        model = {"modelVersion": version, "modelUrl": f"fruity-{version}.mar", "minWorkers": 2, "responseTimeout": 30}
+        return 200, [model | {"workers": workers, "jobQueueStatus": {"pendingRequests": 0}}]
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTorchServe]:
 
 
 class RecordingHealth(Health):
-    """Records why the model was not ready after each check, and moves the server to its next state."""
+    """Records why the model was not ready after each check; after the server's last state a check is a bug."""
 
     def __init__(self, server: FakeTorchServe) -> None:
         super().__init__()
@@ -70,6 +68,8 @@ class RecordingHealth(Health):
         self.reasons: list[str] = []
 
     def check(self, ask: object) -> None:
+        if not self.server.states:
+            raise KeyError("no more states")
         super().check(ask)  # type: ignore[arg-type]
         self.reasons.append(self.unready_reason)
         self.server.states.pop(0)
