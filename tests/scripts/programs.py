@@ -1,4 +1,4 @@
-"""Small programs that replace real ones on PATH, and a guard for the signal handlers of this process."""
+"""Small programs that stand in for real ones on PATH, and what those that are tested change in this process."""
 
 import signal
 from collections.abc import Iterator
