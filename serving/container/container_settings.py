@@ -1,4 +1,8 @@
-"""The container's settings: environment variables, checked once (docs/container.md has the table)."""
+"""The container's settings: environment variables, checked once (docs/container.md has the table).
+
+Parsed by hand. msgspec was tried: its errors name no range, each kind of value needs a hook, and its lax mode reads
+`PUBLIC_KEY=null` as not set, which would turn verification off.
+"""
 
 import ipaddress
 import re

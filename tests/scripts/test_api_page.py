@@ -44,7 +44,7 @@ def test_the_committed_page_is_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     api_page.main()
 
-    assert PAGE.read_text() == (tmp_path / "page.html").read_text(), "docs/api.html is stale; run make api-page"
+    assert PAGE.read_text() == (tmp_path / "page.html").read_text(), "stale; run python -m scripts.api_page"
 
 
 def test_the_page_has_every_path_and_schema_and_no_dead_link(document: dict[str, Any]) -> None:

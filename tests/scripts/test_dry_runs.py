@@ -16,7 +16,7 @@ def test_the_dry_runs_on_the_page_are_fresh_also_inside_another_make(monkeypatch
     monkeypatch.setenv("MAKEFLAGS", "w -- PROJECT=other")
 
     assert page.count("$ DRY_RUN=1 make ") == 2
-    assert refresh(page) == page, "docs/deploy.md is stale; run make dry-runs"
+    assert refresh(page) == page, "docs/deploy.md is stale; run python -m scripts.dry_runs"
 
 
 def test_the_output_of_a_dry_run_replaces_an_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
