@@ -25,7 +25,7 @@ LIMITS = Limits()
 WHITE = (255, 255, 255)
 UPRIGHT = [RED, GREEN, BLUE, YELLOW]
 
-# What a viewer shows of the picture whose rows and columns are stored as in `UPRIGHT` (EXIF 2.32, tag 274).
+# The corners that a viewer shows if `UPRIGHT` is stored with the orientation (EXIF 2.32, tag 274).
 TURNED = {
     1: [RED, GREEN, BLUE, YELLOW],
     2: [GREEN, RED, YELLOW, BLUE],
@@ -56,14 +56,14 @@ def read_halves(photo: bytes) -> tuple[object, object]:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_gives_the_picture_in_rgb(kind: str) -> None:
+def test_every_format_is_decoded_to_rgb(kind: str) -> None:
     image = decode(encode(draw_corners(), kind))
 
     assert (image.mode, image.size) == ("RGB", (96, 64))
     assert read_corners(image) == UPRIGHT
 
 
-def test_a_bytearray_as_torchserve_gives_it_is_a_photo() -> None:
+def test_a_bytearray_as_torchserve_hands_it_over_is_decoded() -> None:
     assert read_corners(decode_photo(bytearray(encode(draw_corners())), LIMITS, 64)) == UPRIGHT
 
 
@@ -97,7 +97,7 @@ def write_exif(*tags: tuple[int, int, int, bytes]) -> bytes:
     [(0x0100, 2, 4, b"wide"), (0x0100, 9, 1, b"\xff\xff\xff\xff"), (0x0128, 2, 4, b"inch")],
     ids=["ImageWidth as text", "negative ImageWidth", "ResolutionUnit as text"],
 )
-def test_odd_exif_does_not_keep_a_photo_from_being_turned(kind: str, odd: tuple[int, int, int, bytes]) -> None:
+def test_a_photo_with_other_invalid_exif_is_turned(kind: str, odd: tuple[int, int, int, bytes]) -> None:
     exif = write_exif((0x0112, 3, 1, b"\x06\0\0\0"), odd)
 
     assert read_corners(decode(encode(draw_corners(), kind, exif=exif))) == TURNED[6]
@@ -114,7 +114,7 @@ def test_odd_exif_does_not_keep_a_photo_from_being_turned(kind: str, odd: tuple[
     ],
     ids=["0", "9", "text", "unreadable"],
 )
-def test_an_orientation_without_sense_leaves_the_photo_as_it_is(kind: str, exif: bytes) -> None:
+def test_an_invalid_orientation_is_ignored(kind: str, exif: bytes) -> None:
     image = decode(encode(draw_corners(), kind, exif=exif))
 
     assert (image.size, read_corners(image)) == ((96, 64), UPRIGHT)
@@ -142,7 +142,7 @@ def test_an_upright_photo_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None
     ],
     ids=["RGBA", "LA", "L with a colour key", "RGB with a colour key", "palette index", "palette alphas"],
 )
-def test_transparent_places_of_a_png_are_white(image: Image.Image, options: dict[str, Any]) -> None:
+def test_transparent_pixels_of_a_png_are_white(image: Image.Image, options: dict[str, Any]) -> None:
     left, right = read_halves(encode(image, "PNG", **options))
 
     assert left == WHITE
@@ -153,7 +153,7 @@ def test_transparent_places_of_a_png_are_white(image: Image.Image, options: dict
     ("kind", "options"),
     [("WEBP", {"lossless": True}), ("TIFF", {}), ("GIF", {}), ("AVIF", {"quality": 100, "subsampling": "4:4:4"})],
 )
-def test_transparent_places_of_other_formats_are_white(kind: str, options: dict[str, Any]) -> None:
+def test_transparent_pixels_of_other_formats_are_white(kind: str, options: dict[str, Any]) -> None:
     left, right = read_halves(encode(halves((9, 9, 9, 0), (0, 0, 255, 255), "RGBA"), kind, **options))
 
     assert left == WHITE
@@ -166,14 +166,14 @@ def test_a_black_and_white_png_with_a_colour_key_is_laid_on_white() -> None:
     assert read_halves(encode(both, "PNG", transparency=0)) == (WHITE, WHITE)
 
 
-def test_an_avif_under_the_brand_of_its_container_is_read() -> None:
+def test_an_avif_with_the_brand_of_its_container_is_decoded() -> None:
     photo = bytearray(encode(draw_corners(), "AVIF"))
     photo[8:12] = b"mif1"
 
     assert read_corners(decode(bytes(photo))) == UPRIGHT
 
 
-def test_half_transparent_places_are_mixed_with_white() -> None:
+def test_half_transparent_pixels_are_mixed_with_white() -> None:
     left, _ = read_halves(encode(halves((255, 0, 0, 128), (0, 0, 0, 255), "RGBA")))
 
     assert left == (255, 127, 127)
@@ -216,15 +216,9 @@ def test_16_bits_are_scaled_to_8(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ((0, 32896), 128),
-        ((0, 65535), 255),
-        ((-5, 65535), 255),
-        ((0, 2**31 - 1), 255),
-    ],
+    ("values", "expected"), [((0, 32896), 128), ((0, 65535), 255), ((-5, 65535), 255), ((0, 2**31 - 1), 255)]
 )
-def test_32_bit_integers_are_scaled_from_16_bits_or_from_their_peak(values: tuple[int, int], expected: int) -> None:
+def test_32_bit_integers_are_scaled_by_16_bits_or_by_their_peak(values: tuple[int, int], expected: int) -> None:
     rows = np.tile(np.array(values, dtype=np.int32).repeat(10), (20, 1))
 
     assert read_halves(encode(Image.fromarray(rows), "TIFF")) == ((0, 0, 0), (expected,) * 3)
@@ -241,7 +235,7 @@ def test_32_bit_integers_are_scaled_from_16_bits_or_from_their_peak(values: tupl
         ((float("nan"), float("nan")), (0, 0)),
     ],
 )
-def test_floats_are_scaled_from_one_or_255(values: tuple[float, float], expected: tuple[int, int]) -> None:
+def test_floats_are_scaled_by_1_or_255(values: tuple[float, float], expected: tuple[int, int]) -> None:
     rows = np.tile(np.array(values, dtype=np.float32).repeat(10), (20, 1))
 
     left, right = read_halves(encode(Image.fromarray(rows), "TIFF"))
@@ -261,7 +255,7 @@ def test_deep_grey_is_scaled_by_the_peak_of_the_whole_photo(dtype: type[np.gener
     np.testing.assert_array_equal(np.asarray(image)[..., 0], expected_HW)
 
 
-def test_scaling_16_bits_takes_less_memory_than_one_copy_in_floats() -> None:
+def test_scaling_16_bits_takes_less_memory_than_one_float_copy() -> None:
     photo = encode(Image.fromarray(np.full((2000, 3000), 128 * 257, dtype=np.uint16)))
 
     tracemalloc.start()
@@ -284,7 +278,7 @@ def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
 
 @pytest.mark.parametrize("size", [(16, 4000), (4000, 16)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_an_extreme_shape_is_decoded_whole(size: tuple[int, int], kind: str) -> None:
+def test_a_photo_of_extreme_shape_keeps_its_size(size: tuple[int, int], kind: str) -> None:
     image = decode(encode(draw_corners(*size), kind))
 
     assert image.size == size
@@ -292,14 +286,14 @@ def test_an_extreme_shape_is_decoded_whole(size: tuple[int, int], kind: str) -> 
 
 
 @pytest.mark.parametrize(("short_side", "expected"), [(1000, 1000), (500, 500), (499, 500), (255, 333), (125, 250)])
-def test_a_large_jpeg_is_reduced_but_its_short_side_stays_long_enough(short_side: int, expected: int) -> None:
+def test_a_large_jpeg_is_reduced_to_at_least_the_short_side(short_side: int, expected: int) -> None:
     image = decode(encode(draw_waves(1200, 1000), "JPEG"), short_side)
 
     assert min(image.size) >= short_side
     assert min(image.size) <= 2 * max(short_side, expected)
 
 
-def test_a_large_png_is_reduced_to_no_less_than_twice_what_is_asked_for() -> None:
+def test_a_large_png_is_reduced_to_at_least_twice_the_short_side() -> None:
     image = decode(encode(draw_corners(1200, 800)), short_side=100)
 
     assert image.size == (300, 200)

@@ -58,7 +58,7 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
         ({"num_outputs": 0}, r">= 1 - at `\$\.num_outputs`"),
         ({"num_outputs": 3}, "3 outputs for 2 labels"),
         ({"labels": ["apple"]}, r"length >= 2 - at `\$\.labels`"),
-        ({"labels": ["apple", "apple"]}, "labels must differ, but these stand twice: apple"),
+        ({"labels": ["apple", "apple"]}, "labels .* apple$"),
         ({"groups": ["fruit"]}, "1 groups for 2 labels"),
         ({"label_outputs": [[0, 1]]}, "label_outputs has 1 entries for 2 labels"),
         ({"label_outputs": [[0], [0]]}, "label_outputs must name each of 0 to 1 once, at least one a label"),
@@ -81,7 +81,7 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else None,
 )
-def test_what_breaks_the_contract_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
+def test_an_invalid_field_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse(fields(**changes))
 
@@ -95,19 +95,19 @@ def test_a_missing_field_is_named(name: str) -> None:
         parse(incomplete)
 
 
-def test_a_spec_from_a_newer_fruity_says_so_first() -> None:
-    with pytest.raises(SpecError, match=r"schema 2 is newer than this fruity reads \(up to 1\); update fruity"):
+def test_a_newer_schema_is_refused_before_its_fields() -> None:
+    with pytest.raises(SpecError, match=r"schema 2 .* 1\)"):
         parse({"schema": 2, "shape": "all different"})
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff"])
-def test_what_is_no_json_object_is_refused(text: bytes) -> None:
+def test_a_text_that_is_not_a_json_object_is_refused(text: bytes) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)
 
 
-def test_a_missing_file_is_named_with_what_the_folder_should_be(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=rf"{tmp_path}/spec\.json does not exist; is {tmp_path} a run or"):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=rf"{tmp_path}/spec\.json does not exist"):
         read_spec(tmp_path)
 
 

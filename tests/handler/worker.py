@@ -26,7 +26,7 @@ class Response:
 
 
 class Worker:
-    """Our handler, initialized with an unpacked archive."""
+    """FruityHandler, initialised with an unpacked archive."""
 
     def __init__(self, folder: Path, batch_size: int = 4, **settings: Any) -> None:
         """*settings* is the `fruity` section of model-config.yaml."""
@@ -62,7 +62,7 @@ def load_metrics() -> MetricsCacheYamlImpl:
 
 @contextmanager
 def replaced_engine(worker: Worker, engine: object) -> Iterator[None]:
-    """Let *worker* run *engine* for a while."""
+    """Let *worker* run *engine* inside the block."""
     real = worker.handler._engine
     worker.handler._engine = engine  # type: ignore[assignment]  # a fake that raises
     yield

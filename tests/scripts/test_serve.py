@@ -134,7 +134,7 @@ def test_an_archive_that_is_damaged_is_one_sentence(place: Path, monkeypatch: py
     monkeypatch.setattr(sys, "argv", ["serve", "--archive", str(archive)])
     monkeypatch.setattr(serve, "TorchServe", Started)
 
-    with pytest.raises(SystemExit, match=r"^serve: fruity\.mar is no archive \(Error -3 while decompressing"):
+    with pytest.raises(SystemExit, match=r"^serve: fruity\.mar is not an archive \(Error -3 while decompressing"):
         serve.main()
 
 

@@ -127,7 +127,7 @@ def test_a_missing_archive_is_one_sentence(front: Front) -> None:
 def test_a_damaged_archive_is_one_sentence(front: Front, tmp_path: Path) -> None:
     damaged = write_damaged(tmp_path / "fruity-1.0.0.mar", "golden.json")
 
-    with pytest.raises(SystemExit, match=r"^smoke: fruity-1\.0\.0\.mar is no archive \(Error -3"):
+    with pytest.raises(SystemExit, match=r"^smoke: fruity-1\.0\.0\.mar is not an archive \(Error -3"):
         ask(front, f"--archive={damaged}")
 
 

@@ -24,7 +24,7 @@ def configure(labels: dict[str, list[str]], **changes: Any) -> DefaultModel:
     return DefaultModel(**{**fields, **changes})
 
 
-def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
+def test_each_label_sums_its_synsets_and_the_other_label_the_rest() -> None:
     spec = compose_spec(configure({"corn": ["n03", "n02"], "fig": ["n04"]}), SYNSETS)
 
     assert spec.labels == ("corn", "fig", "not food")
@@ -32,7 +32,7 @@ def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
     assert spec.num_outputs == 4
 
 
-def test_the_spec_has_what_the_configuration_says_and_lite0s_own_preprocessing() -> None:
+def test_the_spec_has_the_configurations_values_and_lite0s_preprocessing() -> None:
     spec = compose_spec(configure({"corn": ["n01"]}, threshold=0.75), SYNSETS)
 
     assert (spec.name, spec.threshold, spec.provenance.weights) == ("fruity", 0.75, "a package")
@@ -40,13 +40,13 @@ def test_the_spec_has_what_the_configuration_says_and_lite0s_own_preprocessing()
     assert (how.size, how.crop, how.interpolation, how.mean, how.std) == (224, 0.875, "bicubic", (0.5,) * 3, (0.5,) * 3)
 
 
-def test_a_synset_that_imagenet_lacks_is_named() -> None:
-    with pytest.raises(DefaultModelError, match=r"unknown synsets \['n99'\], named twice \[\]; both must be empty"):
+def test_an_unknown_synset_is_an_error() -> None:
+    with pytest.raises(DefaultModelError, match=r"unknown .*\['n99'\], .*\[\]"):
         compose_spec(configure({"corn": ["n01", "n99"]}), SYNSETS)
 
 
-def test_a_synset_of_two_labels_is_named() -> None:
-    with pytest.raises(DefaultModelError, match=r"unknown synsets \[\], named twice \['n01'\]"):
+def test_a_synset_of_two_labels_is_an_error() -> None:
+    with pytest.raises(DefaultModelError, match=r"\[\], .*repeated \['n01'\]"):
         compose_spec(configure({"corn": ["n01"], "fig": ["n01"]}), SYNSETS)
 
 
@@ -59,7 +59,7 @@ def test_the_configured_labels_are_readable_and_each_has_a_synset() -> None:
     assert all(label == label.lower() for label in config.labels)
 
 
-def test_the_command_writes_a_run_and_says_so(
+def test_the_command_writes_a_run_and_prints_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "default"
@@ -82,5 +82,5 @@ def test_the_command_writes_a_run_and_says_so(
 def test_a_run_that_exists_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["default_model", "--run", str(tmp_path)])
 
-    with pytest.raises(SystemExit, match=r"default model: the run .* exists and is never overwritten"):
+    with pytest.raises(SystemExit, match=rf"^default model: .*{tmp_path}"):
         main()

@@ -163,7 +163,7 @@ def test_promoting_what_answers_changes_nothing(run: Run, torchserve: FakeTorchS
 
 REFUSED = {
     "unknown version": (("promote", "9.9.9"), r"promote: version 9\.9\.9 is not registered; `make versions`"),
-    "no version": (("promote", "latest"), "promote: 'latest' is no version"),
+    "no version": (("promote", "latest"), "promote: 'latest' is not a version"),
     "nowhere": (("register", "9.9.9"), r"register: there is no fruity-9\.9\.9\.mar in"),
     "registered": (("register", "1.0.0"), "register: TorchServe answered 409: .*already registered"),
     "default": (("unregister", "1.0.0"), r"unregister: 1\.0\.0 is the default; promote another"),
@@ -171,7 +171,7 @@ REFUSED = {
     "none": (("scale", "1.0.0", "0"), "scale: 0 workers cannot answer, allowed is 1 or more"),
     "no way back": (("rollback",), r"rollback: nothing was served before 1\.0\.0; name a version"),
     "rollback to nothing": (("rollback", "0.1.0"), r"rollback: step fetch: there is no fruity-0\.1\.0\.mar"),
-    "rollout of nothing": (("rollout", "latest"), "rollout: 'latest' is no version"),
+    "rollout of nothing": (("rollout", "latest"), "rollout: 'latest' is not a version"),
     "bad thresholds": (("rollout", "1.1.0", "--thresholds", "nowhere"), "thresholds nowhere: .*Version 1.0.0 serves"),
 }
 

@@ -27,7 +27,7 @@ def test_a_version_that_is_nowhere_tells_where_it_was_looked_for(tmp_path: Path)
 
 
 def test_a_name_that_is_no_version_is_refused_before_anything_is_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="'latest' is no version"):
+    with pytest.raises(ArchiveError, match="'latest' is not a version"):
         find_archive("latest", tmp_path)
 
 

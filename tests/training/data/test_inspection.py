@@ -30,7 +30,7 @@ def different_bits(one: bytes, other: bytes) -> int:
     ("content", "problem"),
     [
         (b"", "the photo is empty (0 bytes); send the image's bytes"),
-        (b"not an image", "these 12 bytes are no image that fruity reads"),
+        (b"not an image", "these 12 bytes are not an image that fruity reads"),
         (photo_bytes("apple", 1)[:600], "the image is broken or cut short"),
     ],
 )
