@@ -42,6 +42,15 @@ def test_low_places_of_the_overlay_show_the_photo_and_high_ones_the_brightest_co
     assert overlay_HWC[69, 69].tolist() == [100, 100, 100]
 
 
+@pytest.mark.parametrize(
+    ("heat", "colour"), [(0, [0, 0, 0]), (64, [15, 3, 19]), (128, [66, 20, 29]), (191, [130, 74, 5])]
+)
+def test_the_colours_between_are_infernos(heat: int, colour: list[int]) -> None:
+    black_HWC = np.zeros((1, 1, 3), dtype=np.uint8)
+
+    assert draw_overlay(black_HWC, np.full((1, 1), heat, dtype=np.uint8))[0, 0].tolist() == colour
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3)])
 def test_a_png_holds_the_pixels_that_went_in(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

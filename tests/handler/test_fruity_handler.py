@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handler import fruity_handler
 from handler.engine import EngineError, Outputs, Photos
 from handler.settings import SettingsError
 from handler.spec import SpecError
@@ -125,6 +126,20 @@ def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: P
         worker.answer(instances(photo, photo, photo), raw(photo), instances(photo, photo))
 
     assert engine.batches == [4, 2]
+
+
+@pytest.mark.parametrize(("batch_size", "largest"), [(4, 4), (1, 1), (None, 1)])
+def test_every_batch_size_is_run_before_the_first_request(
+    default_folder: Path, monkeypatch: pytest.MonkeyPatch, batch_size: Any, largest: int
+) -> None:
+    engine = CountingEngine(num_labels=60)
+    monkeypatch.setattr(fruity_handler, "load_engine", lambda *_: engine)
+
+    Worker(default_folder, batch_size)
+
+    assert sorted(set(engine.batches)) == list(range(1, largest + 1))
+    idle = {batch for batch, others_idle in zip(engine.batches, engine.others_idle, strict=True) if others_idle}
+    assert idle == set(range(1, largest // 2 + 1))
 
 
 @pytest.mark.parametrize(("num_photos", "expected"), [(1, [True]), (2, [True]), (3, [False]), (4, [False])])

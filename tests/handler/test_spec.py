@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from handler import spec
 from handler.spec import Provenance, Spec, SpecError, parse_spec, read_spec, write_spec
 from tests.specs import make_spec
 
@@ -18,12 +19,18 @@ def preprocessing(**changes: Any) -> dict[str, Any]:
     return {**fields()["preprocessing"], **changes}
 
 
-def parse(spec: object) -> Spec:
-    return parse_spec(json.dumps(spec).encode())
+def parse(fields: object) -> Spec:
+    return parse_spec(json.dumps(fields).encode())
+
+
+def test_the_files_of_a_run_keep_their_names() -> None:
+    names = (spec.FILE_NAME, spec.WEIGHTS_FILE, spec.REFERENCE_FILE, spec.PHOTOS_FILE, *spec.PHOTO_SETS)
+
+    assert names == ("spec.json", "model.safetensors", "reference.npz", "photos.zip", "calibration", "gate")
 
 
 def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:
-    spec = make_spec(
+    written = make_spec(
         ("apple", "pear"),
         num_outputs=3,
         label_outputs=((0, 2), (1,)),
@@ -34,9 +41,9 @@ def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:
         provenance=Provenance(weights="own", data_digest="sha256:00", code_revision="abc", seed=3),
     )
 
-    write_spec(spec, tmp_path)
+    write_spec(written, tmp_path)
 
-    assert read_spec(tmp_path) == spec
+    assert read_spec(tmp_path) == written
 
 
 def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from handler.engine import Floats
-from model_archive.accuracy_gate import MIN_PHOTOS, Score, compare_answers
+from model_archive.accuracy_gate import MIN_PHOTOS, RULE, Score, compare_answers
 
 
 def answer(*class_indices: int) -> Floats:
@@ -47,3 +47,4 @@ def test_the_score_names_its_figures() -> None:
     text = str(Score(1200, 0.9, 0.875, 0.97))
 
     assert [figure for figure in ("90.00%", "87.50%", "3.00%", "1,200") if figure not in text] == []
+    assert [figure for figure in ("0.5 points", "2%") if figure not in RULE] == []

@@ -21,9 +21,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_an_object_is_never_changed(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
-    assert storage.create("fruity/a", io.BytesIO(b"first"), 5)
-
-    assert not storage.create("fruity/a", io.BytesIO(b"second"), 6)
+    assert storage.create("fruity/a", io.BytesIO(b"first"), 5) is True
+    assert storage.create("fruity/a", io.BytesIO(b"second"), 6) is False
 
     assert (b"".join(storage.read("fruity/a")), b"".join(storage.read("fruity/a", 2))) == (b"first", b"rst")
     assert storage.list_names("fruity") == ["a"]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def registry(storage: Storage) -> Registry:
-    return Registry(storage)
+    return open_registry(storage.uri)
 
 
 @pytest.fixture
@@ -220,10 +221,13 @@ def test_progress_is_reported_and_a_fetched_version_not_fetched_again(
     assert reports == []
 
 
-def test_a_fetch_continues_an_incomplete_one(
-    registry: Registry, storage: Storage, archive: Path, tmp_path: Path
+def test_a_fetch_continues_an_incomplete_one_with_just_enough_space(
+    storage: Storage, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = registry.publish(archive)
+    entry = Registry(storage).publish(archive)
+    # As much as the largest missing part, the card.
+    usage = shutil.disk_usage(tmp_path)._replace(free=archive.with_suffix(".md").stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     arrivals = tmp_path / f".fruity-1.1.0.mar.{entry.digest[:16]}"
     arrivals.mkdir()
     (arrivals / archive.name).write_bytes(archive.read_bytes()[:-7])
@@ -234,7 +238,7 @@ def test_a_fetch_continues_an_incomplete_one(
         return real(name, start)
 
     storage.read = read  # type: ignore[assignment,method-assign]  # to note where it starts
-    fetched = registry.fetch("1.1.0", tmp_path)
+    fetched = Registry(storage).fetch("1.1.0", tmp_path)
 
     assert entry.size - 7 in started
     assert fetched.read_bytes() == archive.read_bytes()

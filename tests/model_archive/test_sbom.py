@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 RICH_LOCK = "rich==15.0.0\nmarkdown-it-py==4.0.0\nmdurl==0.1\nPygments==2.0\n"
 
 
-def write(folder: Path, root: Path = ROOT) -> dict[str, Any]:
-    write_sbom(folder / "fruity-1.1.0.cdx.json", "1.1.0", "ab" * 32, root)
+def write(folder: Path, *root: Path) -> dict[str, Any]:
+    """Write the SBOM of the project in the folder *root*, by default fruity."""
+    write_sbom(folder / "fruity-1.1.0.cdx.json", "1.1.0", "ab" * 32, *root)
     bom: dict[str, Any] = json.loads((folder / "fruity-1.1.0.cdx.json").read_text())
     return bom
 
