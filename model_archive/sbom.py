@@ -17,7 +17,7 @@ from model_archive.build_error import BuildError
 from model_archive.identity import MODEL
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SERVING = Requirement(f"{MODEL}[registry]")
+_SERVING = "registry"
 """The extra of pyproject.toml that the serving image installs."""
 # requirements.lock leaves them out, as `pip freeze` does.
 _UNPINNED = {"pip", "setuptools", "wheel"}
@@ -34,13 +34,19 @@ def write_sbom(path: Path, version: str, digest: str, root: Path = _ROOT) -> Non
     """
     lines = (line.partition("==") for line in (root / "requirements.lock").read_text().splitlines() if "==" in line)
     pins = {canonicalize_name(name): pin.strip() for name, _, pin in lines}
-    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    needs: Needs = {}
-    _collect(_SERVING, extras, needs, set())
+    needs = list_needs(_SERVING, root)
     missing = sorted(needs.keys() - pins.keys() - _UNPINNED - {MODEL})
     if missing:
         raise BuildError(f"requirements.lock does not pin {', '.join(missing)}; run make lock")
     path.write_text(JsonV1Dot6(_describe(needs, pins, version, digest)).output_as_string(indent=1) + "\n")
+
+
+def list_needs(extra: str, root: Path = _ROOT) -> Needs:
+    """Return fruity with its *extra* and all packages that these need here; raise `BuildError`."""
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needs: Needs = {}
+    _collect(Requirement(f"{MODEL}[{extra}]"), extras, needs, set())
+    return needs
 
 
 def _collect(requirement: Requirement, extras: Mapping[str, list[str]], needs: Needs, seen: set[str]) -> None:

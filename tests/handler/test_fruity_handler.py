@@ -233,17 +233,11 @@ def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: 
     assert len(json.loads(small.body)["predictions"][0]["labels"]) == 2
 
 
-def test_a_worker_does_not_start_with_bad_settings(default_folder: Path) -> None:
+def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(default_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown field `treshold`"):
         Worker(default_folder, treshold=0.5)
-
-
-def test_a_worker_does_not_start_without_spec(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"spec\.json does not exist"):
         Worker(tmp_path)
-
-
-def test_a_worker_does_not_start_with_an_engine_that_the_archive_lacks(default_folder: Path) -> None:
     with pytest.raises(EngineError, match="no torch engine"):
         Worker(default_folder, engine="torch")
 

@@ -2,15 +2,15 @@ import json
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from model_archive.sbom import list_needs
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("shipped_worker.py")
@@ -39,35 +39,12 @@ def answer(folder: Path, shim: Path | None, refused: Iterable[str], photos: list
 
 def modules_outside_of(extra: str) -> set[str]:
     """Return the installed modules that are not of the packages that *extra* needs."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = close_over(project["optional-dependencies"][extra])
+    needed = list_needs(extra).keys()
     return {
         module
         for module, packages in packages_distributions().items()
-        if not needed & {canonicalize_name(package) for package in packages}
+        if needed.isdisjoint(map(canonicalize_name, packages))
     }
-
-
-def close_over(requirements: Iterable[str]) -> set[str]:
-    """Return the names of the packages that *requirements* need, directly or not."""
-    found: dict[str, set[str]] = {}
-    pending = [(Requirement(text), "") for text in requirements]
-    while pending:
-        requirement, extra = pending.pop()
-        name = canonicalize_name(requirement.name)
-        seen = found.setdefault(name, set())
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-        for wanted in ({"", *requirement.extras} - seen) if applies else ():
-            seen.add(wanted)
-            pending += [(Requirement(text), wanted) for text in _requires(name)]
-    return {name for name, extras in found.items() if extras}
-
-
-def _requires(name: str) -> list[str]:
-    try:
-        return requires(name) or []
-    except PackageNotFoundError:
-        return []
 
 
 def test_an_archive_answers_with_only_the_serving_packages(default_folder: Path, photos: list[Path]) -> None:

@@ -3,7 +3,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,30 +126,30 @@ def test_the_signature_of_another_key_is_refused(signed: Path, tmp_path: Path) -
         verify_archive(signed, other)
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (2 << 20), b'{"verificationMaterial": {}}']
-)
-def test_invalid_content_is_not_a_signature(archive: Path, keys: tuple[Path, Path], text: bytes) -> None:
-    signature_path(archive).write_bytes(text)
+def invalid(text: bytes) -> Callable[[Path], object]:
+    return lambda signature: signature.write_bytes(text)
 
-    with pytest.raises(SignatureError, match="does not verify"):
-        verify_archive(archive, keys[1])
+
+def edited(*path: str, value: object) -> Callable[[Path], object]:
+    return lambda signature: edit(signature, *path, value=value)
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
+    "change",
     [
-        (["verificationMaterial", "publicKey", "hint"], "ab" * 32),
-        (["dsseEnvelope", "signatures"], []),
-        (["dsseEnvelope", "payloadType"], "text/plain"),
-        (["mediaType"], "text/plain"),
-        (["more"], 1),
+        *map(invalid, [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (2 << 20)]),
+        invalid(b'{"verificationMaterial": {}}'),
+        edited("verificationMaterial", "publicKey", "hint", value="ab" * 32),
+        edited("dsseEnvelope", "signatures", value=[]),
+        edited("dsseEnvelope", "payloadType", value="text/plain"),
+        edited("mediaType", value="text/plain"),
+        edited("more", value=1),
     ],
 )
-def test_a_signature_with_another_field_is_refused(
-    signed: Path, keys: tuple[Path, Path], path: Sequence[str], value: object
+def test_an_invalid_signature_is_refused(
+    signed: Path, keys: tuple[Path, Path], change: Callable[[Path], object]
 ) -> None:
-    edit(signature_path(signed), *path, value=value)
+    change(signature_path(signed))
 
     with pytest.raises(SignatureError, match="does not verify"):
         verify_archive(signed, keys[1])
