@@ -33,7 +33,7 @@ def write_sbom(path: Path, version: str, digest: str, root: Path = _ROOT) -> Non
     time and random number: same input, same bytes. Raises `BuildError`.
     """
     lines = (line.partition("==") for line in (root / "requirements.lock").read_text().splitlines() if "==" in line)
-    pins = {canonicalize_name(name): pin.strip() for name, _, pin in lines}
+    pins: dict[str, str] = {canonicalize_name(name): pin.strip() for name, _, pin in lines}
     needs = list_needs(_SERVING, root)
     missing = sorted(needs.keys() - pins.keys() - _UNPINNED - {MODEL})
     if missing:

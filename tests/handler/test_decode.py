@@ -23,6 +23,7 @@ from tests.pictures import (
 
 LIMITS = Limits()
 WHITE = (255, 255, 255)
+Colour = tuple[int, ...]
 UPRIGHT = [RED, GREEN, BLUE, YELLOW]
 
 # The corners that a viewer shows if `UPRIGHT` is stored with the orientation (EXIF 2.32, tag 274).
@@ -49,10 +50,13 @@ def halves(left: object, right: object, mode: str) -> Image.Image:
     return image
 
 
-def read_halves(photo: bytes) -> tuple[object, object]:
+def read_halves(photo: bytes) -> tuple[Colour, Colour]:
     image = decode(photo)
     assert (image.mode, image.size) == ("RGB", (20, 20))
-    return image.getpixel((0, 10)), image.getpixel((19, 10))
+    left, right = image.getpixel((0, 10)), image.getpixel((19, 10))
+    assert isinstance(left, tuple)
+    assert isinstance(right, tuple)
+    return left, right
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -160,7 +164,7 @@ GREY_AND_BLUE = halves((9, 9, 9), (0, 0, 255), "RGB")
     ids=lambda value: value.mode if isinstance(value, Image.Image) else str(value),
 )
 def test_transparent_pixels_are_laid_on_white(
-    image: Image.Image, kind: str, options: dict[str, Any], expected: object
+    image: Image.Image, kind: str, options: dict[str, Any], expected: tuple[Colour, Colour]
 ) -> None:
     np.testing.assert_allclose(read_halves(encode(image, kind, **options)), expected, atol=2 * (kind == "AVIF"))
 
@@ -185,7 +189,9 @@ def test_an_avif_with_the_brand_of_its_container_is_decoded() -> None:
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else str(value),
 )
-def test_other_colour_modes_become_rgb(image: Image.Image, kind: str, tolerance: int, expected: object) -> None:
+def test_other_colour_modes_become_rgb(
+    image: Image.Image, kind: str, tolerance: int, expected: tuple[Colour, Colour]
+) -> None:
     options = {"quality": 100} if kind == "JPEG" else {}
 
     np.testing.assert_allclose(read_halves(encode(image, kind, **options)), expected, atol=tolerance)
