@@ -81,7 +81,10 @@ def test_an_engine_gives_the_outputs_of_the_network(tiny_run: Path, tiny_folder:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_photo_gets_the_same_answer_in_a_batch_of_any_size(tiny_folder: Path, name: str, batch: int) -> None:
-    photos_BHWC = np.random.default_rng(1).integers(0, 256, (batch, 64, 64, 3), dtype=np.uint8)
+    # From bright to dark, so that their answers differ.
+    brightness_B111 = np.arange(batch, 0, -1)[:, None, None, None] / batch
+    noise_BHWC = np.random.default_rng(1).integers(0, 256, (batch, 64, 64, 3))
+    photos_BHWC = (noise_BHWC * brightness_B111).astype(np.uint8)
     engine = load_engine(tiny_folder, name, threads=1, batch=2)  # type: ignore[arg-type]
 
     together_BK = engine.run(photos_BHWC).logits_BK
@@ -157,7 +160,7 @@ def test_workers_share_all_cpus_if_the_system_has_no_affinity(
 
 
 def test_more_threads_while_the_others_are_idle_give_the_same_answer(tiny_folder: Path) -> None:
-    engine = OpenVinoEngine(tiny_folder / OPENVINO_FILE, threads=1, precision="f32", threads_when_idle=2)
+    engine = OpenVinoEngine(tiny_folder / OPENVINO_FILE, threads=1, precision="f32", batch=2, threads_when_idle=2)
 
     shared, idle = engine.run(PHOTOS_BHWC), engine.run(PHOTOS_BHWC, others_idle=True)
 

@@ -130,13 +130,15 @@ def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: P
 
 @pytest.mark.parametrize(("batch_size", "largest"), [(4, 4), (1, 1), (None, 1)])
 def test_every_batch_size_is_run_before_the_first_request(
-    default_folder: Path, monkeypatch: pytest.MonkeyPatch, batch_size: Any, largest: int
+    default_folder: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int | None, largest: int
 ) -> None:
     engine = CountingEngine(num_labels=60)
-    monkeypatch.setattr(fruity_handler, "load_engine", lambda *_: engine)
+    loads: list[tuple[object, ...]] = []
+    monkeypatch.setattr(fruity_handler, "load_engine", lambda *arguments: loads.append(arguments) or engine)
 
-    Worker(default_folder, batch_size)
+    Worker(default_folder, batch_size, gpu=3, threads=2, precision="float32")
 
+    assert loads == [(default_folder, "auto", 2, 3, "float32", largest)]
     assert sorted(set(engine.batches)) == list(range(1, largest + 1))
     idle = {batch for batch, others_idle in zip(engine.batches, engine.others_idle, strict=True) if others_idle}
     assert idle == set(range(1, largest // 2 + 1))

@@ -293,7 +293,11 @@ def test_with_a_key_a_signed_version_is_fetched_and_the_signature_with_it(
     assert registry.publish(archive).signed
 
     fetched = registry.fetch("1.1.0", tmp_path / "store", keys[1])
+    fetched.unlink()
+    # The signature is there already, the archive is fetched again.
+    registry.fetch("1.1.0", tmp_path / "store", keys[1])
 
+    assert fetched.read_bytes() == archive.read_bytes()
     assert fetched.with_suffix(".sig").read_bytes() == archive.with_suffix(".sig").read_bytes()
 
 
