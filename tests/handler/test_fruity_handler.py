@@ -134,7 +134,12 @@ def test_every_batch_size_is_run_before_the_first_request(
 ) -> None:
     engine = CountingEngine(num_labels=60)
     loads: list[tuple[object, ...]] = []
-    monkeypatch.setattr(fruity_handler, "load_engine", lambda *arguments: loads.append(arguments) or engine)
+
+    def load(*arguments: object) -> CountingEngine:
+        loads.append(arguments)
+        return engine
+
+    monkeypatch.setattr(fruity_handler, "load_engine", load)
 
     Worker(default_folder, batch_size, gpu=3, threads=2, precision="float32")
 
