@@ -10,9 +10,9 @@ def answer(*class_indices: int) -> Floats:
 
 
 def test_the_shares_are_of_first_labels() -> None:
-    score = compare_answers(answer(0, 1, 2, 0), answer(0, 2, 1, 0), np.array([0, 1, 1, 1]))
+    score = compare_answers(answer(0, 1, 2, 0), answer(0, 2, 2, 0), np.array([0, 1, 1, 1]))
 
-    assert score == Score(num_photos=4, top1_float=0.5, top1_int8=0.5, agreement=0.5)
+    assert score == Score(num_photos=4, top1_float=0.5, top1_int8=0.25, agreement=0.75)
 
 
 @pytest.mark.parametrize(
