@@ -33,7 +33,7 @@ class DefaultModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The label that takes the probability of every synset that no other label names."""
     threshold: float
     labels: dict[str, list[str]]
-    """For each label its synsets."""
+    """By label, its synsets."""
 
 
 def main() -> None:
@@ -59,16 +59,16 @@ def write_default_run(run: Path) -> Spec:
 
 
 def compose_spec(config: DefaultModel, synsets: list[str]) -> Spec:
-    """Return the spec whose labels sum the outputs that *config* says; raise `DefaultModelError`.
+    """Return the spec whose labels sum the outputs that *config* names; raise `DefaultModelError`.
 
     *synsets* are the network's outputs, in order.
     """
     indices = {synset: index for index, synset in enumerate(synsets)}
     named = [synset for group in config.labels.values() for synset in group]
     unknown = sorted(set(named) - set(indices))
-    twice = sorted({synset for synset in named if named.count(synset) > 1})
-    if unknown or twice:
-        raise DefaultModelError(f"{CONFIG.name}: unknown synsets {unknown}, named twice {twice}; both must be empty")
+    repeated = sorted({synset for synset in named if named.count(synset) > 1})
+    if unknown or repeated:
+        raise DefaultModelError(f"{CONFIG.name}: remove the unknown synsets {unknown}, the repeated {repeated}")
     outputs = [tuple(indices[synset] for synset in group) for group in config.labels.values()]
     rest = tuple(index for index, synset in enumerate(synsets) if synset not in named)
     return Spec(

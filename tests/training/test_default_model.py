@@ -24,7 +24,7 @@ def configure(labels: dict[str, list[str]], **changes: Any) -> DefaultModel:
     return DefaultModel(**{**fields, **changes})
 
 
-def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
+def test_each_label_sums_its_synsets_and_the_other_label_the_rest() -> None:
     spec = compose_spec(configure({"corn": ["n03", "n02"], "fig": ["n04"]}), SYNSETS)
 
     assert spec.labels == ("corn", "fig", "not food")
@@ -32,7 +32,7 @@ def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
     assert spec.num_outputs == 4
 
 
-def test_the_spec_has_what_the_configuration_says_and_lite0s_own_preprocessing() -> None:
+def test_the_spec_has_the_configurations_values_and_lite0s_preprocessing() -> None:
     spec = compose_spec(configure({"corn": ["n01"]}, threshold=0.75), SYNSETS)
 
     assert (spec.name, spec.threshold, spec.provenance.weights) == ("fruity", 0.75, "a package")
@@ -61,7 +61,7 @@ def test_the_configured_labels_are_readable_and_each_has_a_synset() -> None:
     assert all(label == label.lower() for label in config.labels)
 
 
-def test_the_command_writes_a_run_and_says_so(
+def test_the_command_writes_a_run_and_prints_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "default"

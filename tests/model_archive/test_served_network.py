@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,8 @@ import timm
 import torch
 
 from handler.spec import read_spec
-from model_archive.network import NetworkError, ServedNetwork, load_network
+from model_archive.build_error import BuildError
+from model_archive.served_network import ServedNetwork, load_network
 from tests.runs import write_tiny_run
 from tests.specs import make_spec
 
@@ -88,25 +90,30 @@ def test_a_runs_network_is_rebuilt_in_evaluation_mode_with_its_weights(tiny_run:
     assert served.network.get_parameter("classifier.weight").std().item() == pytest.approx(2.0, rel=0.1)
 
 
-def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(NetworkError, match=r"model\.safetensors does not give a test_efficientnet: No such file"):
-        load_network(tmp_path, make_spec())
+def no_weights(folder: Path) -> Path:
+    return folder
 
 
-def test_a_corrupt_file_of_weights_is_named(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"not safetensors at all")
-
-    with pytest.raises(NetworkError, match=r"model\.safetensors does not give a test_efficientnet: Error while"):
-        load_network(tmp_path, make_spec())
+def corrupt_weights(folder: Path) -> Path:
+    (folder / "model.safetensors").write_bytes(b"not safetensors at all")
+    return folder
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    run = write_tiny_run(tmp_path / "run", make_spec())
-
-    with pytest.raises(NetworkError, match="does not give a test_resnet"):
-        load_network(run, make_spec(architecture="test_resnet"))
+def tiny_weights(folder: Path) -> Path:
+    return write_tiny_run(folder / "run", make_spec())
 
 
-def test_an_unknown_architecture_is_refused(tiny_run: Path) -> None:
-    with pytest.raises(NetworkError, match=r"does not give a resnet_51: Unknown model \(resnet_51\)"):
-        load_network(tiny_run, make_spec(architecture="resnet_51"))
+@pytest.mark.parametrize(
+    ("arrange", "architecture", "reason"),
+    [
+        (no_weights, "test_efficientnet", "No such file"),
+        (corrupt_weights, "test_efficientnet", "Error while"),
+        (tiny_weights, "test_resnet", "Missing key"),
+        (tiny_weights, "resnet_51", r"Unknown model \(resnet_51\)"),
+    ],
+)
+def test_weights_that_do_not_fit_the_network_are_refused(
+    tmp_path: Path, arrange: Callable[[Path], Path], architecture: str, reason: str
+) -> None:
+    with pytest.raises(BuildError, match=rf"(?s)model\.safetensors .* {architecture}: .*{reason}"):
+        load_network(arrange(tmp_path), make_spec(architecture=architecture))

@@ -1,4 +1,4 @@
-"""The photos that a run keeps for int8, as training wrote them: already through the serving preprocessing.
+"""The photos that a run keeps for quantization to int8, already preprocessed.
 
 Axes: N photos, H height, W width, C channel.
 """
@@ -14,10 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from handler.engine import Photos
 from handler.spec import PHOTO_SETS, PHOTOS_FILE, Spec
-
-
-class PhotosError(Exception):
-    """The run keeps no photos, or what it keeps cannot be read or is of another model."""
+from model_archive.build_error import QuantizationError
 
 
 @dataclass(frozen=True)
@@ -28,42 +25,39 @@ class LabelledPhotos:
 
 
 @dataclass(frozen=True)
-class KeptPhotos:
+class QuantizationPhotos:
     calibration: LabelledPhotos
     gate: LabelledPhotos
 
 
-def read_photos(run: Path, spec: Spec) -> KeptPhotos:
-    """Return the photos that the folder *run* keeps; raise `PhotosError`."""
+def read_photos(run: Path, spec: Spec) -> QuantizationPhotos:
+    """Return the photos of the folder *run*; raise `QuantizationError`."""
     path = run / PHOTOS_FILE
     if not path.exists():
-        raise PhotosError(
-            f"the run keeps no photos to make int8 with ({PHOTOS_FILE}); train it again with "
+        raise QuantizationError(
+            f"the run has no photos for int8 ({PHOTOS_FILE}); train it again with "
             "evaluation.calibration_photos and evaluation.gate_photos above 0"
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            return KeptPhotos(*(_read_set(archive, name, spec) for name in PHOTO_SETS))
+            return QuantizationPhotos(*(_read_set(archive, name, spec) for name in PHOTO_SETS))
     except (zipfile.BadZipFile, UnidentifiedImageError, ValueError, OSError) as error:
-        raise PhotosError(
-            f"{path} cannot be used: {error}; it holds <set>/<class index>/<number>.webp, train again to have it"
-        ) from error
+        raise QuantizationError(f"{path} cannot be used: {error}; train again to create it") from error
 
 
 def _read_set(archive: zipfile.ZipFile, name: str, spec: Spec) -> LabelledPhotos:
     members = sorted(member for member in archive.namelist() if member.startswith(f"{name}/"))
     if not members:
-        raise ValueError(f"it has no photos below {name}/")
+        raise ValueError(f"it has no photos in {name}/")
     classes_N = np.array([_read_class_index(member, len(spec.labels)) for member in members])
-    return LabelledPhotos(
-        np.stack([_decode(archive, member, spec.preprocessing.size) for member in members]), classes_N
-    )
+    photos_NHWC = np.stack([_decode(archive, member, spec.preprocessing.size) for member in members])
+    return LabelledPhotos(photos_NHWC, classes_N)
 
 
 def _read_class_index(member: str, num_labels: int) -> int:
     folder = PurePosixPath(member).parent.name
     if not folder.isdecimal() or int(folder) >= num_labels:
-        raise ValueError(f"{member} is of the class {folder!r}, the model has 0 to {num_labels - 1}")
+        raise ValueError(f"{member} has the class index {folder!r}, the model has 0 to {num_labels - 1}")
     return int(folder)
 
 

@@ -16,14 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from handler.spec import WEIGHTS_FILE, Spec
-
-
-class NetworkError(Exception):
-    """The weights do not fit the architecture that the spec names, or the file is broken."""
+from model_archive.build_error import BuildError
 
 
 def load_network(run: Path, spec: Spec) -> "ServedNetwork":
-    """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
+    """Return the network of the folder *run* in evaluation mode; raise `BuildError`."""
     try:
         network = timm.create_model(spec.architecture, pretrained=False, num_classes=spec.num_outputs)
         tensors = safetensors.torch.load_file(run / WEIGHTS_FILE)
@@ -31,7 +28,7 @@ def load_network(run: Path, spec: Spec) -> "ServedNetwork":
             _resize_layers(network.eval(), tensors, spec.preprocessing.size)
         network.load_state_dict(tensors)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise NetworkError(f"{run / WEIGHTS_FILE} does not give a {spec.architecture}: {error}") from error
+        raise BuildError(f"{run / WEIGHTS_FILE} does not fit the network {spec.architecture}: {error}") from error
     return ServedNetwork(network, spec).eval()
 
 
@@ -54,10 +51,10 @@ def _resize_layers(network: nn.Module, tensors: Mapping[str, Tensor], size: int)
 
 
 class ServedNetwork(nn.Module):
-    """What is exported: uint8 photos in, logits, embeddings and class activation maps out."""
+    """The network that is exported: uint8 photos in; logits, embeddings and class activation maps out."""
 
     network: Any
-    """timm's networks share these methods, not a type that declares them."""
+    """timm's networks share these methods, but have no type that declares them."""
     mean_C: Tensor
     std_C: Tensor
 
@@ -74,9 +71,9 @@ class ServedNetwork(nn.Module):
         features = self.network.forward_features(inputs_BHWC.permute(0, 3, 1, 2))
         embeddings_BD = self.network.forward_head(features, pre_logits=True)
         logits_BK = self._sum_outputs(self.network.get_classifier()(embeddings_BD))
-        return logits_BK, embeddings_BD, self._locate(features)
+        return logits_BK, embeddings_BD, self._class_activation_maps(features)
 
-    def _locate(self, features: Tensor) -> Tensor:
+    def _class_activation_maps(self, features: Tensor) -> Tensor:
         places, h, w = _split_into_places(features, self.network)
         places_PK = self._sum_outputs(self.network.forward_head(places))
         return places_PK.reshape(-1, h, w, places_PK.shape[1]).permute(0, 3, 1, 2)
@@ -94,9 +91,9 @@ class ServedNetwork(nn.Module):
 
 
 def _split_into_places(features: Tensor, network: nn.Module) -> tuple[Tensor, int, int]:
-    """Return each place of the feature map as a feature map of its own, one after another, and h, w.
+    """Return the places of the feature map, each as a feature map of one place, and h, w.
 
-    timm's networks keep features as BChw, BhwC or tokens (prefix tokens first); so do the places.
+    timm's networks keep features as BChw, BhwC or tokens (prefix tokens first); so are the places.
     """
     if features.ndim == 4 and features.shape[1] == network.num_features:
         h, w = features.shape[2:]
@@ -107,5 +104,5 @@ def _split_into_places(features: Tensor, network: nn.Module) -> tuple[Tensor, in
     num_prefix = getattr(network, "num_prefix_tokens", 0)
     tokens = features[:, num_prefix:]
     side = math.isqrt(tokens.shape[1])
-    # Heads read the first token or the mean of those behind the prefix: here both are the place.
+    # Heads read the first token or the mean of those after the prefix; here both are the place.
     return tokens.flatten(0, 1)[:, None, :].repeat(1, num_prefix + 1, 1), side, side

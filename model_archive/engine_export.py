@@ -12,25 +12,21 @@ from torch.export import Dim, ExportedProgram
 from handler.answer import softmax
 from handler.engine import OPENVINO_FILE, OUTPUTS, TORCH_FILE, Engine, Photos
 from handler.openvino_engine import OpenVinoEngine
-from handler.spec import Spec
+from handler.spec import Figures, Spec
 from handler.torch_engine import TorchEngine
-from model_archive.network import ServedNetwork
+from model_archive.build_error import BuildError
+from model_archive.openvino_file import save_openvino
+from model_archive.served_network import ServedNetwork
 
 ENGINES = ("openvino", "torch")
 
 _NUM_PARITY_PHOTOS = 16
-# Weights are rounded to float16 in the OpenVINO engine; a wrong export is off by tenths.
+# The OpenVINO engine has weights in float16, which change little; a wrong export changes probabilities by tenths.
 _MAX_PROBABILITY_DIFFERENCE = 0.02
-
-Figures = dict[str, float | str]
-
-
-class ExportError(Exception):
-    """An exported engine does not answer as the network does."""
 
 
 def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], folder: Path) -> dict[str, Figures]:
-    """Write *engines* into *folder*; return how well each agrees with *network*, or raise `ExportError`."""
+    """Write *engines* into *folder*; return the agreement of each with *network*, or raise `BuildError`."""
     photos_BHWC = _parity_photos(spec.preprocessing.size)
     program = _export_program(network, photos_BHWC)
     figures: dict[str, Figures] = {}
@@ -38,7 +34,7 @@ def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], f
         engine: Engine
         if name == "openvino":
             save_openvino(_convert(program), folder / OPENVINO_FILE)
-            # In float32, so that the figure says what the export lost, not what this CPU rounds.
+            # In float32, so that the figures measure the export and not this CPU's rounding.
             engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, precision="f32")
         else:
             torch.export.save(program, folder / TORCH_FILE)
@@ -53,18 +49,9 @@ def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProg
             network, (torch.from_numpy(photos_BHWC),), dynamic_shapes={"photos_BHWC": {0: Dim.DYNAMIC}}
         )
     for node in program.graph.nodes:
-        # Holds the paths of this machine, which would make another checkout's archive differ.
+        # It has paths of this machine, which would make the archive depend on the checkout.
         node.meta.pop("stack_trace", None)
     return program
-
-
-def save_openvino(model: ov.Model, path: Path) -> None:
-    """Write *model* to *path*, the same bytes each time; its floats become float16."""
-    # OpenVINO's own names count everything that the process has converted so far.
-    model.set_friendly_name("fruity")
-    for number, operation in enumerate(model.get_ordered_ops()):
-        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
-    ov.save_model(model, path, compress_to_fp16=True)
 
 
 def _convert(program: ExportedProgram) -> ov.Model:
@@ -89,10 +76,10 @@ def _compare(engine: Engine, network: ServedNetwork, photos_BHWC: Photos) -> Fig
     actual_BK = engine.run(photos_BHWC).logits_BK
     difference = float(np.abs(softmax(actual_BK) - softmax(expected_BK)).max())
     if not difference <= _MAX_PROBABILITY_DIFFERENCE:
-        raise ExportError(
+        raise BuildError(
             f"the {engine.name} engine's probabilities differ from the network's by up to {difference:.3f}, "
-            f"allowed is {_MAX_PROBABILITY_DIFFERENCE}; this architecture does not survive the export"
+            f"the limit is {_MAX_PROBABILITY_DIFFERENCE}; this architecture cannot be exported"
         )
     agreement = float((actual_BK.argmax(1) == expected_BK.argmax(1)).mean())
-    # Rounded up to thousandths, so that another CPU's last digits do not change the archive.
+    # Rounded up to thousandths, so that the last digits of another CPU do not change the archive.
     return {"max_probability_difference": math.ceil(difference * 1000) / 1000, "top1_agreement": agreement}
