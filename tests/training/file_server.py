@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    content: bytes
+    content: bytes = b""
     ranges: bool = True
     """Whether it can send a part of the file."""
     cut_after: list[int] = field(default_factory=list)

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from handler.spec import Preprocessing
 from training.loader import Example
 
-# ITU-R BT.601, as in Pillow's conversion to grey.
-_LUMA_C = (0.299, 0.587, 0.114)
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -31,6 +28,12 @@ class Predictions:
     """Mean luma of the preprocessed photo, in [0, 1]."""
     contrast_N: NDArray[np.float32]
     """Standard deviation of that luma."""
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """For each photo whether its first label is right."""
+        right_N: NDArray[np.bool_] = self.logits_NK.argmax(axis=1) == self.classes_N
+        return right_N
 
 
 def predict_batches(
@@ -59,9 +62,8 @@ def predict_batches(
                 inputs_BCHW = inputs_BCHW.flip(-1)
             embeddings_BD = embed(network, (inputs_BCHW - mean_C11) / std_C11)
             logits_BK = network.get_classifier()(embeddings_BD)  # type: ignore[operator]
-            parts.append(
-                (logits_BK.float(), embeddings_BD.float(), torch.as_tensor(classes_B), *_measure_light(inputs_BCHW))
-            )
+            light = _measure_light(inputs_BCHW)
+            parts.append((logits_BK.float(), embeddings_BD.float(), torch.as_tensor(classes_B), *light))
     return Predictions(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
 
 
@@ -72,6 +74,7 @@ def embed(network: nn.Module, inputs_BCHW: Tensor) -> Tensor:
 
 
 def _measure_light(photos_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    weights_C11 = torch.tensor(_LUMA_C, device=photos_BCHW.device)[:, None, None]
+    # ITU-R BT.601, as in Pillow's conversion to grey.
+    weights_C11 = torch.tensor((0.299, 0.587, 0.114), device=photos_BCHW.device)[:, None, None]
     luma_BP = (photos_BCHW * weights_C11).sum(dim=1).flatten(1) / 255.0
     return luma_BP.mean(dim=1), luma_BP.std(dim=1)

@@ -27,12 +27,8 @@ def val_digests(items: list[Inspected], seed: int, share: float) -> set[str]:
 
 def test_every_label_gives_its_share_to_val() -> None:
     placed = choose_splits(many({"apple": 40, "leek": 10}), seed=0, val_share=0.2)
-    assert Counter((item.photo.label, item.photo.split) for item in placed) == {
-        ("apple", "train"): 32,
-        ("apple", "val"): 8,
-        ("leek", "train"): 8,
-        ("leek", "val"): 2,
-    }
+    assert Counter(item.photo.label for item in placed if item.photo.split == "val") == {"apple": 8, "leek": 2}
+    assert Counter(item.photo.label for item in placed if item.photo.split == "train") == {"apple": 32, "leek": 8}
 
 
 @pytest.mark.parametrize(
@@ -55,41 +51,35 @@ def test_equal_files_are_in_one_split() -> None:
     assert len(val_digests(items, 0, 0.4)) == 4
 
 
-def test_a_val_split_of_the_source_is_kept() -> None:
+def test_splits_of_the_source_are_kept_and_val_is_taken_from_train_alone() -> None:
     items = [inspected("apple", "1", "val"), inspected("apple", "2", "train"), inspected("apple", "3")]
     assert [item.photo.split for item in choose_splits(items, 0, 0.5)] == ["val", "train", "train"]
-
-
-def test_val_is_taken_from_train_and_never_from_test() -> None:
     items = [inspected("apple", str(index), "test" if index < 5 else "train") for index in range(10)]
-    placed = choose_splits(items, seed=0, val_share=0.4)
-    assert [item.photo.split for item in placed[:5]] == ["test"] * 5
-    assert len(val_digests(items, 0, 0.4)) == 2
+    splits = [item.photo.split for item in choose_splits(items, 0, 0.4)]
+    assert (splits[:5], splits[5:].count("val")) == (["test"] * 5, 2)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_val_share_outside_0_to_1_is_refused(share: float) -> None:
-    with pytest.raises(DataError, match=rf"val_share is {share}, it must lie between 0 and 1"):
+    with pytest.raises(DataError, match=rf"val_share is {share}, .* 0 and 1"):
         choose_splits(many({"apple": 3}), 0, share)
 
 
 def test_a_file_in_two_splits_is_kept_in_the_last_one_alone() -> None:
-    items = [
-        inspected("apple", "same", "test", "test/a.jpg"),
-        inspected("apple", "same", "train", "train/a.jpg"),
-        inspected("apple", "same", "val", "val/a.jpg"),
-        inspected("apple", "other", "train", "train/b.jpg"),
-        inspected("apple", "other", "train", "train/c.jpg"),
-    ]
-    kept, copies = skip_copies(items)
-    assert [str(item.photo.path) for item in kept] == ["test/a.jpg", "train/b.jpg", "train/c.jpg"]
-    assert [str(copy.path) for copy in copies] == ["train/a.jpg", "val/a.jpg"]
-    assert {copy.reason for copy in copies} == {"the same file is in test: test/a.jpg"}
+    places = {"test/a": "same", "train/a": "same", "val/a": "same", "train/b": "other", "train/c": "other"}
+    kept, copies = skip_copies(
+        [inspected("apple", digest, place.partition("/")[0], place) for place, digest in places.items()]
+    )
+    assert [str(item.photo.path) for item in kept] == ["test/a", "train/b", "train/c"]
+    reason = "the same file is in test: test/a"
+    assert [(str(copy.path), copy.reason) for copy in copies] == [("train/a", reason), ("val/a", reason)]
 
 
 def test_equal_files_with_different_labels_are_all_skipped() -> None:
     items = [inspected("leek", "same", path="1"), inspected("apple", "same", path="2"), inspected("leek", "other")]
     kept, skipped = skip_contradictions(items)
     assert kept == items[2:]
-    assert [str(photo.path) for photo in skipped] == ["1", "2"]
-    assert {photo.reason for photo in skipped} == {"equal files have different labels: apple, leek"}
+    assert [(str(photo.path), photo.reason.partition(": ")[2]) for photo in skipped] == [
+        ("1", "apple, leek"),
+        ("2", "apple, leek"),
+    ]
