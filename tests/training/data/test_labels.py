@@ -47,7 +47,6 @@ def test_unknown_labels_are_named_up_to_five() -> None:
         (["cafe\u0301", "caf\u00e9"], r"'cafe\\u0301' and 'caf\\xe9'"),
         ([os.fsdecode(b"caf\xe9")], r"caf\?\.jpg is not UTF-8"),
     ],
-    ids=["case", "composed and decomposed", "not Unicode"],
 )
 def test_spellings_of_one_label_and_names_without_unicode_are_refused(labels: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):

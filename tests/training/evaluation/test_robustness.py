@@ -3,16 +3,9 @@ import torch
 from torch import Tensor
 
 from training.data.photo_set import PhotoSet
+from training.evaluation import robustness
 from training.evaluation.network_outputs import predict_batches
-from training.evaluation.robustness import (
-    Corruption,
-    add_noise,
-    blur,
-    compress,
-    corrupt_batches,
-    measure_robustness,
-    rotate,
-)
+from training.evaluation.robustness import add_noise, blur, compress, corrupt_batches, measure_robustness, rotate
 from training.loader import serve_batches
 from training.network import build_network, default_preprocessing
 
@@ -38,7 +31,9 @@ def test_every_corruption_has_two_degrees_beside_the_photos_as_they_are(photo_se
 
 
 @pytest.mark.parametrize("corruption", [add_noise, rotate])
-def test_random_corruptions_depend_on_the_photo_and_not_on_batches(edge: Tensor, corruption: Corruption) -> None:
+def test_random_corruptions_depend_on_the_photo_and_not_on_batches(
+    edge: Tensor, corruption: robustness.Corruption
+) -> None:
     def corrupt(*sizes: int) -> Tensor:
         batches = [(edge.expand(size, -1, -1, -1), 0) for size in sizes]
         return torch.cat([photos_BCHW for photos_BCHW, _ in corrupt_batches(batches, corruption, 20.0)])
@@ -48,19 +43,10 @@ def test_random_corruptions_depend_on_the_photo_and_not_on_batches(edge: Tensor,
     assert len({photo_CHW.numpy().tobytes() for photo_CHW in photos_BCHW}) > 1
 
 
-def test_blur_makes_an_edge_gradual(edge: Tensor) -> None:
-    assert len(set(blur(edge, 0.05)[0, 0].tolist())) > 10
-
-
-def test_noise_has_the_deviation_asked_for() -> None:
+def test_corruptions_spoil_photos_as_their_strength_says(edge: Tensor) -> None:
     grey_CHW = torch.full((3, 64, 64), 128, dtype=torch.uint8)
-    assert add_noise(grey_CHW, 20.0).float().std() == pytest.approx(20.0, rel=0.05)
-
-
-def test_compression_loses_detail() -> None:
     noise_CHW = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    assert len(set(blur(edge, 0.05)[0, 0].tolist())) > 10
+    assert add_noise(grey_CHW, 20.0).float().std() == pytest.approx(20.0, rel=0.05)
     assert compress(noise_CHW, 5).float().std() < 0.8 * noise_CHW.float().std()
-
-
-def test_rotation_leaves_grey_corners(edge: Tensor) -> None:
     assert rotate(edge, 45.0)[:, 0, 0].tolist() == [128, 128, 128]

@@ -10,7 +10,7 @@ from PIL import Image
 from handler.spec import Provenance, Spec
 from training.data.photo_set import Photo
 from training.evaluation.network_outputs import Predictions
-from training.evaluation.plots import draw_confusion, draw_study, rasterize_confusion
+from training.evaluation.plots import draw_confusion, rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_confusions, find_mistakes, render_report
 from training.network import default_preprocessing
@@ -53,8 +53,6 @@ METRICS: dict[str, Any] = {
     "data": DATA,
 }
 MISTAKE = Mistake(np.zeros((32, 32, 3), np.uint8), "<pear>", "apple", 0.91)
-
-
 LIGHT = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
 PREDICTIONS = Predictions(
     np.array([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]], np.float32),
@@ -65,19 +63,15 @@ PREDICTIONS = Predictions(
 )
 
 
-def test_the_page_needs_no_other_file_and_escapes_labels() -> None:
+def test_the_page_needs_no_other_file_escapes_labels_and_is_reproducible() -> None:
     page = render_report(SPEC, METRICS, [MISTAKE], "seed: 0\n")
-
+    assert page == render_report(SPEC, METRICS, [MISTAKE], "seed: 0\n")
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(sources) == 5
     assert all(source.startswith(("data:image/svg+xml;base64,", "data:image/jpeg;base64,")) for source in sources)
     assert "<pear>" not in page
     for text in ("&lt;pear&gt;", "75.0 %", "broken.jpg: the photo is empty", "a.jpg resembles b.jpg", "seed: 0"):
         assert text in page
-
-
-def test_equal_figures_give_equal_pages() -> None:
-    assert render_report(SPEC, METRICS, [MISTAKE], "") == render_report(SPEC, METRICS, [MISTAKE], "")
 
 
 def test_what_is_absent_is_left_out_and_a_list_that_is_cut_names_its_length() -> None:
@@ -87,14 +81,7 @@ def test_what_is_absent_is_left_out_and_a_list_that_is_cut_names_its_length() ->
     page = render_report(SPEC, METRICS | changes | {"data": DATA | {"num_near_duplicates": 700}}, [], "")
     assert page.count("data:image/svg") == 2
     assert "<td>0.0 %</td>" not in page
-    for text in (
-        "All answers on val are right",
-        "trained on val too",
-        "1 labels have no photo in val",
-        "700 photos",
-        "Near-duplicates (the first 1)",
-        "<summary>Skipped photos</summary>",
-    ):
+    for text in ("are right", "trained on val too", "1 labels have no photo", "700 photos", "duplicates (the first 1)"):
         assert text in page
 
 
@@ -103,9 +90,7 @@ def test_mistakes_are_ordered_by_probability(tmp_path: Path) -> None:
     for index, label in enumerate(SPEC.labels * 2):
         Image.new("RGB", (40, 40), (50 * index, 0, 0)).save(tmp_path / f"{index}.png")
         photos.append(Photo(tmp_path / f"{index}.png", label, None, "val"))
-
     mistakes = find_mistakes(PREDICTIONS, photos, SPEC)
-
     assert [(mistake.label, mistake.answer) for mistake in mistakes] == [("<pear>", "apple"), ("apple", "<pear>")]
     assert mistakes[0].probability == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert mistakes[0].pixels_HWC[0, 0].tolist() == [50, 0, 0]
@@ -119,23 +104,14 @@ def test_confusions_are_wrong_answers_by_frequency() -> None:
 
 @pytest.mark.parametrize(("num_labels", "is_named"), [(3, True), (60, False)])
 def test_the_confusion_matrix_names_up_to_40_labels(num_labels: int, is_named: bool) -> None:
-    svg = draw_confusion(np.eye(num_labels, dtype=int).tolist(), [f"label-{index}" for index in range(num_labels)])
-    assert ("label-2" in svg) == is_named
-
-
-def test_the_confusion_matrix_is_available_as_pixels() -> None:
-    pixels_HWC = rasterize_confusion([[1, 0], [0, 1]], ("a", "b"))
-    assert pixels_HWC.dtype == np.uint8
-    assert pixels_HWC.reshape(-1, 3).std() > 0
-
-
-def test_a_study_has_its_best_value() -> None:
-    assert "best so far" in draw_study([0.1, 0.3, 0.2])
+    labels = [f"label-{index}" for index in range(num_labels)]
+    confusion = np.eye(num_labels, dtype=int).tolist()
+    assert ("label-2" in draw_confusion(confusion, labels)) == is_named
+    assert rasterize_confusion(confusion, labels).reshape(-1, 3).std() > 0
 
 
 def test_the_reference_holds_what_drift_is_measured_from() -> None:
     reference = summarize_reference(PREDICTIONS, temperature=1.0)
-
     assert reference["num_photos"] == 4
     assert reference["label_shares_K"].tolist() == [0.5, 0.5]
     assert reference["embedding_mean_D"].tolist() == [3.0, 4.0]
