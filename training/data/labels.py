@@ -45,8 +45,7 @@ def check_labels(source: str, listed: Sequence[Photo], usable: Sequence[Photo]) 
 
 def check_known(source: str, listed: Sequence[Photo], labels: Collection[str]) -> None:
     """Raise `DataError` if a label *listed* is not one of *labels*."""
-    unknown = {photo.label for photo in listed} - set(labels)
-    if unknown:
+    if unknown := {photo.label for photo in listed} - set(labels):
         raise DataError(
             f"{source} has {len(unknown):,} labels that the model does not know ({list_labels(unknown)}); "
             "remove their photos, or train with them"

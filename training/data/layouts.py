@@ -10,12 +10,7 @@ from training.data.manifest import check_existence, read_manifest
 from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
 
 _LOG = logging.getLogger(__name__)
-_SPLIT_FOLDERS = {
-    **{split: split for split in SPLITS},
-    "training": "train",
-    "valid": "val",
-    "validation": "val",
-}
+_SPLIT_FOLDERS = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
 
 
 def list_folder(folder: Path) -> list[Photo]:
@@ -40,7 +35,7 @@ def list_folder(folder: Path) -> list[Photo]:
                 ) from error
             check_existence(photos, folder / landmark)
             return photos
-    return _read_image_folder(folder)
+    return list(_read_image_folder(folder))
 
 
 def _read_grocery(folder: Path) -> Iterator[Photo]:
@@ -62,7 +57,7 @@ def _read_food101(folder: Path) -> Iterator[Photo]:
             yield Photo(folder / "images" / f"{place}.jpg", label, None, split)
 
 
-def _read_image_folder(folder: Path) -> list[Photo]:
+def _read_image_folder(folder: Path) -> Iterator[Photo]:
     folders = _list_folders(folder)
     if not folders:
         raise DataError(
@@ -70,32 +65,25 @@ def _read_image_folder(folder: Path) -> list[Photo]:
             "put the photos of each label into a folder with the label's name"
         )
     splits = [_SPLIT_FOLDERS.get(inner.name.lower(), "") for inner in folders]
-    if not any(splits):
-        return _read_label_folders(folders, split="")
-    if not all(splits):
+    if any(splits) and not all(splits):
         others = ", ".join(inner.name for inner, split in zip(folders, splits, strict=True) if not split)
         raise DataError(
             f"{folder} mixes folders of splits with others ({others}); a split folder has one folder for each label"
         )
-    photos = []
     for inner, split in zip(folders, splits, strict=True):
-        photos += _read_label_folders(_list_folders(inner), split)
-    return photos
+        for label_folder in _list_folders(inner) if split else [inner]:
+            yield from _read_label_folder(label_folder, split)
 
 
-def _read_label_folders(folders: list[Path], split: str) -> list[Photo]:
-    photos = []
-    for folder in folders:
-        inner = sorted(folder.rglob("*"))
-        visible = [path for path in inner if "/." not in f"/{path.relative_to(folder).as_posix()}"]
-        paths = [path for path in visible if path.is_file()]
-        _warn_ignored("are broken links", [path for path in visible if not path.exists()])
-        # rglob does not follow them, and a link to a parent would never end.
-        _warn_ignored("are links to folders", [path for path in visible if path.is_symlink() and path.is_dir()])
-        # A label may be absent from val and test, but not from train.
-        if not paths and split in ("", "train"):
-            raise DataError(f"the label folder {folder} is empty; put photos into it or remove it")
-        photos += [Photo(path, folder.name, None, split) for path in paths]
+def _read_label_folder(folder: Path, split: str) -> list[Photo]:
+    visible = [path for path in sorted(folder.rglob("*")) if "/." not in f"/{path.relative_to(folder).as_posix()}"]
+    photos = [Photo(path, folder.name, None, split) for path in visible if path.is_file()]
+    _warn_ignored("are broken links", [path for path in visible if not path.exists()])
+    # rglob does not follow them, and a link to a parent would never end.
+    _warn_ignored("are links to folders", [path for path in visible if path.is_symlink() and path.is_dir()])
+    # A label may be absent from val and test, but not from train.
+    if not photos and split in ("", "train"):
+        raise DataError(f"the label folder {folder} is empty; put photos into it or remove it")
     return photos
 
 

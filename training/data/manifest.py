@@ -48,8 +48,7 @@ def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
 
 def check_existence(photos: Sequence[Photo], path: Path) -> None:
     """Raise `DataError` if a file of *photos*, listed by *path*, does not exist."""
-    missing = [photo.path for photo in photos if not photo.path.is_file()]
-    if missing:
+    if missing := [photo.path for photo in photos if not photo.path.is_file()]:
         raise DataError(
             f"{path} lists {len(missing):,} of {len(photos):,} files that do not exist, the first is {missing[0]}; "
             f"paths are relative to {path.parent}"

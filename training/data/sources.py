@@ -123,8 +123,7 @@ def _print_summary(photo_set: PhotoSet) -> None:
     print_line(
         f"{photo_set.name}: {len(photo_set.photos):,} photos, {len(photo_set.labels):,} labels, {', '.join(counts)}"
     )
-    absent = set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}
-    if absent:
+    if absent := set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}:
         _LOG.warning("val has no photo of %d label(s), %s: its figures ignore them", len(absent), list_labels(absent))
 
 

@@ -59,24 +59,19 @@ def skip_contradictions(inspected: Sequence[Inspected]) -> Sorted:
     labels: dict[str, set[str]] = defaultdict(set)
     for item in inspected:
         labels[item.digest].add(item.photo.label)
-    reasons = {
-        digest: f"equal files have different labels: {', '.join(sorted(names))}"
-        for digest, names in labels.items()
-        if len(names) > 1
-    }
-    return skip(inspected, lambda item: reasons.get(item.digest))
+
+    def find_reason(item: Inspected) -> str | None:
+        names = sorted(labels[item.digest])
+        return f"equal files have different labels: {', '.join(names)}" if len(names) > 1 else None
+
+    return skip(inspected, find_reason)
 
 
 def skip(inspected: Sequence[Inspected], find_reason: Callable[[Inspected], str | None]) -> Sorted:
     """Skip what *find_reason* gives a reason for."""
-    kept, skipped = [], []
-    for item in inspected:
-        reason = find_reason(item)
-        if reason is None:
-            kept.append(item)
-        else:
-            skipped.append(SkippedPhoto(item.photo.path, reason))
-    return kept, skipped
+    reasons = [(item, find_reason(item)) for item in inspected]
+    kept = [item for item, reason in reasons if reason is None]
+    return kept, [SkippedPhoto(item.photo.path, reason) for item, reason in reasons if reason is not None]
 
 
 def _choose_val(digests: Collection[str], seed: int, val_share: float) -> list[str]:

@@ -77,15 +77,13 @@ def slice_accuracy(values_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -
     """Return the top-1 of each quarter of the photos, ordered by value; equal values are in one quarter."""
     edges = np.unique(np.quantile(values_N, np.linspace(0.0, 1.0, _NUM_SLICES + 1)))
     slices_N = np.searchsorted(edges[1:-1], values_N, side="right")
-    return [
-        {
-            "from": float(values_N[slices_N == index].min()),
-            "to": float(values_N[slices_N == index].max()),
-            "photos": int((slices_N == index).sum()),
-            "top1": float(right_N[slices_N == index].mean()),
-        }
-        for index in np.unique(slices_N)
-    ]
+    slices = []
+    for index in np.unique(slices_N):
+        values, right = values_N[slices_N == index], right_N[slices_N == index]
+        slices.append(
+            {"from": float(values.min()), "to": float(values.max()), "photos": len(right), "top1": float(right.mean())}
+        )
+    return slices
 
 
 def read_short_sides(photos: Sequence[Photo]) -> NDArray[np.float64]:

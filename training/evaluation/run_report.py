@@ -83,10 +83,10 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
 def find_confusions(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int]]:
     """Return (label, answer, photos) of the most frequent confusions, in descending order."""
     pairs = [
-        (labels[row], labels[column], photos)
-        for row, counts in enumerate(confusion)
-        for column, photos in enumerate(counts)
-        if photos and row != column
+        (label, answer, photos)
+        for label, counts in zip(labels, confusion, strict=True)
+        for answer, photos in zip(labels, counts, strict=True)
+        if photos and answer != label
     ]
     return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))[:_NUM_CONFUSIONS]
 

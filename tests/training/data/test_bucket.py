@@ -6,8 +6,7 @@ import pytest
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
 from tests.buckets import Service, run_service
-from tests.training.pictures import photo_bytes
-from tests.training.shard_files import sample, write_shard
+from tests.training.pictures import photo_bytes, sample, write_shard
 from training.data.bucket import mirror_bucket
 from training.data.photo_set import DataError
 from training.data.sources import load_photos

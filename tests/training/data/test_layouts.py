@@ -96,3 +96,8 @@ def test_what_an_image_folder_cannot_use_is_ignored_with_a_warning(
     assert len(list_folder(tmp_path)) == 2
     [warning] = caplog.messages
     assert re.search(message, warning)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none does not exist"):
+        list_folder(tmp_path / "none")

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.pictures import photo_bytes
-from tests.training.shard_files import sample, write_shard
+from tests.training.pictures import photo_bytes, sample, write_shard
 from training.data.photo_set import DataError
 from training.data.shards import unpack_shards
 from training.data.sources import load_photos

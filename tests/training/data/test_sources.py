@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.training.pictures import GROUPS, draw_photo, write_image_folder, write_photo_set
-from tests.training.shard_files import sample, write_shard
+from tests.training.pictures import GROUPS, draw_photo, sample, write_image_folder, write_photo_set, write_shard
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_photos, load_test_photos
 
