@@ -58,10 +58,9 @@ def main() -> int:
 
 
 def fetch_set(name: str, into: Path) -> Path:
-    """Return the folder *into*/*name*; if it does not exist, download it from its publisher.
+    """Return the folder *into*/*name*, downloaded if it does not exist; it appears once it is complete.
 
-    The folder appears once it is complete. Raises `DataError`, also if the archive does not have
-    the digest that is known of it.
+    Raises `DataError`, also if the archive does not have the digest that is known of it.
     """
     folder, archive_path, public = into / name, into / f".{name}.tar.gz", PUBLIC_SETS[name]
     try:

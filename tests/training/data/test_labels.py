@@ -15,11 +15,6 @@ GOOD = [photo("apple"), photo("leek"), photo("leek", "val")]
 KIWI = [photo("kiwi", "val"), photo("kiwi", "test")]
 
 
-def test_labels_that_train_has_are_accepted() -> None:
-    check_labels("food", GOOD, GOOD)
-    check_known("food", GOOD, ["apple", "leek", "kiwi"])
-
-
 @pytest.mark.parametrize(
     ("listed", "usable", "message"),
     [

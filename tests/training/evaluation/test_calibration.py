@@ -7,7 +7,6 @@ from training.evaluation.calibration import (
     calibration_error,
     choose_threshold,
     fit_temperature,
-    mean_nll,
     reliability_bins,
     scale_held_out,
     to_probabilities,
@@ -31,10 +30,6 @@ def test_the_temperature_corrects_over_and_under_confidence(sharpness: float) ->
 
 def test_a_single_photo_is_not_scaled() -> None:
     assert scale_held_out(np.array([[1.0, 2.0]]), np.array([0])).tolist() == [[1.0, 2.0]]
-
-
-def test_the_nll_is_that_of_the_softmax() -> None:
-    assert mean_nll(np.log([[0.25, 0.75]]), np.array([1])) == pytest.approx(-np.log(0.75))
 
 
 def test_the_calibration_error_is_that_of_torchmetrics() -> None:

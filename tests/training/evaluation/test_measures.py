@@ -35,6 +35,7 @@ def test_the_summary_counts_labels_groups_and_classes(photos: list[Photo]) -> No
         "coarse_top1": 0.8,
         "macro_recall": pytest.approx((0.5 + 1.0 + 0.5) / 3),
         "macro_precision": pytest.approx((0.5 + 0.5 + 1.0) / 3),
+        "nll": pytest.approx(0.568, abs=0.001),
         "confident_share": 0.6,
         "confident_precision": 1.0,
     }
