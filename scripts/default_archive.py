@@ -13,7 +13,7 @@ from model_archive.export import ExportError
 from model_archive.sbom import SbomError
 from model_archive.seal import SealError
 from serving.model_store import DEFAULT_ARCHIVES
-from training.default_model import DefaultModelError, write_default_run
+from training.default_model import write_default_run
 from training.network import NetworkError
 from training.run_folder import RunError, format_json
 
@@ -31,7 +31,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     try:
         archive, digest = rebuild_default_archive(out)
-    except (DefaultModelError, NetworkError, RunError, ExportError, SealError, SbomError, OSError) as error:
+    except (NetworkError, RunError, ExportError, SealError, SbomError, OSError) as error:
         sys.exit(f"default archive: {error}")
     print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
 
