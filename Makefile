@@ -80,7 +80,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .DEFAULT_GOAL = help
 .PHONY: help serve predict train evaluate sweep profile prune archive default-archive keys publish fetch registry \
   versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
-  give-back gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
+  restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
   bench-container tune cost
 
 help:  ## Print this help
@@ -176,8 +176,8 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(VERSION) \
 	  --archive=build/fruity-$(VERSION).mar
 
-give-back: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
-	@$(BIN)/python -m scripts.give_back --project=$(PROJECT) --region=$(REGION)
+restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
+	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)
 
 gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))

@@ -1,7 +1,7 @@
 # The serving image: TorchServe behind nginx, a supervisor as PID 1 (docs/container.md). `make image` builds it.
-#   BASE     a Python slim image; give a digest of it to build the same image again
+#   BASE     a Python slim image; name it by its digest for a reproducible build
 #   DEVICE   cpu: OpenVINO and no torch; cuda: torch, whose wheels bring CUDA (the machine brings the driver)
-#   ARCHIVE  what is baked in, without its ending: the .mar, its card and its signature
+#   ARCHIVE  the archive's path without its ending; copied are the .mar, its card and its signature
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -16,20 +16,20 @@ RUN sh slim.sh /opt/fruity "$DEVICE"
 
 WORKDIR /fruity
 COPY config.properties log4j2.xml pyproject.toml ./
-COPY docs docs
+COPY docs/api.html docs/openapi.yaml docs/
 COPY handler handler
 COPY model_archive/*.py model_archive/
 COPY scripts scripts
 COPY serving serving
-COPY dockerfiles dockerfiles
+COPY dockerfiles/serve/nginx.conf dockerfiles/serve/*.js dockerfiles/serve/
 ARG ARCHIVE=model_archive/default/fruity-1.0.0
 COPY ${ARCHIVE}.* model_archive/default/
-# Nothing can be written at run time, so what Python would cache is made now.
+# The root file system is read-only at run time, so Python's bytecode is compiled now.
 RUN python -m compileall -q .
 
 FROM ${BASE}
-# pip stays behind: what runs here is what was pinned.
-# hadolint ignore=DL3008  # Debian's own updates are wanted, and its old versions cannot be had
+# pip is removed: only pinned packages are installed.
+# hadolint ignore=DL3008  # Debian's updates are wanted, and it does not keep old versions
 RUN apt-get update \
  && apt-get install -y --no-install-recommends nginx libnginx-mod-http-js \
  && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
@@ -54,10 +54,10 @@ ENV PATH=/opt/fruity/bin:$PATH \
     HOME=/tmp \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-# No name in /etc/passwd, no home, no shell of its own; the root file system may be read-only, /tmp is all it writes.
+# A user without an entry in /etc/passwd; the root file system may be read-only, only /tmp is written to.
 USER 10001:10001
 WORKDIR /fruity
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "serving.container.probe"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "serving.container.healthcheck"]
 ENTRYPOINT ["python", "-m", "serving.container.supervisor"]

@@ -10,7 +10,7 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 ARG TORCH_INDEX=""
 WORKDIR /fruity
-# What decides the packages first, so that a change of code does not install them again.
+# First the files that decide the packages, so that a change of code does not install them again.
 COPY pyproject.toml requirements.lock ./
 COPY scripts/prepare_venv.py scripts/
 COPY serving/java.py serving/torch_shim.py serving/

@@ -1,4 +1,4 @@
-"""A photo's bytes to an upright RGB image, with every limit checked before decoding."""
+"""A photo's bytes to an upright RGB image; every limit is checked before decoding."""
 
 import io
 import re
@@ -18,17 +18,17 @@ _READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _WHITE = (255, 255, 255)
 
-# Inside a scan FF is followed by 00 or by a restart's number, D0 to D7.
+# Inside a scan, FF is followed by 00 or by a restart marker, D0 to D7.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _JPEG_START = b"\xff\xd8"
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _SEQUENTIAL = {0xC0, 0xC1, 0xC9}
 _FIRST_WITH_LENGTH = 0xC0
-# libtiff's own limit. Each scan walks over the whole image, though it may take 10 bytes.
+# libtiff's own limit. Each scan takes the decoder over the whole image, even a scan of 10 bytes.
 _MAX_SCANS = 100
 _MAX_SEGMENTS = 1000
 
-# What brings a picture upright, by its orientation (EXIF 2.32, tag 274).
+# The turn that makes an image upright, by its orientation (EXIF 2.32, tag 274).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,18 +45,17 @@ _STRIP_PIXELS = 2**18
 def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> Image.Image:
     """Return *photo* as an upright RGB image whose short side is at least *short_side*.
 
-    A short side below *short_side* is left as it is. A larger photo may come back reduced by a
-    whole number (JPEGs are decoded at that scale, which is what makes them cheap). Alpha is laid
-    on white, of an animation the first frame is taken. Raises a `Problem`.
+    A smaller photo keeps its size. A larger one may be reduced by a whole number (a JPEG is decoded at that
+    scale, which takes less time). Alpha is laid on white; an animation gives its first frame. Raises a `Problem`.
     """
-    with _failing_as_problem():
+    with _errors_as_problems():
         return _to_upright_rgb(_open_within(photo, limits), short_side)
 
 
 def count_pixels(photo: bytes | bytearray, limits: Limits) -> int:
-    """Return how many pixels `decode_photo` would decode, as the header says; 0 where it would refuse *photo*."""
+    """Return the number of pixels in the header of *photo*, 0 if `decode_photo` refuses it by its header."""
     try:
-        with _failing_as_problem():
+        with _errors_as_problems():
             image = _open_within(photo, limits)
     except Problem:
         return 0
@@ -64,22 +63,21 @@ def count_pixels(photo: bytes | bytearray, limits: Limits) -> int:
 
 
 @contextmanager
-def _failing_as_problem() -> Iterator[None]:
+def _errors_as_problems() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata and of sizes that are checked here anyway.
+            # Pillow warns of odd metadata and of sizes that we check ourselves.
             warnings.simplefilter("ignore")
             yield
     except Problem:
         raise
     except Exception as error:
-        # Pillow's decoders raise anything on broken files: OSError, SyntaxError, struct.error,
-        # KeyError … A photo's fault must never become a fault of the server.
+        # On broken files Pillow's decoders raise OSError, SyntaxError, struct.error, KeyError and others.
         raise UnusablePhoto(f"the image is broken or cut short ({error})") from error
 
 
 def _open_within(photo: bytes | bytearray, limits: Limits) -> Image.Image:
-    """Return *photo* opened, not decoded; raise a `Problem` if it is above one of the limits."""
+    """Return *photo* opened but not decoded; raise a `Problem` if it breaks a limit."""
     if not photo:
         raise MalformedRequest("the photo is empty (0 bytes); send the image's bytes")
     if len(photo) > limits.max_photo_bytes:
@@ -97,18 +95,18 @@ def _open(photo: bytes | bytearray) -> Image.Image:
     formats: tuple[str, ...] = _FORMATS
     if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
         _register_heic()
-        # An AVIF may carry one of these brands, too; its reader looks closer, so it is asked first.
+        # An AVIF may have one of these brands too. Pillow's AVIF reader checks further, so it comes first.
         formats = ("AVIF", "HEIF")
     try:
         return Image.open(io.BytesIO(photo), formats=formats)
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image has too many pixels ({error})") from error
     except UnidentifiedImageError as error:
-        raise NotAPhoto(f"these {len(photo):,} bytes are no image that fruity reads; it reads {_READABLE}") from error
+        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {_READABLE}") from error
 
 
 def _register_heic() -> None:
-    # Costs 20 MB a worker, so only once the first HEIC photo arrives.
+    # Imported at the first HEIC photo, because it takes 20 MB in each worker.
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False)
@@ -127,36 +125,36 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
 
 
 def _check_jpeg(photo: bytes | bytearray) -> None:
-    """Raise `UnusablePhoto` if few bytes would keep the decoder busy for long: by scans, or by segments of nothing."""
+    """Raise `UnusablePhoto` for scans or segments so many that a small file would keep the decoder busy for long."""
     num_scans = num_segments = 0
-    components, place = None, len(_JPEG_START)
-    while (found := _JPEG_MARKER.search(photo, place)) is not None:
-        marker, place = found[1][0], found.end()
+    components, position = None, len(_JPEG_START)
+    while (found := _JPEG_MARKER.search(photo, position)) is not None:
+        marker, position = found[1][0], found.end()
         if marker == _END_OF_IMAGE:
             return
         if marker in _SEQUENTIAL:
-            components = photo[place + 7 : place + 8]
-        # The one scan of most photos; the decoder looks for no other.
-        if marker == _START_OF_SCAN and photo[place + 2 : place + 3] == components:
+            components = photo[position + 7 : position + 8]
+        # A scan of all components is the only one of a sequential JPEG.
+        if marker == _START_OF_SCAN and photo[position + 2 : position + 3] == components:
             return
         num_segments += 1
         num_scans += marker == _START_OF_SCAN
         if num_scans > _MAX_SCANS or num_segments > _MAX_SEGMENTS:
             raise UnusablePhoto(
-                f"the JPEG holds more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,} segments, "
-                "an ordinary progressive one about 10 and 50; save it anew"
+                f"the JPEG has more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,} segments, "
+                "a usual progressive JPEG has about 10 and 50; save it again with an image editor"
             )
         if marker >= _FIRST_WITH_LENGTH:
-            place += max(2, int.from_bytes(photo[place : place + 2]))
+            position += max(2, int.from_bytes(photo[position : position + 2]))
 
 
 def _to_upright_rgb(image: Image.Image, short_side: int) -> Image.Image:
     scale = max(1, min(image.size) // short_side)
-    # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size; every other format ignores it.
+    # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size; the other formats ignore it.
     image.draft(None, (image.width // scale, image.height // scale))
     image.load()
     image = _to_reducible(image)
-    # Twice the size asked for is left, so that the resampling that follows decides the result.
+    # Keeps twice the size, so that the resampling that follows determines the result.
     factor = min(image.size) // (2 * short_side)
     if factor > 1:
         image = image.reduce(factor)
@@ -164,7 +162,7 @@ def _to_upright_rgb(image: Image.Image, short_side: int) -> Image.Image:
 
 
 def _to_reducible(image: Image.Image) -> Image.Image:
-    """Return *image* in a mode of 8 bits a channel that can be resampled."""
+    """Return *image* in a mode that can be resampled, with 8 bits a channel."""
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode == "PA":
@@ -180,7 +178,7 @@ def _to_reducible(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scale 16- and 32-bit grey to 8 bits: integers from 16 bits, floats from [0, 1] or [0, 255]."""
-    # In strips, since the steps between would take several times the memory of the image.
+    # In strips, because intermediate arrays would take several times the image's memory.
     num_rows = max(1, _STRIP_PIXELS // image.width)
     strips = [slice(top, min(top + num_rows, image.height)) for top in range(0, image.height, num_rows)]
     peak = max(float(_read_rows(image, strip).max()) for strip in strips)
@@ -194,7 +192,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _read_rows(image: Image.Image, rows: slice) -> NDArray[np.float32]:
-    """Return the pixels of *rows*, with 0 for what is no finite number."""
+    """Return the pixels of *rows*, with 0 for those that are not finite."""
     strip = image.crop((0, rows.start, image.width, rows.stop))
     return np.nan_to_num(np.asarray(strip, dtype=np.float32), posinf=0, neginf=0)
 
@@ -210,10 +208,10 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Return *image* as its EXIF says to show it; EXIF that says nothing sensible is as good as none."""
+    """Return *image* turned as its EXIF says; EXIF that cannot be read is ignored."""
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # As its decoders, Pillow's reader of EXIF raises anything.
+        # Pillow's EXIF reader, like its decoders, raises errors of many types.
         return image
     return image if turn is None else image.transpose(turn)

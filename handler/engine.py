@@ -1,4 +1,4 @@
-"""The exported network behind one face, whatever runs it.
+"""The exported network behind one interface, for OpenVINO and torch.
 
 Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
 """
@@ -29,7 +29,7 @@ Photos = NDArray[np.uint8]
 
 
 class EngineError(Exception):
-    """The archive holds no engine that this machine can run, or not the one asked for."""
+    """The archive does not hold the engine that model-config.yaml asks for."""
 
 
 class Outputs(NamedTuple):
@@ -44,25 +44,25 @@ class Engine(Protocol):
     name: str
     device: str
 
-    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
+    def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
         """Return the outputs for uint8 RGB *photos_BHWC* in [0, 255].
 
-        *alone*: no other worker has anything to do, so that their cores may be taken.
+        With *others_idle* the engine may also use the cores of the other workers.
         """
 
-    def locate(self, photos_BHWC: Photos) -> Floats:
-        """Return the class activation maps, logits_BKhw: the classifier at each place of the feature map.
+    def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
+        """Return logits_BKhw: the classifier applied at each place of the feature map.
 
-        Where the classifier is linear their mean over h and w is the photo's logits (Zhou et al., CVPR 2016).
+        If the classifier is linear, their mean over h and w is the photo's logits (Zhou et al., CVPR 2016).
         """
 
 
 def load_engine(
     folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto", batch: int = 1
 ) -> Engine:
-    """Return the engine of the unpacked archive *folder*, which runs *batch* photos best; raise `EngineError`.
+    """Return the engine of the unpacked archive *folder*, optimised for batches of *batch*; raise `EngineError`.
 
-    `auto` takes torch where there is a GPU and an exported program, else OpenVINO.
+    `auto` is torch if there is a GPU and an exported program, else OpenVINO.
     """
     files = {"openvino": folder / OPENVINO_FILE, "torch": folder / TORCH_FILE}
     if name == "auto":
@@ -72,14 +72,14 @@ def load_engine(
     if not files[name].exists():
         held = [engine for engine, path in files.items() if path.exists()]
         raise EngineError(
-            f"the archive has no {name} engine, it has {' and '.join(held) or 'none'}; "
+            f"the archive has no {name} engine, its engines are: {', '.join(held) or 'none'}; "
             f"build it with engines={name} or set engine: auto in model-config.yaml"
         )
     if name == "openvino":
         from handler.openvino_engine import OpenVinoEngine
 
         floats = _OPENVINO_PRECISIONS[precision]
-        return OpenVinoEngine(files[name], threads, floats, batch=batch, threads_alone=count_cpus())
+        return OpenVinoEngine(files[name], threads, floats, batch=batch, threads_when_idle=count_cpus())
     from handler.torch_engine import TorchEngine
 
     return TorchEngine(files[name], threads, gpu, precision)
@@ -91,5 +91,5 @@ def threads_per_worker(workers: int) -> int:
 
 
 def count_cpus() -> int:
-    """Return how many CPUs the process may use, or the machine's where the system does not say."""
+    """Return how many CPUs the process may use, or the machine's number if the system does not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

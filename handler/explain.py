@@ -1,4 +1,4 @@
-"""Where the model looked: class activation maps as pictures (Zhou et al., CVPR 2016).
+"""Explanations: class activation maps as pictures (Zhou et al., CVPR 2016).
 
 Axes: H height, W width, C channel, K class; h, w the feature map's.
 """
@@ -17,7 +17,7 @@ _MAX_OPACITY = 0.7
 
 
 def draw_heatmap(activations_hw: Floats, size: int) -> NDArray[np.uint8]:
-    """Return the map as uint8 HW of *size*, 0 where it is lowest and 255 where it is highest."""
+    """Return the map as uint8 HW of *size*, 0 at its lowest place and 255 at its highest."""
     lowest, highest = activations_hw.min(), activations_hw.max()
     shares_hw = (activations_hw - lowest) / max(highest - lowest, np.finfo(np.float32).tiny)
     small = Image.fromarray(np.rint(shares_hw * 255).astype(np.uint8))
@@ -25,7 +25,7 @@ def draw_heatmap(activations_hw: Floats, size: int) -> NDArray[np.uint8]:
 
 
 def draw_overlay(photo_HWC: NDArray[np.uint8], heatmap_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the photo with the heatmap laid over it, the more opaque the hotter."""
+    """Return the photo under the heatmap, whose opacity grows with its value."""
     shares_HW = heatmap_HW.astype(np.float32) / 255
     stops = np.linspace(0, 1, len(_COLOURS))
     colours_HWC = np.stack([np.interp(shares_HW, stops, _COLOURS[:, channel]) for channel in range(3)], axis=-1)

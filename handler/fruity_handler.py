@@ -1,7 +1,7 @@
 """TorchServe's entry: a batch of requests in, one answer for each out.
 
 The walk of a photo: request → decode → preprocess → engine → answer → monitor.
-Axes: B batch, H height, W width, C channel, K class.
+Axes: B batch, H height, W width, C channel, K class; h, w the feature map's.
 """
 
 import base64
@@ -17,21 +17,24 @@ from numpy.typing import NDArray
 from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, rank_labels
 from handler.engine import load_engine, threads_per_worker
 from handler.explain import draw_heatmap, draw_overlay, encode_png
-from handler.monitor import Monitor, keep_log_quiet
-from handler.neighbours import Neighbours
+from handler.monitor import Monitor, log_warnings_only
 from handler.preprocess import preprocess_photo
 from handler.problem import Problem
 from handler.request import PNG, NamedPhoto, Request, lower_names, read_request
 from handler.settings import read_settings
 from handler.spec import read_spec
+from handler.worker_activity import WorkerActivity
+
+Input = NDArray[np.uint8] | Problem
+"""A photo as the model's input, photo_HWC, or the problem that it has."""
 
 
 class FruityHandler:
     """One per worker; TorchServe calls `initialize` once, then `handle` for every batch."""
 
     def initialize(self, context: Any) -> None:
-        """Load what the unpacked archive holds; raises `SpecError`, `SettingsError` or `EngineError`."""
-        keep_log_quiet()
+        """Load the unpacked archive; raise `SpecError`, `SettingsError` or `EngineError`."""
+        log_warnings_only()
         properties = context.system_properties
         folder = Path(properties["model_dir"])
         config = context.model_yaml_config or {}
@@ -43,7 +46,7 @@ class FruityHandler:
         threads = self._settings.threads or threads_per_worker(config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
         self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision, self._max_batch)
-        self._neighbours = Neighbours(folder, os.getpid())
+        self._activity = WorkerActivity(folder, os.getpid())
         self._monitor = Monitor(context.metrics, self._model, self._version, self._spec)
         self._warm_up()
 
@@ -53,7 +56,7 @@ class FruityHandler:
             self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)
         ]
         photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
-        with self._neighbours.at_work():
+        with self._activity.busy():
             inputs, decode_seconds = self._preprocess(photos)
             started = time.perf_counter()
             results = self._predict(inputs)
@@ -68,11 +71,11 @@ class FruityHandler:
     def _warm_up(self) -> None:
         size = self._spec.preprocessing.size
         for batch in range(1, self._max_batch + 1):
-            for alone in {False, self._is_small(batch)}:
-                self._engine.run(np.zeros((batch, size, size, 3), dtype=np.uint8), alone=alone)
+            for others_idle in {False, self._is_small(batch)}:
+                self._engine.run(np.zeros((batch, size, size, 3), dtype=np.uint8), others_idle=others_idle)
 
     def _is_small(self, batch: int) -> bool:
-        """Whether nobody waits behind so few photos, who would give the other workers something to compute."""
+        """Return whether *batch* is so small that no requests are queued for the other workers."""
         return 2 * batch <= self._max_batch
 
     def _read(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | Problem:
@@ -82,16 +85,15 @@ class FruityHandler:
             self._monitor.record_refusal(problem)
             return problem
 
-    def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[NDArray[np.uint8] | Problem], list[float]]:
-        inputs: list[NDArray[np.uint8] | Problem] = []
-        seconds = []
+    def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[Input], list[float]]:
+        inputs, seconds = [], []
         for photo in photos:
             started = time.perf_counter()
             inputs.append(self._preprocess_one(photo))
             seconds.append(time.perf_counter() - started)
         return inputs, seconds
 
-    def _preprocess_one(self, named: NamedPhoto) -> NDArray[np.uint8] | Problem:
+    def _preprocess_one(self, named: NamedPhoto) -> Input:
         if isinstance(named.photo, Problem):
             return named.photo
         try:
@@ -99,22 +101,18 @@ class FruityHandler:
         except Problem as problem:
             return problem
 
-    def _predict(self, inputs: list[NDArray[np.uint8] | Problem]) -> list[Prediction | Problem]:
+    def _predict(self, inputs: list[Input]) -> list[Prediction | Problem]:
         usable = [photo_HWC for photo_HWC in inputs if not isinstance(photo_HWC, Problem)]
         predictions: list[Prediction] = []
         for start in range(0, len(usable), self._max_batch):
             photos_BHWC = np.stack(usable[start : start + self._max_batch])
-            alone = self._is_small(len(photos_BHWC)) and self._neighbours.are_idle()
-            outputs = self._engine.run(photos_BHWC, alone=alone)
+            others_idle = self._is_small(len(photos_BHWC)) and self._activity.others_idle()
+            outputs = self._engine.run(photos_BHWC, others_idle=others_idle)
             predictions += rank_labels(outputs.logits_BK, self._spec)
         rest = iter(predictions)
         return [given if isinstance(given, Problem) else next(rest) for given in inputs]
 
-    def _answer(
-        self,
-        request: Request | Problem,
-        pairs: Iterator[tuple[NDArray[np.uint8] | Problem, Prediction | Problem]],
-    ) -> Answer:
+    def _answer(self, request: Request | Problem, pairs: Iterator[tuple[Input, Prediction | Problem]]) -> Answer:
         if isinstance(request, Problem):
             return answer_problem(request)
         entries, problems = [], []
@@ -132,5 +130,5 @@ class FruityHandler:
         return answer_photos(self._model, self._version, entries, problems)
 
     def _explain(self, photo_HWC: NDArray[np.uint8], class_index: int) -> NDArray[np.uint8]:
-        activations_BKhw = self._engine.locate(photo_HWC[None])
+        activations_BKhw = self._engine.class_activation_maps(photo_HWC[None])
         return draw_heatmap(activations_BKhw[0, class_index], self._spec.preprocessing.size)

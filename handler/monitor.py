@@ -1,4 +1,4 @@
-"""What the model sees and says, as metrics; every one is declared in metrics.yaml beside this file."""
+"""The metrics of a model's answers; metrics.yaml beside this file declares each of them."""
 
 import logging
 from collections import Counter
@@ -13,13 +13,13 @@ from handler.spec import Spec
 class Monitor:
     """Emits a batch's metrics.
 
-    TorchServe takes each as a line on the worker's stdout, so counts are summed over the batch first.
+    Each is a line on the worker's stdout, which TorchServe parses, so counts are summed over the batch first.
     """
 
     def __init__(self, metrics: Any, model: str, version: str, spec: Spec) -> None:
         """*metrics* is TorchServe's metrics cache (`context.metrics`)."""
         self._metrics = metrics
-        # TorchServe's own enum, without importing TorchServe.
+        # TorchServe's own enum of metric types, without importing TorchServe.
         self._kinds = {kind.value: kind for kind in metrics.cache}
         self._dimensions = [model, version]
         self._labels = spec.labels
@@ -27,7 +27,7 @@ class Monitor:
     def record_batch(
         self, results: Iterable[Prediction | Problem], decode_seconds: Iterable[float], inference_seconds: float
     ) -> None:
-        """Emit one batch: what came of each photo, and where the time went."""
+        """Emit one batch: the outcome of each photo, and the time that decoding and inference took."""
         outcomes: Counter[str] = Counter()
         labels: Counter[str] = Counter()
         for result in results:
@@ -47,7 +47,7 @@ class Monitor:
             self._emit("histogram", "fruity_inference_seconds", inference_seconds)
 
     def record_refusal(self, problem: Problem) -> None:
-        """Emit a request that was refused before any photo could be read out of it."""
+        """Emit a request that was refused as a whole."""
         self._emit("counter", "fruity_photos_total", 1, problem.kind)
 
     def _emit(self, kind: str, name: str, value: float, *dimensions: str) -> None:
@@ -55,11 +55,11 @@ class Monitor:
         metric.add_or_update(value, [*self._dimensions, *dimensions])
 
 
-def keep_log_quiet() -> None:
-    """Let the worker print warnings and metrics only.
+def log_warnings_only() -> None:
+    """Let the worker log warnings and metrics only.
 
-    TorchServe's worker prints a line for each batch, which its frontend parses and throws away.
+    TorchServe's worker logs a line for each batch, which its frontend parses and drops.
     """
     logging.getLogger().setLevel(logging.WARNING)
-    # Metrics travel as log lines of this logger.
+    # Metrics are log lines of this logger.
     logging.getLogger("ts.metrics").setLevel(logging.INFO)

@@ -26,11 +26,12 @@ class OpenVinoEngine:
         precision: str | None = None,
         *,
         batch: int = 1,
-        threads_alone: int | None = None,
+        threads_when_idle: int | None = None,
     ) -> None:
-        """Compile *model_path* for one photo and for *batch*; for one with *threads_alone* too, where that is more.
+        """Compile *model_path* for one photo and for *batch* photos, on *threads*.
 
-        *precision* is the hardware's best, or one of OpenVINO's (`f32`).
+        If *threads_when_idle* is more, also for one photo on that many. *precision* is one of OpenVINO's (`f32`);
+        None is the hardware's best.
         """
         self._model_path = model_path
         self._config: dict[str, object] = {
@@ -42,36 +43,38 @@ class OpenVinoEngine:
         if precision is not None:
             self._config["INFERENCE_PRECISION_HINT"] = precision
         self._threads = threads
-        # A plan has a fixed number of threads, and one for a fixed number of photos takes 12 to 24 % less time for each
-        # than one for any number (AVX2, lite0), and less memory.
+        # A compiled model has a fixed number of threads. Compiled for a fixed batch, it takes 12 to 24 % less time a
+        # photo than for any batch (AVX2, lite0), and less memory.
         self._batch = batch
         self._run_one = self._compile(threads, *_PREDICTION, batch=1)
         self._run_batch = self._compile(threads, *_PREDICTION, batch=batch) if batch > 1 else self._run_one
-        more = threads_alone is not None and threads_alone > threads
-        self._run_alone = self._compile(threads_alone, *_PREDICTION, batch=1) if more else self._run_one
+        self._run_one_when_idle = self._run_one
+        if threads_when_idle is not None and threads_when_idle > threads:
+            self._run_one_when_idle = self._compile(threads_when_idle, *_PREDICTION, batch=1)
 
-    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
-        parts = [request.infer([part], share_inputs=True) for request, part in self._divide(photos_BHWC, alone)]
+    def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
+        parts = [request.infer([part], share_inputs=True) for request, part in self._divide(photos_BHWC, others_idle)]
         return Outputs(*(np.concatenate([part[output] for part in parts]) for output in _PREDICTION))
 
-    def locate(self, photos_BHWC: Photos) -> Floats:
-        return self._locate.infer([photos_BHWC], share_inputs=True)[_ACTIVATIONS]  # type: ignore[no-any-return]
+    def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
+        return self._run_activations.infer([photos_BHWC], share_inputs=True)[_ACTIVATIONS]  # type: ignore[no-any-return]
 
-    def _divide(self, photos_BHWC: Photos, alone: bool) -> Iterator[tuple[ov.InferRequest, Photos]]:
-        """Yield full batches, then the rest one by one, each with the plan for it."""
-        num_together = 0 if alone else len(photos_BHWC) // self._batch * self._batch
-        for start in range(0, num_together, self._batch):
+    def _divide(self, photos_BHWC: Photos, others_idle: bool) -> Iterator[tuple[ov.InferRequest, Photos]]:
+        """Yield full batches, then the rest one by one, each with its compiled model."""
+        num_in_batches = 0 if others_idle else len(photos_BHWC) // self._batch * self._batch
+        for start in range(0, num_in_batches, self._batch):
             yield self._run_batch, photos_BHWC[start : start + self._batch]
-        for start in range(num_together, len(photos_BHWC)):
-            yield self._run_alone if alone else self._run_one, photos_BHWC[start : start + 1]
+        run_one = self._run_one_when_idle if others_idle else self._run_one
+        for start in range(num_in_batches, len(photos_BHWC)):
+            yield run_one, photos_BHWC[start : start + 1]
 
     @cached_property
-    def _locate(self) -> ov.InferRequest:
-        # Compiled when the first explanation is asked for: predictions do not pay for it.
+    def _run_activations(self) -> ov.InferRequest:
+        # Compiled at the first explanation, so that a server of predictions does not pay for it.
         return self._compile(self._threads, _ACTIVATIONS)
 
     def _compile(self, threads: int | None, *outputs: str, batch: int | None = None) -> ov.InferRequest:
-        """Compile the part of the network that *outputs* need, for *batch* photos or for any number."""
+        """Compile the part of the network that *outputs* need, for *batch* photos or any number of them."""
         whole = _core().read_model(self._model_path)
         part = ov.Model([whole.output(name) for name in outputs], whole.get_parameters())
         if batch is not None:
@@ -84,7 +87,7 @@ class OpenVinoEngine:
 def _core() -> ov.Core:
     """Return the one Core of this process.
 
-    OpenVINO 2026.4 gives the thread a signal stack with each; of two, the second leaves it on the freed stack of the
-    first, and the next signal, as Ctrl-C, crashes the process.
+    Each Core of OpenVINO 2026.4 sets the thread's signal stack. A second Core leaves the thread on the freed stack of
+    the first, and the next signal (Ctrl-C) crashes the process.
     """
     return ov.Core()

@@ -1,6 +1,6 @@
 """The one preprocessing: a photo's bytes to the model's input.
 
-Serving, evaluation, calibration and benchmarks all call it, so that none can skew.
+Serving, training, evaluation, calibration and benchmarks all call it, so that their inputs cannot differ.
 Axes: H height, W width, C channel.
 """
 
@@ -30,7 +30,7 @@ def preprocess_photo(photo: bytes | bytearray, preprocessing: Preprocessing, lim
 def preprocess_image(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Return the central square of an RGB *image*, resampled, as uint8 HWC in [0, 255].
 
-    The same as scaling the short side to size / crop and cutting out the centre, in one step.
+    In one step, the same as scaling the short side to size / crop and cropping the centre.
     """
     side = min(image.size) * preprocessing.crop
     left, top = (image.width - side) / 2, (image.height - side) / 2

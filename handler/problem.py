@@ -1,10 +1,10 @@
-"""What can be wrong with a request or a photo, each with its HTTP status.
+"""The faults of a request or a photo, each with its HTTP status.
 
     Problem
     ├── MalformedRequest  400  the request cannot be understood
     ├── TooLarge          413  too many bytes, pixels or photos
     ├── NotAPhoto         415  not an image of a format that we read
-    └── UnusablePhoto     422  an image, but broken, too small or of too many scans
+    └── UnusablePhoto     422  an image that is broken, too small or has too many scans
 
 Each becomes a problem document (RFC 9457).
 """
@@ -15,20 +15,15 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """Bad input from outside; its text is the `detail` that the client reads."""
+    """Bad input from a client; its text is the `detail` that the client reads."""
 
     status: ClassVar[int]
     title: ClassVar[str]
     kind: ClassVar[str]
 
     def document(self) -> dict[str, object]:
-        """Return the problem document's members, ready for JSON."""
-        return {
-            "type": f"urn:fruity:{self.kind}",
-            "title": self.title,
-            "status": self.status,
-            "detail": str(self),
-        }
+        """Return the members of the problem document."""
+        return {"type": f"urn:fruity:{self.kind}", "title": self.title, "status": self.status, "detail": str(self)}
 
 
 class MalformedRequest(Problem):

@@ -1,4 +1,4 @@
-"""What a client asks: TorchServe's row of one request to photos and parameters."""
+"""One request as TorchServe hands it over, to photos and parameters."""
 
 import base64
 import binascii
@@ -17,15 +17,15 @@ PNG = "image/png"
 
 _JSON_STARTS = b'{["-0123456789tfn'
 _MIN_PART = '--\r\n\r\n\r\n\r\nContent-Disposition: form-data; name=""; filename=""'
-# What a part's header may hold beyond its minimum: a content type, a length, a file name, which in other letters
-# than Latin takes up to 9 bytes each, twice. A form of many files rarely has such names for all of them.
+# Bytes that a part's header may have beyond its minimum: content type, length, and the file name twice, with up to
+# 9 bytes for a letter that is not Latin. Forms of many files rarely have such long names for all of them.
 _MAX_PART_EXTRA = 900
 _MAX_FURTHER_PART_EXTRA = 120
 
 
 @dataclass(frozen=True)
 class NamedPhoto:
-    """A photo as it was sent, or why the request cannot give it."""
+    """A photo as it was sent, or the problem with it."""
 
     name: str
     photo: bytes | bytearray | Problem
@@ -36,9 +36,9 @@ class Request:
     photos: tuple[NamedPhoto, ...]
     top_k: int
     explain: bool
-    """Asked at /explanations."""
+    """Sent to /explanations."""
     wants_picture: bool
-    """The overlay itself instead of JSON."""
+    """The answer is the overlay as PNG instead of JSON."""
 
 
 class _Instance(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class _JsonBody(msgspec.Struct, frozen=True):
 
 
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
-    """Return what is asked; *headers* have lower-case names. Raises a `Problem` where nothing can be answered."""
+    """Return the request; *headers* have lower-case names. Raises a `Problem` if none of its photos can be read."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     top_k: object = headers.get("x-top-k")
     if content_type == "multipart/form-data":
@@ -63,7 +63,7 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
         top_k = top_k if form_top_k is None else form_top_k
     elif content_type == "application/x-www-form-urlencoded":
         raise MalformedRequest(
-            "the body is labelled application/x-www-form-urlencoded, which garbles photos; "
+            "the Content-Type is application/x-www-form-urlencoded, which corrupts photos; "
             "send the file with `curl -T photo.jpg` or with Content-Type: application/octet-stream"
         )
     elif _is_json(body := _as_bytes(row.get("body", b"")), content_type):
@@ -72,11 +72,11 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     else:
         photos = [NamedPhoto("body", body)]
     if len(photos) > settings.limits.max_photos:
-        raise TooLarge(f"the request holds {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
+        raise TooLarge(f"the request has {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
     explain = headers.get("explain") == "True"
     wants_picture = explain and PNG in headers.get("accept", "")
     if wants_picture and len(photos) != 1:
-        raise MalformedRequest(f"Accept: {PNG} gives one picture, but {len(photos)} photos were sent; send one")
+        raise MalformedRequest(f"Accept: {PNG} explains one photo, but the request has {len(photos)}; send one")
     photos = _keep_within_pixels(photos, settings.limits)
     return Request(tuple(photos), _parse_top_k(top_k, settings, num_labels), explain, wants_picture)
 
@@ -89,7 +89,7 @@ def _as_bytes(value: Any) -> bytes | bytearray:
 
 
 def _is_json(body: bytes | bytearray, content_type: str) -> bool:
-    # No image format starts with any of these bytes, so a photo is a photo whatever its content type.
+    # No image format starts with one of these bytes, so a photo is recognised under any content type.
     start = body[:64].lstrip()[:1]
     return start in (b"{", b"[") or (content_type == "application/json" and bool(start) and start in _JSON_STARTS)
 
@@ -119,7 +119,7 @@ def _read_form(row: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[list
     _refuse_lost_parts(parts, headers)
     top_k = parts.pop(TOP_K, None)
     if not parts:
-        raise MalformedRequest("the form holds no photo; send each as a file under a field name of its own")
+        raise MalformedRequest("the form has no photo; send each photo as a file, under a different field name")
     photos = [NamedPhoto(name, photo) for name, photo in parts.items()]
     return photos, None if top_k is None else bytes(top_k).decode(errors="replace")
 
@@ -127,8 +127,7 @@ def _read_form(row: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[list
 def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[str, str]) -> None:
     """Raise `MalformedRequest` if the body was longer than the parts that TorchServe handed over.
 
-    TorchServe 0.12 keeps only the last of several parts with one name; an answer for the rest would
-    look complete and not be.
+    Of several parts with one name, TorchServe 0.12 keeps only the last, so an answer would miss photos.
     """
     boundary = headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('" ')
     minimum = len(_MIN_PART) + len(boundary)
@@ -137,29 +136,29 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
     if lost > _MAX_PART_EXTRA + _MAX_FURTHER_PART_EXTRA * max(0, len(parts) - 1):
         names = ", ".join(sorted(parts)) or "none"
         raise MalformedRequest(
-            f"about {lost:,} bytes of the form got lost, most likely several photos under one field name "
-            f"(names received: {names}); give each photo a field name of its own"
+            f"about {lost:,} bytes of the form were lost, most likely several photos under one field name "
+            f"(names received: {names}); give each photo a different field name"
         )
 
 
 def _keep_within_pixels(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:
-    """Return *photos* with a `TooLarge` for each that would bring the request above its limit of pixels.
+    """Return *photos* with a `TooLarge` in place of each that would exceed the request's limit of pixels.
 
-    A batch of requests whose every photo has all the pixels that it may have would outlast the worker's time.
+    A batch of requests full of the largest photos would take longer than responseTimeout.
     """
     if len(photos) == 1:
         return photos
-    kept, left = [], limits.max_request_pixels
+    kept, remaining = [], limits.max_request_pixels
     for named in photos:
         num_pixels = 0 if isinstance(named.photo, Problem) else count_pixels(named.photo, limits)
-        if num_pixels > left:
+        if num_pixels > remaining:
             problem = TooLarge(
-                f"with the {num_pixels:,} pixels of this photo the request's photos have more than "
-                f"{limits.max_request_pixels:,} together; send it in a request of its own"
+                f"with the {num_pixels:,} pixels of this photo, the request's photos have more than "
+                f"{limits.max_request_pixels:,} together; send it in another request"
             )
             kept.append(NamedPhoto(named.name, problem))
         else:
-            left -= num_pixels
+            remaining -= num_pixels
             kept.append(named)
     return kept
 

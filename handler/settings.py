@@ -11,16 +11,16 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class SettingsError(Exception):
-    """model-config.yaml holds something that it may not."""
+    """The `fruity` section of model-config.yaml has a field or a value that is not allowed."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a client may send; all of it is checked before any pixel is decoded."""
+    """What a client may send, checked before a pixel is decoded."""
 
     max_photo_bytes: Positive = 16 * 1024 * 1024
     max_photo_pixels: Positive = 50_000_000
     max_request_pixels: Positive = 200_000_000
-    """Of all photos of one request together: a batch of four such requests must not outlast responseTimeout."""
+    """The sum over a request's photos; a batch of four such requests must take less than responseTimeout."""
     min_photo_side: Positive = 16
     max_photos: Positive = 16
 
@@ -28,9 +28,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     engine: EngineName = "auto"
     precision: Precision = "auto"
-    """What floats are computed in: auto is the hardware's best. Layers in int8 stay in int8."""
+    """Of floats; auto is the hardware's best. Layers in int8 stay in int8."""
     threads: Positive | None = None
-    """Of each worker; None: its share of the CPUs."""
+    """Of each worker; None is its share of the CPUs."""
     default_top_k: Positive = 5
     limits: Limits = Limits()
 

@@ -11,21 +11,23 @@ import msgspec
 SCHEMA: Literal[1] = 1
 FILE_NAME = "spec.json"
 
-# What else a run holds that both sides name.
+# Other files of a run, which training writes and model_archive reads.
 WEIGHTS_FILE = "model.safetensors"
 REFERENCE_FILE = "reference.npz"
-"""What the model saw on val: drift is measured from it."""
+"""Statistics of the val split; drift is measured against them."""
 PHOTOS_FILE = "photos.zip"
-"""Photos as the network sees them, `<set>/<class index>/<number>.webp`: int8 is made and judged with them."""
+"""Preprocessed photos, `<set>/<class index>/<number>.webp`, for quantization to int8."""
 PHOTO_SETS = ("calibration", "gate")
-"""Photos of train that set the ranges of int8, photos of val that say whether it answers well enough."""
+"""Photos of train, which calibrate int8, and photos of val, on which the accuracy gate compares it with float32."""
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+Figures = dict[str, float | str]
+"""What was measured of an engine."""
 
 
 class SpecError(Exception):
-    """spec.json is missing, is not JSON, or does not keep the contract."""
+    """spec.json is missing, is not JSON, or has a field or a value that is not allowed."""
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,7 +36,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     size: Annotated[int, msgspec.Meta(ge=16, le=2048)]
     """Side of the square input, in pixels."""
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
-    """Side of the central square that is kept, as a share of the photo's short side."""
+    """Side of the central square, as a share of the photo's short side."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"]
     mean: tuple[float, float, float]
     """Subtracted from channels scaled to [0, 1]; the network does it, not the server."""
@@ -60,26 +62,26 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     """In the order of their class index."""
     label_outputs: tuple[tuple[int, ...], ...] | None = None
-    """For each label the network outputs that it sums over (log-sum-exp); None: one each."""
+    """For each label the network outputs that it sums (log-sum-exp); None is one output a label."""
     groups: tuple[str, ...] | None = None
-    """For each label its coarse label, where labels have groups."""
+    """For each label its coarse label; None if the labels have no groups."""
     preprocessing: Preprocessing
     temperature: Positive = 1.0
     """Logits are divided by it before the softmax (Guo et al., ICML 2017)."""
     threshold: Share
-    """From this probability of the first label on, an answer is `confident`."""
+    """The lowest probability of the first label at which an answer is `confident`."""
     metrics: dict[str, dict[str, float]] = {}
     """By split, then by the metric's name."""
     pruned: Share | msgspec.UnsetType = msgspec.UNSET
     """Share of each layer's channels that was removed: the layers then have the widths of the weights, not timm's."""
-    engines: dict[str, dict[str, float | str]] = {}
-    """For each exported engine how well it agrees with the network."""
+    engines: dict[str, Figures] = {}
+    """By exported engine, its agreement with the network."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels):
-            twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
-            raise ValueError(f"labels must differ, but these stand twice: {', '.join(twice)}")
+            repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+            raise ValueError(f"labels must differ, but these are repeated: {', '.join(repeated)}")
         if self.groups is not None and len(self.groups) != len(self.labels):
             raise ValueError(f"{len(self.groups)} groups for {len(self.labels)} labels")
         self._check_label_outputs()
@@ -97,7 +99,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def parse_spec(text: bytes) -> Spec:
-    """Return the checked spec; raise `SpecError` with what is wrong and where."""
+    """Return the checked spec; raise `SpecError`, which names the field."""
     try:
         fields: Any = msgspec.json.decode(text)
         schema = fields.get("schema") if isinstance(fields, dict) else None

@@ -1,4 +1,4 @@
-"""The exported torch program: the reference on CPUs, the engine on GPUs. The only module that imports torch.
+"""The exported torch program: the reference on CPUs, the engine on GPUs. Only this module of the handler imports torch.
 
 Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
 """
@@ -25,14 +25,14 @@ class TorchEngine:
         *,
         backend: str | None = None,
     ) -> None:
-        """Load *program_path*; torch.compile's *backend* is Inductor on GPUs, none on CPUs."""
+        """Load *program_path*; *backend* is torch.compile's, by default Inductor on GPUs and none on CPUs."""
         torch.set_num_threads(threads)
         self._on_gpu = gpu is not None
         self._device = torch.device(f"cuda:{gpu}" if self._on_gpu else "cpu")
         self.device = str(self._device)
         capability = torch.cuda.get_device_capability(self._device) if self._on_gpu else None
         self._dtype = choose_dtype(precision, capability)
-        # An exported program is code: it comes from our own archive alone (docs/decisions/0002).
+        # An exported program is code: load it only from our own archive (docs/decisions/0002).
         program = torch.export.load(program_path)
         if self._on_gpu:
             program = move_to_device_pass(program, self.device)
@@ -40,12 +40,12 @@ class TorchEngine:
         self._predict = self._forward_without_activations
         backend = backend or ("inductor" if self._on_gpu else None)
         if backend:
-            # Where there is no compiler the engine is slower, not broken.
+            # Without a C++ compiler the network runs uncompiled: slower, but correct.
             torch._dynamo.config.suppress_errors = True
             self._predict = torch.compile(self._predict, backend=backend, dynamic=True)
 
     @torch.inference_mode()
-    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
+    def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
         logits_BK, embeddings_BD = self._predict(self._upload(photos_BHWC))
         # One copy from the device instead of two.
         both = torch.cat([logits_BK.float(), embeddings_BD.float()], dim=1).cpu().numpy()
@@ -53,15 +53,15 @@ class TorchEngine:
         return Outputs(both[:, :num_labels], both[:, num_labels:])
 
     @torch.inference_mode()
-    def locate(self, photos_BHWC: Photos) -> Floats:
+    def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
         return self._forward(self._upload(photos_BHWC))[2].float().cpu().numpy()
 
     def _upload(self, photos_BHWC: Photos) -> Tensor:
-        # From pinned memory the copy runs beside the host's own work.
+        # Copying from pinned memory does not block the host.
         return torch.tensor(photos_BHWC, pin_memory=self._on_gpu).to(self._device, non_blocking=True)
 
     def _forward_without_activations(self, photos_BHWC: Tensor) -> tuple[Tensor, Tensor]:
-        # What is not returned is not computed, once it is compiled.
+        # The compiled graph drops what it does not return.
         logits_BK, embeddings_BD, _ = self._forward(photos_BHWC)
         return logits_BK, embeddings_BD
 
@@ -78,5 +78,5 @@ def choose_dtype(precision: Precision, capability: tuple[int, int] | None) -> to
         return dtype
     if capability is None or capability < (7, 0):
         return torch.float32
-    # Both have tensor cores from 7.0 and 8.0 on; bfloat16 cannot overflow where float32 does not.
+    # Tensor cores take float16 from 7.0 on and bfloat16 from 8.0 on, which has float32's range.
     return torch.bfloat16 if capability >= (8, 0) else torch.float16

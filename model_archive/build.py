@@ -4,7 +4,7 @@ import argparse
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,60 +17,47 @@ from rich.table import Table
 
 from handler.engine import OPENVINO_FILE, Floats, Photos
 from handler.settings import SettingsError, read_settings
-from handler.spec import FILE_NAME, Spec, SpecError, parse_spec, read_spec
+from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
+from model_archive.build_error import BuildError, QuantizationError
 from model_archive.card import format_figure, write_card
-from model_archive.entry import SBOM_SUFFIX
-from model_archive.export import ENGINES, ExportError, Figures, export_engines
+from model_archive.engine_export import ENGINES, export_engines
+from model_archive.entry import SBOM_SUFFIX, hash_file
 from model_archive.golden import choose_golden
 from model_archive.identity import ArchiveError, check_version
-from model_archive.network import NetworkError, ServedNetwork, load_network
-from model_archive.photos import PhotosError, read_photos
-from model_archive.quantize import Infer, QuantizationError, infer_with_openvino, quantize_engine
-from model_archive.sbom import SbomError, write_sbom
-from model_archive.seal import SealError, archive_and_seal
+from model_archive.placement import put_archive
+from model_archive.quantization_photos import read_photos
+from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
+from model_archive.sbom import write_sbom
+from model_archive.seal import seal_archive
+from model_archive.served_network import ServedNetwork, load_network
 from model_archive.signature import SignatureError, check_private_key, sign_archive, signature_path
-from model_archive.stage import handler_entry, stage_archive
+from model_archive.staging import HANDLER_ENTRY, stage_archive
 
 Precision = Literal["auto", "float", "int8"]
 
 CONFIG = Path(__file__).parent / "model-config.yaml"
 
-_ERRORS = (
-    SpecError,
-    SettingsError,
-    NetworkError,
-    ExportError,
-    PhotosError,
-    QuantizationError,
-    SealError,
-    SbomError,
-    SignatureError,
-    OSError,
-)
-
 
 def main() -> None:
-    """Build what the command line asks for and say what went in."""
+    """Build the archive that the command line asks for, and print what is in it."""
     parser = argparse.ArgumentParser(prog="python -m model_archive.build", description="Build an archive from a run.")
     parser.add_argument("--run", type=Path, default=Path("runs/latest"), help="the run's folder (default: %(default)s)")
-    parser.add_argument("--version", type=_parse_version, required=True, help="as 1.1.0")
+    parser.add_argument("--version", type=_parse_version, required=True, help="for example 1.1.0")
     parser.add_argument("--out", type=Path, default=Path("build"), help="the archive's folder (default: %(default)s)")
     parser.add_argument(
-        "--engines", nargs="+", choices=ENGINES, default=["openvino"], help="for CPUs openvino, for GPUs torch"
+        "--engines", nargs="+", choices=ENGINES, default=["openvino"], help="openvino for CPUs, torch for GPUs"
     )
     parser.add_argument(
         "--precision",
         choices=get_args(Precision),
         default="auto",
-        help="of the openvino engine; auto is int8 where the run's photos show that it answers as float does",
+        help="of the openvino engine; auto is int8 if the accuracy gate accepts it, else float",
     )
-    parser.add_argument("--config", type=Path, default=CONFIG, help="model-config.yaml, as make tune writes one")
-    parser.add_argument("--signing-key", type=Path, help="sign with it, as make keys makes one (default: unsigned)")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="model-config.yaml, as make tune writes it")
+    parser.add_argument("--signing-key", type=Path, help="the private key to sign with, as make keys creates it")
     asked = parser.parse_args()
     if asked.precision == "int8" and "openvino" not in asked.engines:
-        parser.error(
-            f"argument --precision: int8 is for the engine openvino, --engines has {' '.join(asked.engines)} alone"
-        )
+        parser.error(f"argument --precision: int8 needs the engine openvino, --engines is {' '.join(asked.engines)}")
     try:
         if asked.signing_key:
             check_private_key(asked.signing_key)
@@ -79,9 +66,9 @@ def main() -> None:
         )
         if asked.signing_key:
             sign_archive(archive, asked.signing_key)
-    except _ERRORS as error:
+    except (BuildError, SpecError, SettingsError, SignatureError, OSError) as error:
         sys.exit(f"archive: {error}")
-    _print_contents(archive, digest, asked.signing_key)
+    _print_contents(archive, digest)
 
 
 def build_archive(
@@ -92,38 +79,40 @@ def build_archive(
     config: Path = CONFIG,
     *,
     precision: Precision = "float",
+    replace: bool = False,
 ) -> tuple[Path, str]:
-    """Return the archive made from the folder *run* and its SHA-256 in hex; beside it stand its card and its SBOM.
+    """Return the archive of the folder *run* and its SHA-256 in hex; write its card and its SBOM beside it.
 
-    *precision* is the openvino engine's. Raises one of `_ERRORS`; nothing is left half-written.
+    *precision* is that of the openvino engine. An archive of this version with other bytes is refused, unless it is to
+    *replace*. Raises `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
     """
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
     network = load_network(run, spec)
     archive = out / f"{spec.name}-{version}.mar"
     with tempfile.TemporaryDirectory() as scratch:
-        stage = Path(scratch)
+        stage, sealed = Path(scratch) / "stage", Path(scratch) / archive.name
+        stage.mkdir()
         figures = export_engines(network, spec, engines, stage)
         infer: Infer = partial(_infer, network)
         if "openvino" in engines and precision != "float":
             figures["openvino"] = _quantize(run, spec, stage, infer, figures["openvino"], required=precision == "int8")
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
-        golden = choose_golden(spec, infer)
-        stage_archive(run, spec, golden, stage)
-        digest = archive_and_seal(stage, handler_entry(), config, spec.name, version, archive)
-    # One that is there is of an earlier build.
-    signature_path(archive).unlink(missing_ok=True)
-    write_card(archive.with_suffix(".md"), archive, version, digest, spec)
-    write_sbom(archive.with_suffix(SBOM_SUFFIX), version, digest)
+        stage_archive(run, spec, choose_golden(spec, infer), stage)
+        seal_archive(stage, HANDLER_ENTRY, config, spec.name, version, sealed)
+        digest = hash_file(sealed)
+        write_card(sealed.with_suffix(".md"), sealed, version, digest, spec)
+        write_sbom(sealed.with_suffix(SBOM_SUFFIX), version, digest)
+        put_archive(sealed, archive, digest, replace=replace)
     return archive, digest
 
 
 def _quantize(run: Path, spec: Spec, stage: Path, infer: Infer, as_float: Figures, *, required: bool) -> Figures:
-    """Return the figures of the engine in int8, or *as_float* with the reason where it stays so."""
+    """Return the figures of the engine in int8, or *as_float* with the reason why it stays in float."""
     try:
         return quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer)
-    except (PhotosError, QuantizationError) as error:
+    except QuantizationError as error:
         if required:
             raise
         return {**as_float, "precision": "float", "not_int8": str(error)}
@@ -141,7 +130,7 @@ def _parse_version(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _print_contents(archive: Path, digest: str, signing_key: Path | None) -> None:
+def _print_contents(archive: Path, digest: str) -> None:
     table = Table(title=str(archive), title_justify="left", show_edge=False)
     for column in ("file", "bytes", "packed"):
         table.add_column(column, justify="left" if column == "file" else "right")
@@ -149,18 +138,17 @@ def _print_contents(archive: Path, digest: str, signing_key: Path | None) -> Non
         engines = parse_spec(members.read(FILE_NAME)).engines
         for member in members.infolist():
             table.add_row(member.filename, f"{member.file_size:,}", f"{member.compress_size:,}")
+    signature = signature_path(archive)
+    signed = signature if signature.exists() else "no; make archive SIGNING_KEY=… signs"
+    lines = [f"size    {archive.stat().st_size:,} bytes", f"sha256  {digest}", f"signed  {signed}"]
     console = Console()
     console.print(table)
-    signed = f"with {signing_key}" if signing_key else "no; make archive SIGNING_KEY=… signs"
-    console.print(
-        f"size    {archive.stat().st_size:,} bytes\nsha256  {digest}\nsigned  {signed}", highlight=False, soft_wrap=True
-    )
-    for name, figures in engines.items():
-        console.print(f"{name:7} {_describe_engine(figures)}", highlight=False, soft_wrap=True)
+    for line in (*lines, *(f"{name:7} {_describe_engine(figures)}" for name, figures in engines.items())):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
-def _describe_engine(figures: Mapping[str, float | str]) -> str:
-    """Return its precision, why it is not int8, and what was measured."""
+def _describe_engine(figures: Figures) -> str:
+    """Return its precision, the reason if it is not int8, and its figures."""
     words = [str(figures[key]) for key in ("precision", "not_int8") if key in figures]
     numbers = [f"{key} {format_figure(value)}" for key, value in figures.items() if not isinstance(value, str)]
     return f"{': '.join(words) or 'float'} ({', '.join(numbers)})"

@@ -1,4 +1,4 @@
-"""The model card: what a person wants to know before they serve an archive."""
+"""The model card: what people want to know before they serve an archive."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,8 +36,8 @@ def _describe_model(spec: Spec) -> str:
 def _describe_use(spec: Spec) -> str:
     return (
         "## Use\n\n"
-        f"One photo, one subject. Probabilities are divided out at temperature {spec.temperature:g}; an answer is "
-        f"`confident` from a probability of {spec.threshold:g} on. Not for judging whether something is safe to eat."
+        f"For photos of one subject. Logits are divided by a temperature of {spec.temperature:g}; an answer is "
+        f"`confident` from a probability of {spec.threshold:g} on. Not for deciding whether something is safe to eat."
     )
 
 
@@ -54,5 +54,5 @@ def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str)
 
 
 def format_figure(value: float | str | None) -> str:
-    """Return *value* with four digits at most; a text as it is, None as nothing."""
+    """Return *value* with at most four digits; a text as it is, None as an empty text."""
     return "" if value is None else value if isinstance(value, str) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""One object of a registry to a file, going on where an earlier try stopped."""
+"""One object of a registry to a file; continues an earlier download."""
 
 import errno
 import os
@@ -10,13 +10,13 @@ from model_archive.entry import File, hash_file
 from model_archive.storage import RegistryError, Storage
 
 Progress = Callable[[int], None]
-"""Is told how many bytes are there."""
+"""Gets the number of bytes that have arrived."""
 
 
 def download(storage: Storage, name: str, wanted: File, path: Path, progress: Progress) -> None:
-    """Fill the file *path*, which may hold the beginning, with the object *name* until it is what is *wanted*.
+    """Download the object *name* to *path*, which may have its beginning, and check that it is *wanted*.
 
-    Raises `RegistryError` or `OSError`; what has arrived is kept, unless it is wrong.
+    Raises `RegistryError` or `OSError`. A part that has arrived is kept; a complete file that is wrong is deleted.
     """
     held = path.stat().st_size if path.exists() else 0
     _fetch_rest(storage, name, wanted.size, path, progress)
@@ -26,10 +26,10 @@ def download(storage: Storage, name: str, wanted: File, path: Path, progress: Pr
     path.unlink()
     if not held:
         raise RegistryError(
-            f"{storage.uri}/{name} has the SHA-256 {found}, the registry's entry says {wanted.digest}: it was changed "
-            "or damaged where it lies; do not use it, and publish the model again under a new version"
+            f"{storage.uri}/{name} has the SHA-256 {found}, the registry's entry has {wanted.digest}: it was changed "
+            "or damaged in the registry; do not use it, and publish the model again as a new version"
         )
-    # The beginning may be what was wrong, torn by a crash.
+    # A crash may have damaged the beginning.
     download(storage, name, wanted, path, progress)
 
 
@@ -39,13 +39,13 @@ def _fetch_rest(storage: Storage, name: str, num_bytes: int, path: Path, progres
         free = shutil.disk_usage(path.parent).free
         if free < missing:
             raise RegistryError(
-                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some or choose another folder"
+                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another folder"
             ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if missing <= 0:
             return
         for chunk in storage.read(name, file.tell()):
             file.write(chunk)
             progress(file.tell())
-            # More than was published can only be wrong.
+            # An object that is larger than the published one is wrong.
             if file.tell() > num_bytes:
                 break

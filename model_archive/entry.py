@@ -1,4 +1,4 @@
-"""What a registry says about one version."""
+"""The entry of one version in a registry."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -35,11 +35,11 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     metrics: dict[str, dict[str, float]] = {}
     """By split, then by the metric's name."""
     files: dict[Suffix, File]
-    """The archive, and what stands beside it, by suffix."""
+    """The archive and the files beside it, by suffix."""
 
     def __post_init__(self) -> None:
         if ARCHIVE_SUFFIX not in self.files:
-            raise ValueError("it lists no archive")
+            raise ValueError("its files have no archive")
 
     @property
     def digest(self) -> str:
@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 def describe_archive(archive: Path) -> Entry:
-    """Return the entry of *archive* and of what stands beside it; raise `ArchiveError` or `OSError`."""
+    """Return the entry of *archive* and the files beside it; raise `ArchiveError` or `OSError`."""
     identity = identify(archive)
     paths = {suffix: archive.with_suffix(suffix) for suffix in get_args(Suffix)}
     return Entry(
@@ -85,15 +85,15 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def decode_entry(text: bytes, version: str, place: str) -> Entry:
-    """Return the entry of *version* that stands at *place*; raise `RegistryError`."""
+    """Return the entry of *version*, which *text* from *place* must be; raise `RegistryError`."""
     try:
         fields: Any = msgspec.json.decode(text)
         schema = fields.get("schema") if isinstance(fields, dict) else None
         if isinstance(schema, int) and schema > SCHEMA:
-            raise RegistryError(f"{place} has the schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
+            raise RegistryError(f"{place} has schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
         entry = msgspec.convert(fields, Entry)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{place} is no entry of a registry ({error}); ask who runs it to mend it") from error
+        raise RegistryError(f"{place} is not a registry's entry ({error}); ask its owner to fix it") from error
     if (entry.name, entry.version) != (MODEL, version):
-        raise RegistryError(f"{place} speaks of {entry.name} {entry.version}; ask who runs the registry to mend it")
+        raise RegistryError(f"{place} is the entry of {entry.name} {entry.version}; ask its owner to fix it")
     return entry

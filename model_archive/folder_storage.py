@@ -1,4 +1,4 @@
-"""A registry in a folder: of this machine, or of one that several machines mount."""
+"""A registry in a folder, of this machine or mounted by several."""
 
 import os
 import shutil
@@ -17,43 +17,43 @@ class FolderStorage:
         self._folder = folder
 
     def list_names(self, folder: str) -> list[str]:
-        place = self._folder / folder
-        with self._faults("read"):
-            return sorted(path.name for path in place.iterdir() if path.is_file()) if place.exists() else []
+        path = self._folder / folder
+        with self._errors("read"):
+            return sorted(file.name for file in path.iterdir() if file.is_file()) if path.exists() else []
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        with self._faults("read"), (self._folder / name).open("rb") as file:
+        with self._errors("read"), (self._folder / name).open("rb") as file:
             file.seek(start)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         path = self._folder / name
-        with self._faults("written"):
+        with self._errors("written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 return False
             with NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as partial:
                 shutil.copyfileobj(content, partial, CHUNK_BYTES)
                 partial.flush()
-                # Before the name: after a power cut there must be no name without its content.
+                # Before the link: after a power cut there must not be a name without its content.
                 os.fsync(partial.fileno())
                 Path(partial.name).chmod(0o644)
                 return _link(Path(partial.name), path)
 
     @contextmanager
-    def _faults(self, act: str) -> Iterator[None]:
+    def _errors(self, act: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise RegistryError(
                 f"the registry {self.uri} could not be {act} ({error.strerror}: {error.filename or self.uri}); "
-                "check that its disk is there, has room and that you may, then run the same command again"
+                "check that its disk is mounted, has space and lets you write, then run the command again"
             ) from error
 
 
 def _link(partial: Path, path: Path) -> bool:
-    # Unlike a rename, it fails where another publisher was faster.
+    # Unlike a rename, a link fails if another publisher was faster.
     try:
         path.hardlink_to(partial)
     except FileExistsError:

@@ -1,7 +1,7 @@
-"""The golden set: a few pictures that travel in the archive with the network's own answers.
+"""The golden set: a few pictures in the archive, with the network's own answers.
 
-A server that gives them back runs the model that was built. The pictures are generated, so that no
-photo of a person's is published with a model. Axes: B batch, H height, W width, C channel, K class.
+A server that gives these answers runs the model that was built. The pictures are drawn, so that nobody's photo is
+published with a model. Axes: B batch, H height, W width, C channel, K class.
 """
 
 import colorsys
@@ -26,21 +26,25 @@ _NUM_CANDIDATES = 400
 _NUM_KEPT = 4
 _BATCH = 16
 _SIDE = 128
-# Below it another CPU's rounding could turn the answer.
+# With a smaller margin another CPU's rounding could change the first label.
 _MIN_MARGIN = 0.2
 
 
-class GoldenPhoto(msgspec.Struct, frozen=True):
+class GoldenSample(msgspec.Struct, frozen=True):
     photo: bytes
     """PNG; base64 in JSON."""
     label: str
     probability: float
 
 
-def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenPhoto]:
-    """Return the pictures whose first labels are surest, of different labels where there are such.
+GoldenPhoto = GoldenSample
+"""The name that serving/ and scripts/ still import."""
 
-    *infer* gives logits_BK for uint8 photos_BHWC.
+
+def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenSample]:
+    """Return the pictures with the most confident first labels, at most one a label, most confident first.
+
+    *infer* returns logits_BK for uint8 photos_BHWC.
     """
     pictures = [_draw_picture(seed) for seed in range(_NUM_CANDIDATES)]
     predictions = [
@@ -52,27 +56,27 @@ def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenP
     firsts: dict[int, tuple[bytes, Prediction]] = {}
     for picture, prediction in ranked:
         firsts.setdefault(prediction.class_indices[0], (picture, prediction))
-    surest, *others = firsts.values()
-    kept = [surest, *(pair for pair in others if _margin(pair[1]) >= _MIN_MARGIN)][:_NUM_KEPT]
+    best, *others = firsts.values()
+    kept = [best, *(pair for pair in others if _margin(pair[1]) >= _MIN_MARGIN)][:_NUM_KEPT]
     return [
-        GoldenPhoto(picture, spec.labels[prediction.class_indices[0]], round(prediction.probabilities[0], 3))
+        GoldenSample(picture, spec.labels[prediction.class_indices[0]], round(prediction.probabilities[0], 3))
         for picture, prediction in kept
     ]
 
 
-def write_golden(golden: list[GoldenPhoto], folder: Path) -> None:
+def write_golden(golden: list[GoldenSample], folder: Path) -> None:
     (folder / FILE_NAME).write_bytes(msgspec.json.encode(golden) + b"\n")
 
 
-def read_golden(archive: Path) -> list[GoldenPhoto]:
-    """Return the golden set of the archive file *archive*, surest first; raise `ArchiveError` or `OSError`."""
+def read_golden(archive: Path) -> list[GoldenSample]:
+    """Return the golden set of the file *archive*, most confident first; raise `ArchiveError` or `OSError`."""
     (text,) = read_members(archive, FILE_NAME)
     try:
-        golden = msgspec.json.decode(text, type=list[GoldenPhoto])
+        golden = msgspec.json.decode(text, type=list[GoldenSample])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"{archive.name} has no golden set that this fruity reads: {error}") from error
+        raise ArchiveError(f"{archive.name} has a golden set that this fruity cannot read: {error}") from error
     if not golden:
-        raise ArchiveError(f"{archive.name} has a golden set without a picture; make archive builds one with some")
+        raise ArchiveError(f"{archive.name} has an empty golden set; build it again with make archive")
     return golden
 
 

@@ -1,9 +1,10 @@
-"""What an archive says it is: name and version in its manifest, metrics in its spec."""
+"""The identity of an archive: name and version from its manifest, and its spec."""
 
 import re
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -15,15 +16,15 @@ from model_archive.seal import MANIFEST
 MODEL = "fruity"
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
-# Both are a few kilobytes; what unpacks to gigabytes is no archive of ours.
+# Ours are a few kilobytes; one that unpacks to gigabytes is an attack.
 _MAX_MEMBER_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 20
-# All that a zip can be: torn, encrypted, packed in another way, without the member, or made up.
+# A zip can be incomplete, encrypted, compressed by another method, without the member, or forged.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, RuntimeError)
 
 
 class ArchiveError(Exception):
-    """A file is no archive of this model, or not the version that it is called."""
+    """A file is not an archive of this model, or not of the version in its name."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -47,12 +48,12 @@ def is_version(text: str) -> bool:
 def check_version(text: str) -> str:
     """Return *text* if it is a version; raise `ArchiveError`."""
     if not is_version(text):
-        raise ArchiveError(f"{text!r} is no version; write three numbers, as 1.1.0")
+        raise ArchiveError(f"{text!r} is not a version; write three numbers, for example 1.1.0")
     return text
 
 
 def version_order(version: str) -> tuple[int, ...]:
-    """Return what versions are sorted by: 1.10.0 is newer than 1.9.0."""
+    """Return the sort key of *version*: 1.10.0 is newer than 1.9.0."""
     return tuple(map(int, version.split(".")))
 
 
@@ -61,13 +62,13 @@ def file_name(version: str) -> str:
 
 
 def version_in(name: str) -> str | None:
-    """Return the version of an archive that is called *name*, None if no archive is called so."""
+    """Return the version in the archive name *name*, None if it is not an archive's name."""
     version = name.removeprefix(f"{MODEL}-").removesuffix(".mar")
     return version if is_version(version) and name == file_name(version) else None
 
 
 def identify(archive: Path) -> Identity:
-    """Return what *archive* holds; raise `ArchiveError` unless that is what its file is called, or `OSError`."""
+    """Return the identity of *archive*; raise `ArchiveError` if its name has another version, or `OSError`."""
     identity = read_identity(archive)
     if archive.name != (expected := file_name(identity.version)):
         raise ArchiveError(f"{archive.name} holds {MODEL} {identity.version}, so it must be called {expected}")
@@ -75,21 +76,20 @@ def identify(archive: Path) -> Identity:
 
 
 def read_identity(archive: Path) -> Identity:
-    """Return what *archive* holds, whatever its file is called; raise `ArchiveError` or `OSError`."""
-    called = archive.name
+    """Return the identity of *archive*, a file of any name; raise `ArchiveError` or `OSError`."""
     manifest, spec_text = read_members(archive, MANIFEST, SPEC)
     try:
         model = msgspec.json.decode(manifest, type=_Manifest).model
         spec = parse_spec(spec_text)
     except (msgspec.DecodeError, UnicodeDecodeError, SpecError) as error:
-        raise ArchiveError(f"{called} is no archive that this fruity can serve: {error}") from error
+        raise ArchiveError(f"{archive.name} is not an archive that this fruity can serve: {error}") from error
     if {model.model_name, spec.name} != {MODEL}:
         names = " and ".join(sorted({model.model_name, spec.name}))
-        raise ArchiveError(f"{called} is an archive of the model {names}; here are archives of {MODEL} only")
+        raise ArchiveError(f"{archive.name} is an archive of the model {names}, allowed is {MODEL}")
     try:
         return Identity(check_version(model.model_version), spec)
     except ArchiveError as error:
-        raise ArchiveError(f"the manifest in {called} names no version: {error}") from error
+        raise ArchiveError(f"the manifest in {archive.name} has no version: {error}") from error
 
 
 def read_members(archive: Path, *names: str) -> list[bytes]:
@@ -99,11 +99,11 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
             with zipfile.ZipFile(file) as members:
                 return [_read_member(members, name) for name in names]
         except _DAMAGES as error:
-            raise ArchiveError(f"{archive.name} is no archive ({error}); make archive builds one") from error
+            raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
 
 
 def check_members(archive: Path) -> None:
-    """Read *archive* to its end; raise `ArchiveError` at the first member that is damaged, or `OSError`."""
+    """Read the whole *archive*; raise `ArchiveError` at the first damaged member, or `OSError`."""
     place = "its table of contents"
     with archive.open("rb") as file:
         try:
@@ -116,9 +116,18 @@ def check_members(archive: Path) -> None:
             raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
 
 
+def _suggest(damaged: Path) -> str:
+    """Return what to do about *damaged*, with the newest intact archive beside it if there is one."""
+    for path in sorted(damaged.parent.glob(f"{MODEL}-*.mar"), reverse=True):
+        with suppress(ArchiveError, OSError):
+            check_members(path)
+            return f"{path.name} beside it is intact: use that one, or build another with make archive"
+    return "build another with make archive"
+
+
 def _read_member(members: zipfile.ZipFile, name: str) -> bytes:
     if members.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise zipfile.BadZipFile(f"{name} is packed in a way that Java does not read")
+        raise zipfile.BadZipFile(f"{name} is compressed by a method that Java does not read")
     with members.open(name) as member:
         content = member.read(_MAX_MEMBER_BYTES + 1)
     if len(content) > _MAX_MEMBER_BYTES:

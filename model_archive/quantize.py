@@ -1,4 +1,4 @@
-"""The OpenVINO engine in int8, if the gate lets it pass.
+"""The OpenVINO engine in int8, if the accuracy gate accepts it.
 
 Axes: N photos, B batch, H height, W width, C channel, K class.
 """
@@ -20,55 +20,53 @@ from scipy.special import log_softmax  # type: ignore[import-untyped]
 
 from handler.engine import OUTPUTS, Floats, Photos, count_cpus
 from handler.openvino_engine import OpenVinoEngine
-from model_archive.export import Figures, save_openvino
-from model_archive.gate import MIN_PHOTOS, RULE, Score, compare_answers
-from model_archive.photos import KeptPhotos
+from handler.spec import Figures
+from model_archive.accuracy_gate import MIN_PHOTOS, RULE, Score, compare_answers
+from model_archive.build_error import QuantizationError
+from model_archive.openvino_file import save_openvino
+from model_archive.quantization_photos import QuantizationPhotos
 
 Infer = Callable[[Photos], Floats]
-"""logits_BK for photos_BHWC."""
+"""From photos_BHWC to logits_BK."""
 
 _LOGITS, _EMBEDDINGS, _ = OUTPUTS
 _BATCH = 16
 _LAYERS = ("Convolution", "GroupConvolution", "MatMul")
-# Each takes some layers back to float; where more are needed, int8 does not suit the network.
+# Each returns layers to float; a network that needs more rounds does not suit int8.
 _MAX_ROUNDS = 32
-# Of the gate photos those that changed most; each layer is tried on them.
+# The gate photos that change most, on which each layer is tried.
 _NUM_RANKING_PHOTOS = 50
 
 
-class QuantizationError(Exception):
-    """The gate has too little to go by, or refuses int8; the text gives the figures."""
+def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) -> Figures:
+    """Replace *model_path* by its int8 model and return the figures; *infer* is the network in float32.
 
-
-def quantize_engine(model_path: Path, photos: KeptPhotos, infer: Infer) -> Figures:
-    """Put the int8 model in the place of *model_path* and return its figures.
-
-    *infer* is the network in float32. Raises `QuantizationError`, which leaves the model as it is.
+    Raises `QuantizationError`, and then leaves the model as it was.
     """
     gate_NHWC = photos.gate.photos_NHWC
     if len(gate_NHWC) < MIN_PHOTOS:
         raise QuantizationError(
-            f"the run keeps {len(gate_NHWC):,} photos of val to judge int8 by, {MIN_PHOTOS} are needed; "
-            "train it with a larger val split or evaluation.gate_photos"
+            f"the run has {len(gate_NHWC):,} photos of val for the accuracy gate, int8 needs {MIN_PHOTOS}; "
+            "train it with a larger val split (data.val_share) or evaluation.gate_photos"
         )
-    float_NK = _infer_all(infer, gate_NHWC, "Asking the network in float32")
+    float_NK = _infer_all(infer, gate_NHWC, "Predicting in float32")
     with tempfile.TemporaryDirectory(dir=model_path.parent) as scratch:
         partial = Path(scratch) / model_path.name
-        _quantize_apart(model_path, partial, photos, float_NK)
+        _quantize_in_a_process(model_path, partial, photos, float_NK)
         num_layers, num_float = _count_layers(ov.Core().read_model(partial))
-        int8_NK = _infer_all(infer_with_openvino(partial), gate_NHWC, "Asking it in int8")
+        int8_NK = _infer_all(infer_with_openvino(partial), gate_NHWC, "Predicting in int8")
         score = compare_answers(float_NK, int8_NK, photos.gate.classes_N)
         if not score.passes:
             raise QuantizationError(f"int8 gives {score}, with {num_float} of {num_layers} layers in float; {RULE}")
         if num_float == num_layers:
-            raise QuantizationError(f"int8 keeps the network's answers only with all {num_layers} layers in float")
+            raise QuantizationError(f"int8 passes the accuracy gate only with all {num_layers} layers in float")
         for file in Path(scratch).iterdir():
             file.replace(model_path.with_name(file.name))
     return _describe(score, num_layers, num_float)
 
 
 def infer_with_openvino(model_path: Path) -> Infer:
-    """Return what asks the model *model_path*, in float32 where it is not int8: another CPU shall say the same."""
+    """Return the inference of *model_path*, with float32 outside int8, so that another CPU gives the same answers."""
     engine = OpenVinoEngine(model_path, count_cpus(), precision="f32")
     return lambda photos_BHWC: engine.run(photos_BHWC).logits_BK
 
@@ -85,26 +83,26 @@ def _describe(score: Score, num_layers: int, num_float: int) -> Figures:
     }
 
 
-def _quantize_apart(model_path: Path, target: Path, photos: KeptPhotos, float_NK: Floats) -> None:
-    # NNCF makes Cores of its own, which OpenVINO 2026.4 does not survive (handler/openvino_engine.py).
+def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
+    # NNCF creates more Cores, with which OpenVINO 2026.4 crashes (handler/openvino_engine.py).
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         try:
             process.submit(_quantize_file, model_path, target, photos, float_NK).result()
         except BrokenProcessPool as error:
-            raise QuantizationError("the process that made the network int8 crashed") from error
+            raise QuantizationError("the process that quantizes the network crashed") from error
 
 
-def _quantize_file(model_path: Path, target: Path, photos: KeptPhotos, float_NK: Floats) -> None:
+def _quantize_file(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
     """Write *model_path* in int8 to *target*; raise `QuantizationError`."""
     try:
         save_openvino(_quantize(ov.Core().read_model(model_path), photos, float_NK), target)
     except RuntimeError as error:
         reason = next(filter(None, reversed(str(error).splitlines())), type(error).__name__)
-        raise QuantizationError(f"this network cannot be made int8: {reason.strip()}") from error
+        raise QuantizationError(f"this network cannot be quantized to int8: {reason.strip()}") from error
 
 
-def _quantize(model: ov.Model, photos: KeptPhotos, float_NK: Floats) -> ov.Model:
-    # NNCF tells Google Analytics of each use unless this is set before it is imported.
+def _quantize(model: ov.Model, photos: QuantizationPhotos, float_NK: Floats) -> ov.Model:
+    # Set before its import, or NNCF reports each use to Google Analytics.
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
@@ -117,7 +115,7 @@ def _quantize(model: ov.Model, photos: KeptPhotos, float_NK: Floats) -> ov.Model
         chosen = list(indices)
         batches = (gate.photos_NHWC[chosen[start : start + _BATCH]] for start in range(0, len(chosen), _BATCH))
         logits_BK = np.concatenate([compiled(photos_BHWC)[_LOGITS] for photos_BHWC in batches])
-        # Single figures, not logits: by those NNCF 3.4 would take back first what helps least.
+        # One figure a photo: with logits NNCF 3.4 returns first the layers that help least (docs/decisions/0006).
         closeness_B = -_diverge(float_NK[chosen], logits_BK)
         done = len(chosen) == num_photos and compare_answers(float_NK, logits_BK, gate.classes_N).passes
         return 1.0 if done else float(closeness_B.mean()), closeness_B.tolist()
@@ -130,8 +128,8 @@ def _quantize(model: ov.Model, photos: KeptPhotos, float_NK: Floats) -> ov.Model
         max_drop=0.0,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(calibration_NHWC),
-        ignored_scope=nncf.IgnoredScope(names=_list_explaining(model), validate=False),
-        # Weights in 7 bits: sums of two products fit 16 bits on CPUs without VNNI, too (docs/decisions/0006).
+        ignored_scope=nncf.IgnoredScope(names=_list_activation_layers(model), validate=False),
+        # Weights in 7 bits, so that CPUs without VNNI do not overflow 16 bits (docs/decisions/0006).
         advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
             max_num_iterations=_MAX_ROUNDS, ranking_subset_size=_NUM_RANKING_PHOTOS, num_ranking_workers=1
@@ -140,9 +138,9 @@ def _quantize(model: ov.Model, photos: KeptPhotos, float_NK: Floats) -> ov.Model
 
 
 def _diverge(float_BK: Floats, int8_BK: Floats) -> NDArray[np.float64]:
-    """Return the Kullback-Leibler divergence of each photo's label shares from those in float, in nats.
+    """Return the Kullback-Leibler divergence of each photo's probabilities from those in float, in nats.
 
-    Answers alone are too coarse to rank layers by: of 100 photos most layers change the same two or three.
+    First labels are too coarse to rank layers: of 100 photos most layers change the same two or three.
     """
     float_BK, int8_BK = (log_softmax(logits_BK.astype(np.float64), axis=1) for logits_BK in (float_BK, int8_BK))
     divergence_B: NDArray[np.float64] = (np.exp(float_BK) * (float_BK - int8_BK)).sum(axis=1)
@@ -154,22 +152,22 @@ def _infer_all(infer: Infer, photos_NHWC: Photos, doing: str) -> Floats:
     return np.concatenate([infer(photos_NHWC[start : start + _BATCH]) for start in starts])
 
 
-def _list_explaining(model: ov.Model) -> list[str]:
-    """Return the names of what only explanations need: it stays in float, as it takes no part in a prediction.
+def _list_activation_layers(model: ov.Model) -> list[str]:
+    """Return the names of the operations that only explanations need; they stay in float.
 
-    OpenVINO 2026.4 fails on some networks' (ConvNeXt's) in int8, too.
+    In int8 OpenVINO 2026.4 fails on those of some networks (ConvNeXt).
     """
-    predicting = {operation.get_friendly_name() for operation in _cut_explaining(model).get_ops()}
+    predicting = {operation.get_friendly_name() for operation in _cut_to_predictions(model).get_ops()}
     return [name for operation in model.get_ops() if (name := operation.get_friendly_name()) not in predicting]
 
 
-def _cut_explaining(model: ov.Model) -> ov.Model:
+def _cut_to_predictions(model: ov.Model) -> ov.Model:
     return ov.Model([model.output(_LOGITS), model.output(_EMBEDDINGS)], model.get_parameters())
 
 
 def _count_layers(model: ov.Model) -> tuple[int, int]:
-    """Return how many layers a prediction of *model* takes, and how many of them keep their weights in float."""
-    operations = _cut_explaining(model).get_ops()
+    """Return the number of layers of a prediction, and of those with weights in float."""
+    operations = _cut_to_predictions(model).get_ops()
     layers = [operation for operation in operations if operation.get_type_name() in _LAYERS]
     return len(layers), sum(not _is_int8(layer) for layer in layers)
 

@@ -1,8 +1,8 @@
-"""The registry: versions of the model that are published once and never change.
+"""The registry: versions of the model, published once and never changed.
 
-`fruity/<version>.json` is the entry of a version, `fruity/<version>/<SHA-256><suffix>` are its files: the archive, and
-beside it its card, bill of materials and signature. The entry is written last, so a version is there with all of it or
-not at all; what a broken publication left is taken over, as files are named by what they hold.
+`fruity/<version>.json` is the entry of a version, `fruity/<version>/<SHA-256><suffix>` are its files: archive, card,
+bill of materials and signatures. The entry is written last, so a version exists with all its files or not at all.
+Files are named by their content, so the next publication continues one that failed.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from model_archive.storage import RegistryError, Storage
 __all__ = ["Entry", "Registry", "RegistryError", "Report", "open_registry"]
 
 Report = Callable[[str, int, int], None]
-"""Is told what is on its way, how many bytes of it have gone, and how many it has."""
+"""Gets a file's name, the number of bytes transferred, and its size."""
 
 _ENTRY_SUFFIX = ".json"
 
@@ -36,7 +36,7 @@ def open_registry(uri: str, report: Report | None = None, *, must_exist: bool = 
     """
     if uri.startswith("gs://"):
         try:
-            # Who keeps a registry in a folder needs none of Google's packages.
+            # A registry in a folder does not need Google's packages.
             from model_archive.bucket_storage import BucketStorage
         except ImportError as error:
             raise RegistryError(
@@ -45,22 +45,22 @@ def open_registry(uri: str, report: Report | None = None, *, must_exist: bool = 
             ) from error
         return Registry(BucketStorage(uri), report)
     if "://" in uri or not uri:
-        raise RegistryError(f"{uri!r} is no registry; write a folder or gs://bucket/prefix")
+        raise RegistryError(f"{uri!r} is not a registry; write a folder or gs://bucket/prefix")
     if must_exist and not Path(uri).is_dir():
-        raise RegistryError(f"there is no registry {uri}; check the name, `make publish` creates one")
+        raise RegistryError(f"the registry {uri} does not exist; check the name, `make publish` creates one")
     return Registry(FolderStorage(Path(uri)), report)
 
 
 class Registry:
-    """Every method raises `RegistryError`; where a signature does not hold, `SignatureError`."""
+    """Every method raises `RegistryError`, or `SignatureError` for a signature that does not verify."""
 
     def __init__(self, storage: Storage, report: Report | None = None) -> None:
         self._storage = storage
         self._report = report or (lambda what, num_done, num_bytes: None)
 
     def publish(self, archive: Path) -> Entry:
-        """Return the entry of *archive*, published now with what stands beside it, or equal and published before."""
-        with _local_faults(archive):
+        """Return the entry of *archive*, published with the files beside it now, or before if it is the same."""
+        with _local_errors(archive):
             entry = describe_archive(archive)
             if entry.signed:
                 check_signed(archive, entry.digest)
@@ -76,7 +76,7 @@ class Registry:
         return held
 
     def list_versions(self) -> list[Entry]:
-        """Return what is published, newest last."""
+        """Return the entries of all versions, newest last."""
         return [self._read_entry(version) for version in self._versions()]
 
     def read_entries(self) -> tuple[list[Entry], list[RegistryError]]:
@@ -90,23 +90,23 @@ class Registry:
         return entries, errors
 
     def fetch(self, version: str, folder: Path, public_key: Path | None = None) -> Path:
-        """Return the archive of *version* in *folder*, with what stands beside it.
+        """Return the archive of *version* in *folder*, fetched with the files beside it.
 
-        It appears once its digest and, with a *public_key*, its signature hold. What has arrived before a failure is
-        kept; what is there already is not fetched again.
+        It appears after its digest and, with a *public_key*, its signature are verified. The next fetch continues one
+        that failed, and does not fetch again what is in *folder*.
         """
         archive = folder / file_name(version)
-        with _local_faults(folder):
+        with _local_errors(folder):
             entry = self._require(version)
             folder.mkdir(parents=True, exist_ok=True)
-            # Two who fetch the same would write into one file.
+            # Two fetches at once would write into the same file.
             with FileLock(folder / f".{archive.name}.lock"):
                 self._fetch(entry, archive, public_key)
         return archive
 
     def _fetch(self, entry: Entry, archive: Path, public_key: Path | None) -> None:
         _check_free(archive, entry.digest)
-        # By digest, so that nothing goes on where another publication's file broke off.
+        # Named by the digest, so that a fetch does not continue the file of another publication.
         arrivals = archive.with_name(f".{archive.name}.{entry.digest[:16]}")
         arrivals.mkdir(exist_ok=True)
         places = self._download_missing(entry, archive, arrivals)
@@ -114,17 +114,18 @@ class Registry:
             if public_key is not None:
                 signature = places.get(SIGNATURE_SUFFIX, signature_path(archive))
                 verify_archive(places[ARCHIVE_SUFFIX], public_key, signature)
-            # A signed archive of another version is not this one.
+            # A valid signature may be that of another version.
             identify(places[ARCHIVE_SUFFIX])
         except (SignatureError, ArchiveError):
             shutil.rmtree(arrivals)
             raise
+        # The archive last.
         for suffix in sorted(places, key=lambda suffix: suffix == ARCHIVE_SUFFIX):
             places[suffix].replace(archive.with_suffix(suffix))
         shutil.rmtree(arrivals)
 
     def _download_missing(self, entry: Entry, archive: Path, arrivals: Path) -> dict[str, Path]:
-        """Return by suffix where each file of *entry* is: beside *archive* from before, else in *arrivals*."""
+        """Return by suffix the path of each file of *entry*: beside *archive* if it was there, else in *arrivals*."""
         places: dict[str, Path] = {}
         for suffix, file in entry.files.items():
             place = archive.with_suffix(suffix)
@@ -138,12 +139,12 @@ class Registry:
     def _upload(self, entry: Entry, archive: Path) -> None:
         for suffix, file in entry.files.items():
             path, name = archive.with_suffix(suffix), _object_name(entry.version, suffix, file)
-            with _Watched(path, self._progress(path.name, file)) as content:
+            with _ReportingFile(path, self._progress(path.name, file)) as content:
                 is_new = self._storage.create(name, content, file.size)
             if not is_new and self._hash(name) != file.digest:
                 raise RegistryError(
-                    f"{self._storage.uri}/{name} is damaged, its content has not the SHA-256 that it is called by; "
-                    "delete it and publish again"
+                    f"{self._storage.uri}/{name} is damaged: its SHA-256 is not the one in its name; delete it, then "
+                    "publish again"
                 )
 
     def _hash(self, name: str) -> str:
@@ -172,8 +173,8 @@ class Registry:
         return lambda num_done: self._report(what, num_done, file.size)
 
 
-class _Watched(io.FileIO):
-    """A file that tells how far it was read."""
+class _ReportingFile(io.FileIO):
+    """A file that reports how far it was read."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
         super().__init__(path)
@@ -196,32 +197,32 @@ def _object_name(version: str, suffix: str, file: File) -> str:
 def _check_same(held: Entry, entry: Entry, uri: str) -> None:
     if held.digest != entry.digest:
         raise RegistryError(
-            f"{uri} has {MODEL} {held.version} with the SHA-256 {held.digest}, this one has {entry.digest}; a version "
-            "never changes: build it under a new one, make archive VERSION=…"
+            f"{uri} has {MODEL} {held.version} with the SHA-256 {held.digest}, this archive has {entry.digest}; a "
+            "version never changes: build a new one, make archive VERSION=…"
         )
     if entry.signed and not held.signed:
         raise RegistryError(
-            f"{uri} has {MODEL} {held.version} without a signature, and a version never changes; sign before you "
-            "publish, and publish this one as a new version: make archive VERSION=…"
+            f"{uri} has {MODEL} {held.version} without a signature, and a version never changes; build a new one, "
+            "signed: make archive VERSION=… SIGNING_KEY=…"
         )
 
 
 def _check_free(archive: Path, digest: str) -> None:
     if archive.exists() and (found := hash_file(archive)) != digest:
         raise RegistryError(
-            f"{archive} is another one, with the SHA-256 {found}, the registry's has {digest}; remove it, or fetch "
-            "into another folder"
+            f"{archive} exists with the SHA-256 {found}, the registry's has {digest}; delete it, or fetch into another "
+            "folder"
         )
 
 
 @contextmanager
-def _local_faults(place: Path) -> Iterator[None]:
+def _local_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except ArchiveError as error:
         raise RegistryError(str(error)) from error
     except OSError as error:
         raise RegistryError(
-            f"{error.filename or place} could not be read or written ({error.strerror or error}); check that it is "
-            "there, that its disk has room and that you may, then run the same command again, it goes on from here"
+            f"{error.filename or path} could not be read or written ({error.strerror or error}); check that it exists, "
+            "its disk has space and you may write there, then run the command again to continue"
         ) from error

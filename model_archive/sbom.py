@@ -1,7 +1,7 @@
-"""The software bill of materials: which packages an archive was built to be served with."""
+"""The software bill of materials: the packages that an archive is served with (docs/decisions/0016)."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -13,93 +13,83 @@ from packageurl import PackageURL
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from model_archive.build_error import BuildError
 from model_archive.identity import MODEL
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SERVING = "registry"
 """The extra of pyproject.toml that the serving image installs."""
-# `pip freeze` leaves them out of the lock: each environment has its own.
+# requirements.lock leaves them out, as `pip freeze` does.
 _UNPINNED = {"pip", "setuptools", "wheel"}
 
 Needs = dict[str, set[str]]
-
-
-class SbomError(Exception):
-    """The packages that are installed are not those of pyproject.toml and requirements.lock."""
+"""By package, the packages that it needs."""
 
 
 def write_sbom(path: Path, version: str, digest: str, root: Path = _ROOT) -> None:
     """Write to *path*, as CycloneDX JSON, what serves the archive with the SHA-256 *digest*.
 
-    The packages are those that pyproject.toml in *root* asks for, in the versions of its requirements.lock. Holds no
-    time and no random number: same input, same bytes. Raises `SbomError`.
+    The packages are those that pyproject.toml in *root* asks for, in the versions of its requirements.lock. Without
+    time and random number: same input, same bytes. Raises `BuildError`.
     """
-    pins = _read_pins((root / "requirements.lock").read_text())
+    lines = (line.partition("==") for line in (root / "requirements.lock").read_text().splitlines() if "==" in line)
+    pins: dict[str, str] = {canonicalize_name(name): pin.strip() for name, _, pin in lines}
+    needs = list_needs(_SERVING, root)
+    missing = sorted(needs.keys() - pins.keys() - _UNPINNED - {MODEL})
+    if missing:
+        raise BuildError(f"requirements.lock does not pin {', '.join(missing)}; run make lock")
+    path.write_text(JsonV1Dot6(_describe(needs, pins, version, digest)).output_as_string(indent=1) + "\n")
+
+
+def list_needs(extra: str, root: Path = _ROOT) -> Needs:
+    """Return fruity with its *extra* and all packages that these need here; raise `BuildError`."""
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     needs: Needs = {}
-    direct = {_visit(requirement, needs) for requirement in _read_extra(extras, _SERVING)}
-    missing = sorted(needs.keys() - pins.keys() - _UNPINNED)
-    if missing:
-        raise SbomError(f"requirements.lock does not pin {', '.join(missing)}; run make lock")
-    bom = _describe(needs, direct, pins, version, digest)
-    path.write_text(JsonV1Dot6(bom).output_as_string(indent=1) + "\n")
+    _collect(Requirement(f"{MODEL}[{extra}]"), extras, needs, set())
+    return needs
 
 
-def _read_pins(lock: str) -> dict[str, str]:
-    lines = [line.partition("==") for line in lock.splitlines() if "==" in line]
-    return {canonicalize_name(name): version.strip() for name, _, version in lines}
-
-
-def _read_extra(extras: Mapping[str, list[str]], extra: str) -> Iterator[Requirement]:
-    """Return what *extra* lists; where it lists another extra of fruity, what that one lists."""
-    for requirement in map(Requirement, extras[extra]):
-        if requirement.name == MODEL:
-            for other in sorted(requirement.extras):
-                yield from _read_extra(extras, other)
-        else:
-            yield requirement
-
-
-def _visit(requirement: Requirement, needs: Needs) -> str:
-    """Note in *needs* what the package of *requirement* needs, and so on; return its name."""
+def _collect(requirement: Requirement, extras: Mapping[str, list[str]], needs: Needs, seen: set[str]) -> None:
+    """Add to *needs* the package of *requirement*, with the extras that it asks for, and all that these need."""
     name = canonicalize_name(requirement.name)
+    if (key := f"{name}{sorted(requirement.extras)}") in seen:
+        return
+    seen.add(key)
+    needs.setdefault(name, set())
+    for one in _list_requirements(name, requirement.extras, extras):
+        needs[name] |= {canonicalize_name(one.name)} - {name}
+        _collect(one, extras, needs, seen)
+
+
+def _list_requirements(name: str, asked: set[str], extras: Mapping[str, list[str]]) -> list[Requirement]:
+    """Return what package *name* requires here with its extras *asked*; *extras* are fruity's own."""
+    if name == MODEL:
+        return [Requirement(text) for extra in sorted(asked) for text in extras[extra]]
     try:
-        asked = [Requirement(text) for text in requires(name) or []]
+        found = [Requirement(text) for text in requires(name) or []]
     except PackageNotFoundError as error:
-        raise SbomError(f"{name} is not installed; run make setup") from error
-    active = {canonicalize_name(one.name): one for one in asked if _is_active(one, requirement.extras)}
-    if not active.keys() <= needs.setdefault(name, set()):
-        needs[name] |= active.keys()
-        for one in active.values():
-            _visit(one, needs)
-    return name
+        raise BuildError(f"{name} is not installed; run make setup") from error
+    return [one for one in found if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in ("", *asked))]
 
 
-def _is_active(requirement: Requirement, extras: set[str]) -> bool:
-    marker = requirement.marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras})
-
-
-def _describe(needs: Needs, direct: set[str], pins: Mapping[str, str], version: str, digest: str) -> Bom:
-    model = Component(
+def _describe(needs: Needs, pins: Mapping[str, str], version: str, digest: str) -> Bom:
+    components = {
+        name: Component(
+            name=name, version=pins.get(name), bom_ref=name, purl=PackageURL("pypi", name=name, version=pins.get(name))
+        )
+        for name in needs.keys() - {MODEL}
+    }
+    bom = Bom(components=components.values())
+    bom.metadata.component = components[MODEL] = Component(
         name=MODEL,
         version=version,
         type=ComponentType.MACHINE_LEARNING_MODEL,
         bom_ref=MODEL,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
     )
-    packages = {
-        name: Component(
-            name=name, version=pins.get(name), bom_ref=name, purl=PackageURL("pypi", name=name, version=pins.get(name))
-        )
-        for name in needs
-    }
-    bom = Bom(components=packages.values())
-    bom.metadata.component = model
-    bom.register_dependency(model, [packages[name] for name in direct])
     for name, needed in needs.items():
-        bom.register_dependency(packages[name], [packages[other] for other in needed])
-    # The library would fill in what differs each time.
+        bom.register_dependency(components[name], [components[other] for other in needed])
+    # The library would add what differs in each run.
     bom.serial_number = None  # type: ignore[assignment]
     bom.metadata.timestamp = None  # type: ignore[assignment]
     return bom

@@ -1,7 +1,7 @@
-"""Signatures: proof that an archive is what the holder of a key built.
+"""Signatures: proof that the holder of a key built an archive.
 
-A signature is a Sigstore bundle beside its archive, made and checked by model-signing, offline. That package is
-imported where it is used: `make serve` without a public key installs and loads none of it.
+A signature is a Sigstore bundle beside its archive, created and verified by model-signing, offline. That package is
+imported where it is used, because `make serve` without a public key does not install it.
 """
 
 import base64
@@ -20,7 +20,7 @@ _MAX_SIGNATURE_BYTES = 1 << 20
 
 
 class SignatureError(Exception):
-    """A signature is missing or does not hold, or a key cannot be used."""
+    """A signature is missing or does not verify, or a key cannot be used."""
 
 
 def signature_path(archive: Path) -> Path:
@@ -33,7 +33,7 @@ def sign_archive(archive: Path, private_key: Path) -> Path:
     signature = signature_path(archive)
     partial = signature.with_name(signature.name + ".partial")
     try:
-        # A file's name is not part of what is signed.
+        # The signature does not cover the file's name.
         signer.sign(archive.resolve(strict=True), partial)
         partial.replace(signature)
     finally:
@@ -42,13 +42,13 @@ def sign_archive(archive: Path, private_key: Path) -> Path:
 
 
 def verify_archive(archive: Path, public_key: Path, signature: Path | None = None) -> None:
-    """Return if *signature*, by default the one beside it, proves *archive* by *public_key*; raise `SignatureError`.
+    """Verify *archive* by *public_key* and *signature*, by default the one beside it; raise `SignatureError`.
 
-    Nothing in the archive is unpacked. What it says of itself, as its version, is checked by `identity.identify`.
+    Unpacks nothing. `identity.identify` checks the version in the archive.
     """
     signature = signature or signature_path(archive)
     verifier = _load_verifier(public_key)
-    # The library takes no link.
+    # The library does not accept links.
     target = archive.resolve(strict=True)
     with _refused(archive, signature):
         _parse_bundle(signature)
@@ -56,25 +56,25 @@ def verify_archive(archive: Path, public_key: Path, signature: Path | None = Non
 
 
 def check_signed(archive: Path, digest: str) -> None:
-    """Return if the signature beside *archive* is about its SHA-256 *digest*, by whichever key; else `SignatureError`.
+    """Raise `SignatureError` unless the signature beside *archive*, of any key, is for its SHA-256 *digest*.
 
-    It proves nothing: it keeps a signature that was left from an older build from being published.
+    Proves nothing, but keeps the signature of an older build from being published.
     """
     signature = signature_path(archive)
     with _refused(archive, signature):
         statement = json.loads(base64.b64decode(_parse_bundle(signature)["dsseEnvelope"]["payload"]))
         signed = [resource["digest"] for resource in statement["predicate"]["resources"]]
         if signed != [digest]:
-            raise ValueError(f"it signs the SHA-256 {', '.join(signed)}, the archive has {digest}")
+            raise ValueError(f"it is for the SHA-256 {', '.join(signed)}, the archive has {digest}")
 
 
 def check_private_key(private_key: Path) -> None:
-    """Return if *private_key* can sign; raise `SignatureError`."""
+    """Raise `SignatureError` unless *private_key* can sign."""
     _load_signer(private_key)
 
 
 def create_keys(folder: Path) -> tuple[Path, Path]:
-    """Return a new private and its public key in *folder*; existing ones are never overwritten: `SignatureError`."""
+    """Return a new private key and its public key in *folder*; raise `SignatureError` if one exists."""
     with _library():
         from cryptography.hazmat.primitives import serialization as form
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -104,12 +104,12 @@ def _load_verifier(public_key: Path) -> Any:
         from model_signing import hashing, verifying
     with _readable_key(public_key, "public"):
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
-    # Not the algorithm that the signature asks for.
+    # A fixed algorithm, and not the one that the signature names.
     return verifier.set_hashing_config(hashing.Config().use_file_serialization(hashing_algorithm="sha256"))
 
 
 def _parse_bundle(signature: Path) -> dict[str, Any]:
-    """Return the signature's JSON; raise `ValueError` if it says anything that the library would not read."""
+    """Return the signature's JSON; raise `ValueError` if it differs from what the library would write."""
     from sigstore_models.bundle.v1 import Bundle
 
     with signature.open("rb") as file:
@@ -117,27 +117,27 @@ def _parse_bundle(signature: Path) -> dict[str, Any]:
     if len(text) > _MAX_SIGNATURE_BYTES:
         raise ValueError(f"it has more than {_MAX_SIGNATURE_BYTES:,} bytes")
     fields: dict[str, Any] = json.loads(text)
-    # Unused bits of base64 and missing fields are let pass by the library: a changed byte must not be.
+    # The library accepts unused bits of base64 and missing fields; every changed byte must be refused.
     if json.loads(Bundle.from_json(text).to_json()) != fields:
-        raise ValueError("it is no Sigstore bundle as signing writes it")
+        raise ValueError("it is not a Sigstore bundle as model-signing writes it")
     return fields
 
 
 @contextmanager
 def _refused(archive: Path, signature: Path) -> Iterator[None]:
-    """Turn whatever the library raises into the sentence that refuses *archive*."""
+    """Turn any error of the library into a `SignatureError` that refuses *archive*."""
     try:
         yield
     except FileNotFoundError as error:
         raise SignatureError(
-            f"{archive.name} is refused, a signature is required and there is no {signature}; "
-            f"make archive SIGNING_KEY={PRIVATE_KEY} signs what it builds"
+            f"{archive.name} is refused, a signature is required and {signature} does not exist; "
+            f"build and sign it with make archive SIGNING_KEY={PRIVATE_KEY}"
         ) from error
-    except Exception as error:  # Rubbish makes the library raise anything; none of it may let an archive through.
+    except Exception as error:  # Invalid input makes the library raise errors of any type.
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise SignatureError(
-            f"{archive.name} is refused, {signature.name} does not hold for it ({reason}); it was changed, damaged or "
-            "signed with another key: fetch it again, or build and sign it anew"
+            f"{archive.name} is refused, {signature.name} does not verify ({reason}); it was changed, damaged or "
+            "signed with another key: fetch it again, or build and sign it again"
         ) from error
 
 
@@ -147,13 +147,13 @@ def _readable_key(key: Path, kind: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise SignatureError(
-            f"the {kind} key {key} cannot be read ({error.strerror}); make keys makes a pair"
+            f"the {kind} key {key} cannot be read ({error.strerror}); create a pair with make keys"
         ) from error
     # RSA and Ed25519 keys have no curve: AttributeError; keys under a password: TypeError.
     except (ValueError, TypeError, AttributeError) as error:
         raise SignatureError(
-            f"{key} is no {kind} key that can be used ({error}); allowed are PEM files of an elliptic curve key "
-            "(P-256, P-384 or P-521) without a password, as make keys makes them"
+            f"{key} is not a {kind} key that can be used ({error}); allowed are PEM files of an elliptic curve key "
+            "(P-256, P-384 or P-521) without a password, as make keys creates them"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where a registry keeps its objects: a folder or a bucket, create-only."""
+"""The storage of a registry: a folder or a bucket, whose objects are created once."""
 
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -7,19 +7,19 @@ CHUNK_BYTES = 1 << 22
 
 
 class RegistryError(Exception):
-    """A registry refuses, cannot be reached, or holds what it should not."""
+    """A registry refuses a request, cannot be reached, or has a broken object."""
 
 
 class Storage(Protocol):
-    """Objects are named as `fruity/1.1.0.json`, appear whole, and are never changed. All raise `RegistryError`."""
+    """Objects have names like `fruity/1.1.0.json`, appear whole and never change. All methods raise `RegistryError`."""
 
     uri: str
 
     def list_names(self, folder: str) -> list[str]:
-        """Return the names, without *folder*, of the objects right in it; none where it is not there."""
+        """Return the names of the objects in *folder*, without it; an empty list if it does not exist."""
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """Return the content from byte *start* on, in chunks."""
+        """Yield the content from byte *start* on, in chunks."""
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
-        """Return whether the object is new; where there is one of that name it stays, whatever it holds."""
+        """Return whether the object was created; an existing one of that name is not changed."""

@@ -1,9 +1,8 @@
-"""Write docs/openapi.yaml as a page for people: python -m scripts.api_page.
+"""Write docs/openapi.yaml as a page for people, docs/api.html: python -m scripts.api_page.
 
-The page is one file without scripts, fonts or pictures of others, so that the front can serve it under a strict policy.
+The page is one file without scripts, fonts or pictures, so the reverse proxy can serve it with a strict policy.
 """
 
-import argparse
 import base64
 import hashlib
 import json
@@ -25,16 +24,13 @@ _METHODS = ("get", "put", "post", "delete")
 
 
 def main() -> None:
-    """Write the page; another place can be given, to look at it."""
-    parser = argparse.ArgumentParser(description="Write docs/openapi.yaml as a page for people.")
-    parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/api.html")
-    out: Path = parser.parse_args().out
-    out.write_text(render_page(yaml.safe_load(DOCUMENT.read_text())))
-    print(f"api page: {out}")
+    """Write the page."""
+    PAGE.write_text(render_page(yaml.safe_load(DOCUMENT.read_text())))
+    print(f"api page: {PAGE}")
 
 
 def render_page(document: Mapping[str, Any]) -> str:
-    """Return the page, whose policy allows its own style sheet and nothing else."""
+    """Return the page; its policy allows its own style sheet and nothing else."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -62,7 +58,7 @@ def render_page(document: Mapping[str, Any]) -> str:
 
 
 def resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what *value* points at with `$ref`, else *value* itself."""
+    """Return the target of `$ref` in *value*, else *value* itself."""
     if "$ref" not in value:
         return value
     found: Any = document
@@ -72,7 +68,7 @@ def resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[st
 
 
 def mark_code(text: str) -> Markup:
-    """Return *text* as HTML, with `code` between backticks as code."""
+    """Return *text* as HTML, with text between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped above
 
 

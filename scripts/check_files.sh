@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint what is not Python; `make check` calls it. Prints only what is wrong.
+# Lint the files that are not Python; `make check` calls it. Prints errors only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,5 +11,5 @@ hadolint dockerfiles/*.dockerfile
 if command -v shellcheck >/dev/null; then
   shellcheck .ci/run scripts/*.sh dockerfiles/*/*.sh
 else
-  echo "check: shell scripts were not looked at, shellcheck is not installed; apt-get install shellcheck" >&2
+  echo "check: shell scripts were not checked, shellcheck is not installed; apt-get install shellcheck" >&2
 fi

@@ -1,4 +1,4 @@
-"""Rebuild the archive that comes with fruity, and record with what: python -m scripts.default_archive."""
+"""Rebuild the archive that comes with fruity, and record its toolchain: python -m scripts.default_archive."""
 
 import argparse
 import platform
@@ -9,9 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from model_archive.build import build_archive
-from model_archive.export import ExportError
-from model_archive.sbom import SbomError
-from model_archive.seal import SealError
+from model_archive.build_error import BuildError
 from serving.model_store import DEFAULT_ARCHIVES
 from training.default_model import write_default_run
 from training.network import NetworkError
@@ -20,34 +18,34 @@ from training.run_folder import RunError, format_json
 VERSION = "1.0.0"
 TOOLCHAIN_FILE = "toolchain.json"
 
-# Whatever decides a byte: of the weights, of the pictures in the golden set, of the zip.
+# The packages that determine the archive's bytes: its weights, the pictures of its golden set, its zip.
 _PACKAGES = ("numpy", "openvino", "pillow", "timm", "torch", "torch-model-archiver")
 
 
 def main() -> None:
-    """Write run, archive, card and toolchain."""
+    """Write the archive with its card, SBOM and toolchain."""
     parser = argparse.ArgumentParser(description="Rebuild the archive that comes with fruity.")
     parser.add_argument("--out", type=Path, default=DEFAULT_ARCHIVES, help="its folder (default: %(default)s)")
     out: Path = parser.parse_args().out
     try:
         archive, digest = rebuild_default_archive(out)
-    except (NetworkError, RunError, ExportError, SealError, SbomError, OSError) as error:
+    except (NetworkError, RunError, BuildError, OSError) as error:
         sys.exit(f"default archive: {error}")
     print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
 
 
 def rebuild_default_archive(out: Path) -> tuple[Path, str]:
-    """Return the archive and its SHA-256 in hex; in the folder *out* card, SBOM and toolchain stand beside it."""
+    """Return the archive and its SHA-256 in hex; its card, SBOM and toolchain are beside it in the folder *out*."""
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "default"
         write_default_run(run)
-        archive, digest = build_archive(run, VERSION, ["openvino"], out)
+        archive, digest = build_archive(run, VERSION, ["openvino"], out, replace=True)
     (out / TOOLCHAIN_FILE).write_bytes(format_json(read_toolchain()))
     return archive, digest
 
 
 def read_toolchain() -> dict[str, str]:
-    """Return the versions of everything that decides the archive's bytes: with equal ones they are equal."""
+    """Return the versions that determine the archive's bytes."""
     here = {"machine": platform.machine(), "python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
     return dict(sorted({**here, **{name: version(name) for name in _PACKAGES}}.items()))
 

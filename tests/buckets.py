@@ -40,7 +40,7 @@ def run_service(service: Service) -> Iterator[Service]:
 
 
 @dataclass
-class BreakingWay:
+class CuttingProxy:
     """A TCP proxy that cuts its connections."""
 
     port: int
@@ -90,7 +90,7 @@ class BreakingWay:
 
 
 @contextmanager
-def run_way(way: BreakingWay) -> Iterator[BreakingWay]:
+def run_proxy(way: CuttingProxy) -> Iterator[CuttingProxy]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         way.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         threading.Thread(target=_accept, args=(listener, way), daemon=True).start()
@@ -99,7 +99,7 @@ def run_way(way: BreakingWay) -> Iterator[BreakingWay]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, way: BreakingWay) -> None:
+def _accept(listener: socket.socket, way: CuttingProxy) -> None:
     with suppress(OSError):
         while True:
             way.connect(listener.accept()[0])

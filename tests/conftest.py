@@ -73,7 +73,7 @@ def cat() -> bytes:
 @pytest.fixture(scope="session")
 def default_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive that comes with fruity, unpacked as TorchServe unpacks it."""
-    return _unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("default"))
+    return unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("default"))
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the tiny run, unpacked."""
-    return _unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
+    return unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +148,7 @@ def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _unpack(archive: Path, folder: Path) -> Path:
+def unpack(archive: Path, folder: Path) -> Path:
     with zipfile.ZipFile(archive) as members:
         members.extractall(folder)
     return folder

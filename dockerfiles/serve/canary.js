@@ -1,4 +1,4 @@
-// Which version a request without one goes to while a canary runs; serving/rollout/canary.py writes the file.
+// The version for a request that names none, while a canary runs; serving/rollout/traffic.py writes the file.
 import fs from "fs";
 
 function version(request) {
@@ -11,14 +11,14 @@ function version(request) {
   } catch (error) {
     return "";
   }
-  const wish = request.headersIn["X-Canary"];
-  // A rollout that was killed leaves its file behind.
-  if (wish === "never" || Date.now() > canary.until_s * 1000) {
+  const choice = request.headersIn["X-Canary"];
+  // A rollout that was killed does not remove its file, so the file has an end.
+  if (choice === "never" || Date.now() > canary.until_s * 1000) {
     return "";
   }
-  // By the random id of the request: whenever nginx asks again, the answer is the same.
+  // Derived from the random request id: nginx may evaluate this more than once for a request.
   const draw = parseInt(request.variables.request_id.slice(0, 8), 16) / 0x100000000;
-  return wish === "always" || draw < canary.share ? canary.version : "";
+  return choice === "always" || draw < canary.share ? canary.version : "";
 }
 
 export default { version };

@@ -1,1 +1,1 @@
-"""What runs in the serving image beside TorchServe: the front (nginx) and the supervisor (PID 1)."""
+"""What runs in the serving image beside TorchServe: the supervisor (PID 1) and the reverse proxy (nginx)."""

@@ -1,7 +1,7 @@
 """PID 1 of the serving image: python -m serving.container.supervisor.
 
-Starts TorchServe and the front, tells whether they answer, and ends both in order. Whatever ends the container says
-why in one line and in its exit code (docs/container.md).
+Starts TorchServe and the reverse proxy, reports whether they answer, and ends both in order. The last line of the log
+and the exit code say why the container ended (docs/container.md).
 """
 
 import argparse
@@ -12,39 +12,39 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from ts.model_server import load_properties
 
-from serving.container.exits import Ending, Exit
-from serving.container.front import Front
+from serving.container.archive_placement import STORE, place_archive
+from serving.container.container_settings import ContainerSettings, read_settings
+from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.health import Health
-from serving.container.log import Relay, log
-from serving.container.machine import check_clock, check_folder, check_memory, count_oom_kills
-from serving.container.model import STORE, place_archive
-from serving.container.pages import serve_pages
-from serving.container.settings import Settings
-from serving.container.watch import watch_model
+from serving.container.health_pages import serve_pages
+from serving.container.json_log import LogPipe, log
+from serving.container.model_watch import watch_model
+from serving.container.proxy import Proxy
+from serving.container.resources import check_clock, check_folder, check_memory, count_oom_kills
 from serving.model_store import ROOT
 from serving.torchserve import Addresses, TorchServe, TorchServeError, write_config
 
 _SPARE_PORT = 8083
 _GRPC_PORTS = ("grpc_inference_port", "grpc_management_port")
 _JVM_STOP_S = 1.5
-_TICK_S = 1.0
+_REAP_INTERVAL_S = 1.0
 
-# What wakes the supervisor: the number of a signal, or why a part has ended.
-Event = int | Ending
+# The number of a signal, or why a part has ended.
+Event = int | ContainerExit
 
 
 def main() -> None:
-    """Run until SIGTERM, or until something ends the container."""
+    """Run until SIGTERM, or until a part ends."""
     parser = argparse.ArgumentParser(
         description="Serve the model behind nginx, as PID 1 of a container.",
-        epilog="Everything else is set by the environment; docs/container.md has the table.",
+        epilog="The other settings are environment variables; docs/container.md has the table.",
     )
     parser.add_argument(
         "--config", type=Path, default=ROOT / "config.properties", help="TorchServe's (default: %(default)s)"
@@ -52,104 +52,97 @@ def main() -> None:
     config = parser.parse_args().config
     try:
         supervise(os.environ, config)
-    except Ending as ending:
-        log("CRITICAL" if ending.exit_code else "NOTICE", f"{ending}", exit_code=int(ending.exit_code))
-        sys.exit(ending.exit_code)
+    except ContainerExit as reason:
+        code, message = reason.code, str(reason)
+    except TorchServeError as error:
+        code, message = ExitCode.TORCHSERVE, str(error)
     except Exception:
-        log("CRITICAL", traceback.format_exc().strip(), exit_code=int(Exit.BUG))
-        sys.exit(Exit.BUG)
+        code, message = ExitCode.BUG, traceback.format_exc().strip()
+    log("CRITICAL" if code else "NOTICE", message, exit_code=int(code))
+    sys.exit(code)
 
 
 def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
-    """Serve, and raise the `Ending`, also that of a stop by signal."""
+    """Serve until the container must end; raises the `ContainerExit`, also that of a stop by signal."""
     signal.signal(signal.SIGTERM, _stop_at_once)
     signal.signal(signal.SIGINT, _stop_at_once)
-    settings = Settings.read(environment)
+    settings = read_settings(environment)
     check_clock()
     check_memory()
-    check_folder(settings.folder)
+    check_folder(settings.run_folder)
     archive = place_archive(settings)
-    addresses = move_ports(config, settings)
+    addresses = write_server_config(config, settings)
     health = Health()
-    # The front logs each request already, and more of it.
+    # The reverse proxy has an access log with more fields.
     os.environ["TORCHSERVE_ACCESS_LOG"] = "off"
     with (
-        Relay("nginx") as front_log,
-        Relay("torchserve") as server_log,
-        serve_pages(health, settings.folder),
-        Front(settings, addresses.inference, front_log.output) as front,
-        _start(TorchServe(settings.folder / "config.properties", ROOT, archive, server_log.output)) as server,
+        LogPipe("nginx") as proxy_log,
+        LogPipe("torchserve") as server_log,
+        serve_pages(health, settings.run_folder),
+        Proxy(settings, addresses.inference, proxy_log.output) as proxy,
+        TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log.output) as server,
     ):
-        _serve(front, server, health, settings)
+        _serve(proxy, server, health, settings)
         health.stop()
-        log("NOTICE", "stopping: new connections are refused, what was accepted is answered")
-        front.drain()
+        log("NOTICE", "stopping: new connections are refused, accepted requests are answered")
+        proxy.drain()
         server.stop(_JVM_STOP_S)
-    raise Ending(Exit.STOPPED, "stopped")
+    raise ContainerExit(ExitCode.STOPPED, "stopped")
 
 
-def move_ports(config: Path, settings: Settings) -> Addresses:
+def write_server_config(config: Path, settings: ContainerSettings) -> Addresses:
     """Write TorchServe's configuration for this container; return its addresses.
 
-    Whichever of its listeners has PORT gives way to the front.
+    A listener of TorchServe on PORT moves to another port: PORT is the reverse proxy's.
     """
-    changes = {"model_store": str(settings.folder / STORE)}
+    changes = {"model_store": str(settings.run_folder / STORE)}
     for name, address in vars(Addresses.read(config)).items():
         if address.endswith(f":{settings.port}"):
             changes[f"{name}_address"] = f"http://127.0.0.1:{_SPARE_PORT}"
     properties = load_properties(str(config))
     changes |= {name: str(_SPARE_PORT) for name in _GRPC_PORTS if properties.get(name) == str(settings.port)}
-    return Addresses.read(write_config(config, changes, settings.folder / "config.properties"))
+    return Addresses.read(write_config(config, changes, settings.run_folder / "config.properties"))
 
 
-def reap_orphans(*ours: int) -> None:
-    """Bury processes whose parents left them to PID 1; *ours* are waited for elsewhere."""
+def reap_orphans(*children: int) -> None:
+    """Reap ended processes that PID 1 inherited; *children* are our own, which are waited for elsewhere."""
     with contextlib.suppress(ChildProcessError):
-        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in children:
             os.waitpid(dead.si_pid, os.WNOHANG)
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    raise Ending(Exit.STOPPED, f"stopped by signal {number} before it served")
+    raise ContainerExit(ExitCode.STOPPED, f"stopped by signal {number} before it served")
 
 
-@contextlib.contextmanager
-def _start(server: TorchServe) -> Iterator[TorchServe]:
-    try:
-        with server:
-            yield server
-    except TorchServeError as reason:
-        raise Ending(Exit.TORCHSERVE, f"{reason}") from reason
-
-
-def _serve(front: Front, server: TorchServe, health: Health, settings: Settings) -> None:
-    """Return when a signal says stop; raises the `Ending` of a part that ended."""
+def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: ContainerSettings) -> None:
+    """Return on SIGTERM or SIGINT; raise the `ContainerExit` of a part that ended."""
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: events.put(number))
-    _put_end(events, "nginx", front.wait, Exit.FRONT)
-    _put_end(events, "TorchServe", server.wait, Exit.TORCHSERVE)
+    _report_end(events, "nginx", proxy.wait, ExitCode.PROXY)
+    _report_end(events, "TorchServe", server.wait, ExitCode.TORCHSERVE)
     threading.Thread(target=watch_model, args=(server, settings, health, events.put), daemon=True).start()
     while True:
         try:
-            event = events.get(timeout=_TICK_S)
+            event = events.get(timeout=_REAP_INTERVAL_S)
         except queue.Empty:
-            reap_orphans(front.pid, server.pid)
+            reap_orphans(proxy.pid, server.pid)
             continue
-        if isinstance(event, Ending):
+        if isinstance(event, ContainerExit):
             raise event
         if event != signal.SIGHUP:
             return
-        front.reload()
+        proxy.reload()
 
 
-def _put_end(events: "queue.SimpleQueue[Event]", name: str, wait: Callable[[], int], exit_code: Exit) -> None:
-    """Put an `Ending` into *events* when the process that *wait* waits for has ended."""
+def _report_end(events: "queue.SimpleQueue[Event]", name: str, wait: Callable[[], int], code: ExitCode) -> None:
+    """Put a `ContainerExit` into *events* when the process that *wait* waits for has ended."""
 
     def watch() -> None:
-        code = wait()
-        memory = "; the container ran out of memory, give it more" if count_oom_kills() else ""
-        events.put(Ending(exit_code, f"{name} ended by itself with code {code}{memory}; the log above says more"))
+        status = wait()
+        memory = "; the container ran out of memory, raise its limit" if count_oom_kills() else ""
+        events.put(ContainerExit(code, f"{name} ended unexpectedly with code {status}{memory}; the log above says why"))
 
     threading.Thread(target=watch, name=f"end of {name}", daemon=True).start()
 

@@ -11,7 +11,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def read_yaml(path: str) -> dict[str, Any]:
-    """Return the one document of the file *path* of deploy/."""
+    """Return the document in deploy/*path*."""
     document: dict[str, Any] = yaml.safe_load((DEPLOY / path).read_text())
     return document
 

@@ -1,4 +1,4 @@
-"""Alarms and dashboard ask for metrics that exist, and ring when they should."""
+"""Alerts and dashboard use metrics that exist, and alerts fire when they should."""
 
 import json
 import re
@@ -17,18 +17,32 @@ MONITORING = DEPLOY / "monitoring"
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "grafana_dashboard.json").read_text())
 RULES = [rule for group in read_yaml("monitoring/alerts.yaml")["groups"] for rule in group["rules"]]
 
-# A word of PromQL that is neither function, keyword nor label: it stands alone, outside braces, quotes and brackets.
-_NO_METRIC = {"by", "or", "offset", "sum", "rate", "max", "changes", "increase", "absent", "topk", "vector", "e6", "e3"}
-_NO_METRIC |= {"histogram_quantile", "le", "ModelVersion", "Outcome", "Label", "WorkerName"}
+# PromQL's functions and keywords, and the labels that stand outside of braces.
+_NOT_METRICS = {
+    "by",
+    "or",
+    "offset",
+    "sum",
+    "rate",
+    "max",
+    "changes",
+    "increase",
+    "absent",
+    "topk",
+    "vector",
+    "e6",
+    "e3",
+}
+_NOT_METRICS |= {"histogram_quantile", "le", "ModelVersion", "Outcome", "Label", "WorkerName"}
 
 
 def find_metrics(expression: str) -> set[str]:
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b\d[\w.]*", " ", expression)
-    return set(re.findall(r"[A-Za-z_]\w*", bare)) - _NO_METRIC
+    return set(re.findall(r"[A-Za-z_]\w*", bare)) - _NOT_METRICS
 
 
 def declared_metrics() -> Iterator[str]:
-    """Return every series that a declared metric becomes, and Prometheus's own `up`."""
+    """Return the series of every declared metric, and Prometheus's own `up`."""
     yield "up"
     declared = yaml.safe_load((ROOT / "handler" / "metrics.yaml").read_text())
     for group in ("ts_metrics", "model_metrics"):
@@ -47,18 +61,15 @@ def expressions() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", expressions())
-def test_every_metric_that_is_asked_for_is_declared(name: str) -> None:
+def test_every_metric_in_use_is_declared(name: str) -> None:
     metrics = find_metrics(expressions()[name])
 
     assert metrics
     assert metrics <= set(declared_metrics())
-
-
-def test_a_metric_that_nobody_declares_is_seen() -> None:
     assert find_metrics('sum by (le) (rate(fruity_speed_bucket{a="b"}[5m])) / 1e6 > 0.25') == {"fruity_speed_bucket"}
 
 
-def test_every_panel_has_its_own_place_and_asks_the_chosen_source() -> None:
+def test_panels_do_not_overlap_and_use_the_chosen_data_source() -> None:
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
 
@@ -70,38 +81,38 @@ def test_every_panel_has_its_own_place_and_asks_the_chosen_source() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alarm_says_what_is_wrong_what_to_do_and_whom_to_wake(rule: dict[str, Any]) -> None:
+def test_an_alert_has_a_summary_an_action_and_a_severity(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert set(rule["annotations"]) == {"summary", "action"}
 
 
-def test_every_alarm_has_its_line_in_the_runbook_with_whom_it_wakes() -> None:
+def test_every_alert_has_its_line_in_the_runbook_with_its_severity() -> None:
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     lines = re.findall(r"^\| `(Fruity\w+)` \| (\w+), [^|]+ \| [^|]{20,} \| [^|]{20,} \|$", runbook, flags=re.MULTILINE)
 
     assert sorted(lines) == sorted((rule["alert"], rule["labels"]["severity"]) for rule in RULES)
 
 
-def test_every_alarm_has_a_case_in_which_it_rings() -> None:
+def test_every_alert_has_a_case_in_which_it_fires() -> None:
     tests = [test for test in read_yaml("monitoring/alerts_test.yaml")["tests"] if "promql_expr_test" in test]
     asked = [re.findall(r'alertname=~?"([^"]*)"', one["expr"]) for test in tests for one in test["promql_expr_test"]]
 
-    ringing = {rule["alert"] for rule in RULES for (pattern,) in asked if re.fullmatch(pattern, rule["alert"])}
-    assert ringing == {rule["alert"] for rule in RULES}
+    firing = {rule["alert"] for rule in RULES for (pattern,) in asked if re.fullmatch(pattern, rule["alert"])}
+    assert firing == {rule["alert"] for rule in RULES}
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (apt package prometheus)")
 @pytest.mark.parametrize(
     "command", ["check config prometheus.yaml", "check rules alerts.yaml", "test rules alerts_test.yaml"]
 )
-def test_promtool_agrees(command: str) -> None:
+def test_promtool_accepts_the_files(command: str) -> None:
     promtool = str(shutil.which("promtool"))
     done = subprocess.run([promtool, *command.split()], cwd=MONITORING, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_metrics_are_scraped_where_torchserve_gives_them() -> None:
+def test_metrics_are_scraped_at_torchserves_address() -> None:
     (target,) = read_yaml("monitoring/prometheus.yaml")["scrape_configs"][0]["static_configs"][0]["targets"]
     endpoint = read_yaml("cloud_run/run_monitoring.yaml")["spec"]["endpoints"][0]
 

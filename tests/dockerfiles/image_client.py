@@ -1,6 +1,6 @@
-"""A client beside the container: `get PATH`, `predict` or `load`; says what it got as JSON.
+"""A client beside the container: `get PATH`, `predict` or `load`; prints what it got as JSON.
 
-It runs in a Python of the image, which has the archive with its canned photo, and no test code.
+It runs in a Python of the image, which has an archive with golden samples and no test code.
 """
 
 import http.client
@@ -17,6 +17,7 @@ NUM_FIRST = 100
 
 
 def ask(method: str, path: str, body: bytes | None = None) -> dict[str, object]:
+    """Return the status and body; status 0 is a refused connection, -1 a lost request with its error as body."""
     connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
     try:
         connection.request(method, path, body)
@@ -31,26 +32,25 @@ def ask(method: str, path: str, body: bytes | None = None) -> dict[str, object]:
 
 
 def load(photo: bytes) -> None:
-    """Ask with several clients until the server refuses; say so after the first answers, then all statuses."""
+    """Ask with several clients until the server refuses; print a line after the first answers, then all statuses."""
     statuses: list[object] = []
 
     def ask_until_refused() -> None:
         while (answer := ask("POST", PREDICT, photo))["status"] != 0:
-            # Where there is no status, what was raised.
             statuses.append(answer["status"] if answer["status"] != -1 else answer["body"])
             if len(statuses) == NUM_FIRST:
-                say("under load")
+                show("under load")
 
     clients = [threading.Thread(target=ask_until_refused) for _ in range(NUM_CLIENTS)]
     for client in clients:
         client.start()
     for client in clients:
         client.join()
-    say({str(status): statuses.count(status) for status in set(statuses)})
+    show({str(status): statuses.count(status) for status in set(statuses)})
 
 
-def say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def show(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -58,9 +58,9 @@ def main() -> None:
     verb, *arguments = sys.argv[1:]
     golden = read_golden(newest_archive(BUILD, DEFAULT_ARCHIVES))[0]
     if verb == "get":
-        say(ask("GET", arguments[0]))
+        show(ask("GET", arguments[0]))
     elif verb == "predict":
-        say({**ask("POST", PREDICT, golden.photo), "label": golden.label})
+        show({**ask("POST", PREDICT, golden.photo), "label": golden.label})
     elif verb == "load":
         load(golden.photo)
 

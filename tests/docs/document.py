@@ -1,4 +1,4 @@
-"""The OpenAPI document, and its schemas put to use."""
+"""The OpenAPI document, and checks of values against its schemas."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def read_document() -> dict[str, Any]:
 
 
 def response_contents(document: dict[str, Any], path: str, method: str, status: int) -> dict[str, Any]:
-    """Return the media types that the document promises for an answer, with their schemas."""
+    """Return the media types of an answer, with their schemas."""
     response = document["paths"][path][method]["responses"][str(status)]
     named = response["$ref"].rpartition("/")[2] if "$ref" in response else None
     contents: dict[str, Any] = document["components"]["responses"][named]["content"] if named else response["content"]
@@ -24,5 +24,5 @@ def response_contents(document: dict[str, Any], path: str, method: str, status: 
 
 
 def check(document: dict[str, Any], schema: dict[str, Any], value: object) -> None:
-    """Raise `jsonschema.ValidationError` if *value* is not what *schema*, a part of *document*, says."""
+    """Raise `jsonschema.ValidationError` if *value* does not match *schema*, a part of *document*."""
     Draft202012Validator({**schema, "components": document["components"]}).validate(value)

@@ -1,4 +1,4 @@
-"""The HTTP API is described as it is; tests/end_to_end/test_openapi.py asks a real server."""
+"""The OpenAPI document agrees with the handler; tests/end_to_end/test_openapi.py compares it with a real server."""
 
 import pytest
 from jsonschema import ValidationError
@@ -16,14 +16,14 @@ def test_the_document_is_valid_openapi() -> None:
     validate(read_document())
 
 
-def test_every_problem_of_the_handler_is_described_and_no_other() -> None:
+def test_the_document_has_exactly_the_problems_of_the_handler() -> None:
     failed = read_document()["components"]["schemas"]["FailedPhoto"]["properties"]["error"]["oneOf"]
 
     assert {one["$ref"].rpartition("/")[2] for one in failed} == set(PROBLEMS)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_problem_has_its_schema_and_nobody_elses(name: str) -> None:
+def test_a_problem_matches_its_own_schema_alone(name: str) -> None:
     document = read_document()
     problem = PROBLEMS[name]("it is too much").document()
 
@@ -34,7 +34,7 @@ def test_a_problem_has_its_schema_and_nobody_elses(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_problem_is_answered_under_its_own_status(name: str) -> None:
+def test_a_problem_is_documented_for_its_status(name: str) -> None:
     document = read_document()
     status = str(PROBLEMS[name].status)
 
@@ -63,6 +63,6 @@ def test_the_limits_are_the_handlers() -> None:
         {"model": "fruity", "version": "1.0.0", "predictions": [{"photo": "body", "label": "fig"}]},
     ],
 )
-def test_an_answer_that_is_none_is_refused(answer: dict[str, object]) -> None:
+def test_an_invalid_answer_does_not_match_the_schema(answer: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         check(read_document(), {"$ref": ANSWERS}, answer)

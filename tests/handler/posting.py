@@ -1,4 +1,4 @@
-"""Requests as TorchServe hands them to the handler."""
+"""Requests as TorchServe hands them over."""
 
 import json
 from collections.abc import Mapping

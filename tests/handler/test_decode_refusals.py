@@ -17,10 +17,10 @@ OUTCOMES = {"RGB", 400, 413, 415, 422}
 
 PROGRESSIVE = encode(draw_corners(), "JPEG", progressive=True)
 SEQUENTIAL = encode(draw_corners(), "JPEG", subsampling="4:4:4")
-# Scans of the first component alone: its lower half of frequencies, and all of them.
+# Scans of the first component: of the lower half of its frequencies, and of all.
 PROGRESSIVE_SCAN = b"\xff\xda\0\x08\x01\x01\0\x01\x1f\0"
 SEQUENTIAL_SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
-TOO_MANY_SCANS = r"more than 100 scans or 1,000 segments, .*; save it anew"
+TOO_MANY_SCANS = r"100 scans or 1,000 segments"
 
 
 def decode(photo: bytes) -> Image.Image:
@@ -39,32 +39,32 @@ def outcome_of(photo: bytes) -> str | int:
     ("photo", "problem", "detail"),
     [
         (b"", MalformedRequest, "the photo is empty (0 bytes)"),
-        (b"just some text", NotAPhoto, "these 14 bytes are no image that fruity reads; it reads JPEG, PNG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAPhoto, "no image that fruity reads"),
-        (b"\0\0\0\x18ftypheic" + bytes(40), NotAPhoto, "no image that fruity reads"),
+        (b"just some text", NotAPhoto, "these 14 bytes"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAPhoto, "not an image that fruity reads"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), NotAPhoto, "not an image that fruity reads"),
         (encode(Image.new("RGB", (1, 1))), UnusablePhoto, "1x1 pixels, each side must have at least 16"),
         (encode(Image.new("RGB", (400, 15))), UnusablePhoto, "400x15 pixels, each side must have at least 16"),
     ],
     ids=["empty", "text", "SVG", "HEIC without content", "1x1", "a side too short"],
 )
-def test_what_is_no_usable_photo_is_refused_with_its_reason(photo: bytes, problem: type[Problem], detail: str) -> None:
+def test_an_unusable_photo_is_refused_with_the_reason(photo: bytes, problem: type[Problem], detail: str) -> None:
     with pytest.raises(problem) as refusal:
         decode(photo)
 
     assert detail in str(refusal.value)
 
 
-def test_a_zip_that_calls_itself_jpg_is_no_photo() -> None:
+def test_a_zip_is_not_a_photo() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("photo.jpg", encode(draw_corners(), "JPEG"))
 
-    with pytest.raises(NotAPhoto, match="no image that fruity reads"):
+    with pytest.raises(NotAPhoto, match="not an image that fruity reads"):
         decode(file.getvalue())
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "JPEG2000", "TGA", "PDF", "EPS"])
-def test_formats_that_are_not_listed_are_refused_though_pillow_knows_them(kind: str) -> None:
+def test_other_formats_of_pillow_are_refused(kind: str) -> None:
     with pytest.raises(NotAPhoto):
         decode(encode(draw_corners(), kind))
 
@@ -88,12 +88,12 @@ def test_a_png_bomb_is_refused_without_decoding(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_pixels_above_the_limit_are_refused_without_decoding() -> None:
-    with pytest.raises(TooLarge, match=r"the image has 8000x8000 pixels, the limit is 50,000,000 in all"):
+    with pytest.raises(TooLarge, match=r"8000x8000 pixels, the limit is 50,000,000"):
         decode(make_png_bomb(8_000))
 
 
-def test_bytes_above_the_limit_are_refused_unread() -> None:
-    with pytest.raises(TooLarge, match=r"the photo is 101 bytes, the limit is 100; send a smaller JPEG"):
+def test_bytes_above_the_limit_are_refused() -> None:
+    with pytest.raises(TooLarge, match=r"101 bytes, the limit is 100;"):
         decode_photo(bytes(101), Limits(max_photo_bytes=100), 64)
 
 
@@ -105,14 +105,14 @@ def test_exactly_the_limits_are_allowed() -> None:
 
 
 def add_scans(number: int, kind: str = "JPEG", **options: Any) -> bytes:
-    """Return a progressive picture with *number* scans more than it needs."""
+    """Return a progressive JPEG with *number* needless scans."""
     photo = encode(draw_corners(), kind, progressive=True, **options)
     end = photo.index(b"\xff\xd9")
     return photo[:end] + number * PROGRESSIVE_SCAN + photo[end:]
 
 
 def only_scans(number: int) -> bytes:
-    """Return a sequential picture of which every scan holds one component."""
+    """Return a sequential JPEG whose scans have one component each."""
     return SEQUENTIAL[: SEQUENTIAL.index(b"\xff\xda")] + number * SEQUENTIAL_SCAN + b"\xff\xd9"
 
 
@@ -124,9 +124,11 @@ def only_scans(number: int) -> bytes:
         only_scans(101),
         SEQUENTIAL[:2] + 1000 * b"\xff\xe0\0\x02" + SEQUENTIAL[2:],
     ],
-    ids=["progressive", "MPO", "sequential", "segments of nothing"],
+    ids=["progressive", "MPO", "sequential", "empty segments"],
 )
-def test_a_jpeg_of_endless_scans_or_segments_is_refused_unopened(photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jpeg_of_too_many_scans_or_segments_is_refused_unopened(
+    photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(Image, "open")
 
     with pytest.raises(UnusablePhoto, match=TOO_MANY_SCANS):
@@ -134,16 +136,14 @@ def test_a_jpeg_of_endless_scans_or_segments_is_refused_unopened(photo: bytes, m
 
 
 @pytest.mark.parametrize(
-    "photo",
-    [add_scans(100 - PROGRESSIVE.count(b"\xff\xda")), only_scans(100)],
-    ids=["progressive", "sequential"],
+    "photo", [add_scans(100 - PROGRESSIVE.count(b"\xff\xda")), only_scans(100)], ids=["progressive", "sequential"]
 )
-def test_a_jpeg_of_a_hundred_scans_is_decoded(photo: bytes) -> None:
+def test_a_jpeg_of_100_scans_is_decoded(photo: bytes) -> None:
     assert decode(photo).size == (96, 64)
 
 
 @pytest.mark.parametrize("photo", [PROGRESSIVE, SEQUENTIAL], ids=["progressive", "sequential"])
-def test_what_looks_like_scans_beside_the_picture_does_not_count(photo: bytes) -> None:
+def test_bytes_like_scans_in_a_comment_or_after_the_end_do_not_count(photo: bytes) -> None:
     lookalikes = 200 * PROGRESSIVE_SCAN
     comment = b"\xff\xfe" + (2 + len(lookalikes)).to_bytes(2) + lookalikes
 
@@ -161,13 +161,13 @@ def test_pixels_are_counted_from_the_header(kind: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "photo",
     [b"", b"text", encode(Image.new("RGB", (8, 8))), make_png_bomb(8_000), make_png_bomb(30_000), only_scans(101)],
-    ids=["empty", "text", "8x8", "8000x8000", "30000x30000", "endless scans"],
+    ids=["empty", "text", "8x8", "8000x8000", "30000x30000", "too many scans"],
 )
-def test_a_photo_that_is_refused_undecoded_has_no_pixels(photo: bytes) -> None:
+def test_a_photo_that_is_refused_by_its_header_counts_no_pixels(photo: bytes) -> None:
     assert count_pixels(photo, Limits()) == 0
 
 
-def test_a_photo_of_too_many_bytes_has_no_pixels() -> None:
+def test_a_photo_of_too_many_bytes_counts_no_pixels() -> None:
     assert count_pixels(PROGRESSIVE, Limits(max_photo_bytes=len(PROGRESSIVE) - 1)) == 0
 
 

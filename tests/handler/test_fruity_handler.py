@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handler import fruity_handler
 from handler.engine import EngineError, Outputs, Photos
-from handler.neighbours import Neighbours
 from handler.settings import SettingsError
 from handler.spec import SpecError
+from handler.worker_activity import WorkerActivity
 from tests.handler.worker import Response, Worker, replaced_engine
 from tests.pictures import draw_corners, encode
 
@@ -22,24 +23,24 @@ class FailingEngine:
     name = "failing"
     device = "cpu"
 
-    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
-        raise MemoryError("a bug or a machine in trouble")
+    def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
+        raise MemoryError("a bug")
 
 
 class CountingEngine:
-    """Says of every photo that it is the first label, and notes its batches' sizes and who was alone."""
+    """Gives every photo the first label; notes the size of each batch, and whether the other workers were idle."""
 
     name = "counting"
     device = "cpu"
 
     def __init__(self, num_labels: int) -> None:
         self.batches: list[int] = []
-        self.alone: list[bool] = []
+        self.others_idle: list[bool] = []
         self._logits_K = np.arange(num_labels, 0, -1, dtype=np.float32)
 
-    def run(self, photos_BHWC: Photos, *, alone: bool = False) -> Outputs:
+    def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
         self.batches.append(len(photos_BHWC))
-        self.alone.append(alone)
+        self.others_idle.append(others_idle)
         return Outputs(np.tile(self._logits_K, (len(photos_BHWC), 1)), np.zeros((len(photos_BHWC), 2), np.float32))
 
 
@@ -65,7 +66,7 @@ def first_labels(response: Response) -> list[str]:
     ]
 
 
-def test_a_coffee_is_an_espresso_and_a_cat_is_no_food(worker: Worker, coffee: bytes, cat: bytes) -> None:
+def test_a_coffee_is_an_espresso_and_a_cat_is_not_food(worker: Worker, coffee: bytes, cat: bytes) -> None:
     of_coffee, of_cat = worker.answer(raw(coffee), raw(cat))
 
     assert (of_coffee.code_and_phrase, of_coffee.content_type) == ((200, "OK"), "application/json")
@@ -110,7 +111,7 @@ def test_an_instance_that_is_not_base64_has_its_problem_in_its_place(worker: Wor
     assert first_labels(response) == ["espresso", "error 400", "espresso"]
 
 
-def test_a_batch_of_refused_requests_alone_runs_no_engine(worker: Worker) -> None:
+def test_a_batch_of_only_refused_requests_does_not_run_the_engine(worker: Worker) -> None:
     with replaced_engine(worker, FailingEngine()):
         responses = worker.answer(raw(b""), raw(b"text"))
 
@@ -127,8 +128,29 @@ def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: P
     assert engine.batches == [4, 2]
 
 
+@pytest.mark.parametrize(("batch_size", "largest"), [(4, 4), (1, 1), (None, 1)])
+def test_every_batch_size_is_run_before_the_first_request(
+    default_folder: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int | None, largest: int
+) -> None:
+    engine = CountingEngine(num_labels=60)
+    loads: list[tuple[object, ...]] = []
+
+    def load(*arguments: object) -> CountingEngine:
+        loads.append(arguments)
+        return engine
+
+    monkeypatch.setattr(fruity_handler, "load_engine", load)
+
+    Worker(default_folder, batch_size, gpu=3, threads=2, precision="float32")
+
+    assert loads == [(default_folder, "auto", 2, 3, "float32", largest)]
+    assert sorted(set(engine.batches)) == list(range(1, largest + 1))
+    idle = {batch for batch, others_idle in zip(engine.batches, engine.others_idle, strict=True) if others_idle}
+    assert idle == set(range(1, largest // 2 + 1))
+
+
 @pytest.mark.parametrize(("num_photos", "expected"), [(1, [True]), (2, [True]), (3, [False]), (4, [False])])
-def test_few_photos_take_all_cores_while_the_neighbours_are_idle(
+def test_a_small_batch_uses_all_cores_while_the_other_workers_are_idle(
     worker: Worker, num_photos: int, expected: list[bool]
 ) -> None:
     photo = encode(draw_corners())
@@ -137,25 +159,25 @@ def test_few_photos_take_all_cores_while_the_neighbours_are_idle(
     with replaced_engine(worker, engine):
         worker.answer(*(raw(photo) for _ in range(num_photos)))
 
-    assert (engine.batches, engine.alone) == ([num_photos], expected)
+    assert (engine.batches, engine.others_idle) == ([num_photos], expected)
 
 
-def test_one_photo_leaves_a_busy_neighbour_its_cores(
+def test_one_photo_does_not_use_the_cores_of_a_busy_worker(
     default_folder: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-    neighbour = Neighbours(default_folder, os.getpid() + 1)
+    other = WorkerActivity(default_folder, os.getpid() + 1)
     engine = CountingEngine(num_labels=60)
 
     with replaced_engine(worker, engine):
-        with neighbour.at_work():
+        with other.busy():
             worker.answer(raw(encode(draw_corners())))
         worker.answer(raw(encode(draw_corners())))
 
-    assert engine.alone == [False, True]
+    assert engine.others_idle == [False, True]
 
 
-def test_photos_beyond_the_pixels_of_their_request_cost_no_other_request_anything(default_folder: Path) -> None:
+def test_photos_above_the_pixels_of_their_request_do_not_affect_other_requests(default_folder: Path) -> None:
     photo = encode(draw_corners(96, 64))
     worker = Worker(default_folder, limits={"max_request_pixels": 10_000})
 
@@ -168,8 +190,8 @@ def test_photos_beyond_the_pixels_of_their_request_cost_no_other_request_anythin
     assert outcomes == [[None, 413, 415], [None], [415, None]]
 
 
-def test_a_bug_inside_is_raised_and_no_answer_invented(worker: Worker, coffee: bytes) -> None:
-    with replaced_engine(worker, FailingEngine()), pytest.raises(MemoryError, match="a machine in trouble"):
+def test_a_bug_is_raised_and_not_answered(worker: Worker, coffee: bytes) -> None:
+    with replaced_engine(worker, FailingEngine()), pytest.raises(MemoryError, match="a bug"):
         worker.answer(raw(coffee))
 
 
@@ -179,17 +201,15 @@ def test_an_explanation_adds_a_heatmap_of_the_models_size(worker: Worker, coffee
     (entry,) = json.loads(explained.body)["predictions"]
     heatmap = Image.open(io.BytesIO(base64.b64decode(entry.pop("heatmap_png"))))
     assert (heatmap.format, heatmap.mode, heatmap.size) == ("PNG", "L", (224, 224))
-    # The cup stands in the middle, the table's edge is at the corners.
+    # The cup is in the middle, the table's edge in the corners.
     pixels_HW = np.asarray(heatmap).astype(int)
     assert pixels_HW[80:150, 80:150].mean() > pixels_HW[:30, :30].mean() + 50
     assert [entry] == json.loads(predicted.body)["predictions"]
 
 
-def test_an_explanation_is_the_overlay_itself_where_a_picture_is_accepted(worker: Worker, coffee: bytes) -> None:
+def test_an_explanation_is_the_overlay_if_the_client_accepts_a_picture(worker: Worker, coffee: bytes) -> None:
     predicted, explained, refused = worker.answer(
-        raw(coffee),
-        raw(coffee, explain="True", Accept="image/png"),
-        raw(b"text", explain="True", Accept="image/png"),
+        raw(coffee), raw(coffee, explain="True", Accept="image/png"), raw(b"text", explain="True", Accept="image/png")
     )
 
     assert (explained.status, explained.content_type) == (200, "image/png")
@@ -199,7 +219,7 @@ def test_an_explanation_is_the_overlay_itself_where_a_picture_is_accepted(worker
     assert (refused.status, refused.content_type) == (415, "application/problem+json")
 
 
-def test_explanations_and_predictions_of_a_batch_do_not_get_mixed_up(worker: Worker, coffee: bytes, cat: bytes) -> None:
+def test_explanations_and_predictions_of_a_batch_are_not_mixed_up(worker: Worker, coffee: bytes, cat: bytes) -> None:
     responses = worker.answer(
         raw(cat, explain="True"), raw(b"text", explain="True"), raw(coffee), raw(coffee, explain="True"), raw(cat)
     )
@@ -207,12 +227,8 @@ def test_explanations_and_predictions_of_a_batch_do_not_get_mixed_up(worker: Wor
     assert [response.status for response in responses] == [200, 415, 200, 200, 200]
     good = [response for response in responses if response.status == 200]
     assert [first_labels(response)[0] for response in good] == ["not food", "espresso", "espresso", "not food"]
-    assert ["heatmap_png" in json.loads(response.body)["predictions"][0] for response in good] == [
-        True,
-        False,
-        True,
-        False,
-    ]
+    explained = ["heatmap_png" in json.loads(response.body)["predictions"][0] for response in good]
+    assert explained == [True, False, True, False]
 
 
 def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: bytes) -> None:
@@ -224,21 +240,15 @@ def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: 
     assert len(json.loads(small.body)["predictions"][0]["labels"]) == 2
 
 
-def test_a_worker_does_not_start_with_bad_settings(default_folder: Path) -> None:
+def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(default_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown field `treshold`"):
         Worker(default_folder, treshold=0.5)
-
-
-def test_a_worker_does_not_start_without_spec(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"spec\.json does not exist"):
         Worker(tmp_path)
-
-
-def test_a_worker_does_not_start_with_an_engine_that_is_not_there(default_folder: Path) -> None:
-    with pytest.raises(EngineError, match="the archive has no torch engine, it has openvino"):
+    with pytest.raises(EngineError, match="no torch engine"):
         Worker(default_folder, engine="torch")
 
 
-def test_the_worker_prints_no_line_for_each_batch(worker: Worker) -> None:
+def test_the_worker_logs_only_warnings_and_metrics(worker: Worker) -> None:
     assert logging.getLogger().level == logging.WARNING
     assert logging.getLogger("ts.metrics.caching_metric").isEnabledFor(logging.INFO)

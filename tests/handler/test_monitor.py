@@ -56,7 +56,7 @@ def test_a_batch_is_counted_by_outcome_and_first_label(monitor: Monitor, log: py
     ]
 
 
-def test_each_photo_has_its_decoding_time(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
+def test_the_decoding_time_of_each_photo_is_emitted(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
     monitor.record_batch([UnusablePhoto("broken")] * 2, decode_seconds=[0.5, 0.125], inference_seconds=0.0)
 
     assert [metric for metric in emitted(log) if metric[0] != "fruity_photos_total"] == [
@@ -71,7 +71,7 @@ def test_an_empty_batch_emits_nothing(monitor: Monitor, log: pytest.LogCaptureFi
     assert emitted(log) == []
 
 
-def test_a_refused_request_is_counted_as_its_problem(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
+def test_a_refused_request_is_counted_by_its_problem(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
     monitor.record_refusal(MalformedRequest("top_k"))
 
     assert emitted(log) == [("fruity_photos_total", 1.0, "malformed-request", "COUNTER")]
@@ -88,7 +88,7 @@ def test_every_metric_emitted_is_declared_and_every_one_declared_is_emitted(
 
     monitor.record_batch([APPLE], decode_seconds=[0.1], inference_seconds=0.1)
 
-    # TorchServe's worker emits PredictionTime by itself.
+    # TorchServe's worker emits PredictionTime.
     assert {(name, kind) for name, _, _, kind in emitted(log)} == declared - {("PredictionTime", "GAUGE")}
 
 

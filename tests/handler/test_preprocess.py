@@ -22,7 +22,7 @@ def preprocessing(size: int, crop: float = 1.0, interpolation: str = "bicubic") 
     )
 
 
-def test_a_photo_of_the_models_size_is_its_own_input() -> None:
+def test_a_photo_of_the_models_size_is_not_changed() -> None:
     pixels_HWC = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
     input_HWC = preprocess_photo(encode(Image.fromarray(pixels_HWC)), preprocessing(16), Limits())
@@ -31,7 +31,7 @@ def test_a_photo_of_the_models_size_is_its_own_input() -> None:
     np.testing.assert_array_equal(input_HWC, pixels_HWC)
 
 
-def test_the_central_square_is_cut_out() -> None:
+def test_the_central_square_is_cropped() -> None:
     pixels_HWC = np.zeros((16, 48, 3), dtype=np.uint8)
     pixels_HWC[:, 16:32] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
 
@@ -48,7 +48,7 @@ def test_the_crop_is_a_share_of_the_short_side() -> None:
     np.testing.assert_array_equal(input_HWC, np.asarray(image)[8:24, 12:28])
 
 
-def test_halving_with_bilinear_weighs_neighbours_by_their_distance() -> None:
+def test_halving_with_bilinear_weighs_pixels_by_their_distance() -> None:
     columns = np.zeros((32, 32, 3), dtype=np.uint8)
     columns[:, 16:] = 200
 
@@ -74,7 +74,7 @@ def test_each_interpolation_is_pillows(interpolation: str, resampling: Image.Res
     np.testing.assert_array_equal(input_HWC, np.asarray(image.resize((16, 16), resampling)))
 
 
-def test_it_is_what_timm_does_in_two_steps() -> None:
+def test_one_step_gives_what_timm_gives_in_two() -> None:
     image = draw_waves(600, 400)
     scaled = image.resize((384, 256), Image.Resampling.BICUBIC)
 
@@ -90,7 +90,7 @@ def test_any_shape_gives_a_square(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:4:4"}], ids=str)
-def test_a_12_megapixel_jpeg_gives_nearly_what_its_full_decoding_gives(options: dict[str, Any]) -> None:
+def test_a_12_megapixel_jpeg_gives_nearly_the_input_of_its_full_decoding(options: dict[str, Any]) -> None:
     photo = encode(draw_waves(4000, 3000), "JPEG", quality=90, **options)
     how = preprocessing(224, crop=0.875)
     full_HWC = preprocess_image(_decode_fully(photo), how)
@@ -112,7 +112,7 @@ def test_a_real_photo_enlarged_fourfold_gives_nearly_the_same_input(coffee: byte
     assert difference.mean() < 2
 
 
-def test_a_problem_of_the_photo_is_raised_as_it_is() -> None:
+def test_the_problem_of_a_photo_is_raised() -> None:
     with pytest.raises(UnusablePhoto, match="8x8 pixels"):
         preprocess_photo(encode(Image.new("RGB", (8, 8))), preprocessing(16), Limits())
 

@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -17,38 +18,27 @@ PHOTO_B64 = base64.b64encode(PHOTO).decode()
 
 @pytest.mark.parametrize(
     "content_type",
-    [
-        "image/jpeg",
-        "application/octet-stream",
-        "application/json",
-        "text/plain; charset=utf-8",
-        "application/x-unknown",
-        "nonsense",
-        "",
-    ],
+    ["image/jpeg", "application/octet-stream", "application/json", "text/plain; charset=utf-8", "nonsense", "", None],
 )
-def test_a_raw_photo_is_a_photo_whatever_its_content_type(content_type: str) -> None:
-    request = read({"body": bytearray(PHOTO)}, {"content-type": content_type})
+@pytest.mark.parametrize("photo", [PHOTO, b""])
+def test_the_body_is_a_photo_under_any_content_type(content_type: str | None, photo: bytes) -> None:
+    request = read({"body": bytearray(photo)}, {} if content_type is None else {"content-type": content_type})
 
-    assert request.photos == (NamedPhoto("body", PHOTO),)
-
-
-def test_a_request_without_content_type_is_a_raw_photo() -> None:
-    assert read({"body": PHOTO}) == Request((NamedPhoto("body", PHOTO),), 5, explain=False, wants_picture=False)
+    assert request == Request((NamedPhoto("body", photo),), 5, explain=False, wants_picture=False)
 
 
-def test_an_empty_request_is_an_empty_photo() -> None:
+def test_a_request_without_a_body_is_an_empty_photo() -> None:
     assert read({}).photos == (NamedPhoto("body", b""),)
 
 
-def test_a_photo_posted_as_a_web_form_is_refused_with_the_way_to_send_it() -> None:
+def test_a_photo_sent_as_a_web_form_is_refused_with_the_right_command() -> None:
     with pytest.raises(MalformedRequest, match=r"application/x-www-form-urlencoded.*curl -T photo\.jpg"):
         read({"\\xff\\xd8": ""}, {"content-type": "application/x-www-form-urlencoded"})
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "text/plain", ""])
 @pytest.mark.parametrize("space", ["", " \r\n\t"])
-def test_json_is_read_whatever_its_content_type(content_type: str, space: str) -> None:
+def test_json_is_read_under_any_content_type(content_type: str, space: str) -> None:
     body = bytearray(f'{space}{{"instances": [{{"b64": "{PHOTO_B64}"}}]}}'.encode())
 
     assert read({"body": body}, {"content-type": content_type}).photos == (NamedPhoto("instances[0]", PHOTO),)
@@ -68,7 +58,7 @@ def test_json_that_torchserve_has_decoded_is_read_the_same(body: object) -> None
     assert request == Request((NamedPhoto("instances[0]", PHOTO),), 2, explain=False, wants_picture=False)
 
 
-def test_several_instances_keep_their_order_and_one_bad_one_its_place() -> None:
+def test_instances_keep_their_order_with_a_problem_in_the_place_of_a_bad_one() -> None:
     request = read_json({"instances": [{"b64": PHOTO_B64}, {"b64": "###"}, {"b64": ""}]})
 
     assert [photo.name for photo in request.photos] == ["instances[0]", "instances[1]", "instances[2]"]
@@ -79,7 +69,7 @@ def test_several_instances_keep_their_order_and_one_bad_one_its_place() -> None:
 
 
 @pytest.mark.parametrize("b64", ["é", "AAA", "A A=", PHOTO_B64 + "\n", "data:image/png;base64,AAAA"])
-def test_what_is_not_base64_is_a_problem_of_that_photo_alone(b64: str) -> None:
+def test_invalid_base64_is_a_problem_of_its_photo(b64: str) -> None:
     (photo,) = read_json({"instances": [{"b64": b64}]}).photos
 
     assert isinstance(photo.photo, MalformedRequest)
@@ -92,7 +82,7 @@ def test_what_is_not_base64_is_a_problem_of_that_photo_alone(b64: str) -> None:
         (b"{}", "missing required field `instances`"),
         (b"[]", "Expected `object`, got `array`"),
         (b'{"instances": 3}', r"Expected `array`, got `int` - at `\$\.instances`"),
-        (b'{"instances": []}', "`instances` is empty; send at least one photo"),
+        (b'{"instances": []}', "`instances` is empty"),
         (b'{"instances": [{}]}', r"missing required field `b64` - at `\$\.instances\[0\]`"),
         (b'{"instances": [{"b64": 1}]}', "Expected `str`, got `int`"),
         (b'{"instances": [], "parameters": {"topk": 1}}', "contains unknown field `topk`"),
@@ -102,13 +92,13 @@ def test_what_is_not_base64_is_a_problem_of_that_photo_alone(b64: str) -> None:
     ],
     ids=lambda value: value[:30] if isinstance(value, bytes) else None,
 )
-def test_json_of_another_shape_is_refused_with_the_place(body: bytes, detail: str) -> None:
+def test_json_of_another_shape_is_refused_with_its_place(body: bytes, detail: str) -> None:
     with pytest.raises(MalformedRequest, match=detail):
         read({"body": body}, {"content-type": "application/json"})
 
 
 @pytest.mark.parametrize("body", [b"3", b"-1", b'"text"', b"null", b"true"])
-def test_json_that_is_no_object_is_malformed_where_it_says_it_is_json(body: bytes) -> None:
+def test_json_that_is_not_an_object_is_malformed_under_jsons_content_type(body: bytes) -> None:
     with pytest.raises(MalformedRequest, match="the JSON body is not"):
         read({"body": body}, {"content-type": "application/json"})
 
@@ -117,7 +107,7 @@ def test_more_photos_than_the_limit_are_too_large() -> None:
     body = json.dumps({"instances": [{"b64": ""}] * 3}).encode()
     limits = Limits(max_photos=2)
 
-    with pytest.raises(TooLarge, match="the request holds 3 photos, the limit is 2; send fewer"):
+    with pytest.raises(TooLarge, match="3 photos, the limit is 2;"):
         read_request({"body": body}, {}, Settings(limits=limits), NUM_LABELS)
 
 
@@ -134,9 +124,9 @@ SMALL, LARGE, TOO_LARGE = (encode(draw_corners(*size)) for size in ((20, 20), (4
         ([TOO_LARGE, LARGE], [True, True]),
         ([TOO_LARGE], [True]),
     ],
-    ids=["as many as allowed", "one beyond", "two beyond", "no photos", "one beyond by itself", "alone"],
+    ids=["as many as allowed", "one too many", "two too many", "not photos", "one too large", "single"],
 )
-def test_photos_beyond_the_pixels_of_a_request_are_too_large_in_their_place(
+def test_photos_above_the_pixels_of_a_request_are_too_large_in_their_place(
     photos: list[bytes], kept: list[bool]
 ) -> None:
     limits = {"max_photo_pixels": 2000, "max_request_pixels": 2000}
@@ -144,17 +134,9 @@ def test_photos_beyond_the_pixels_of_a_request_are_too_large_in_their_place(
     request = read({f"photo{i}": photo for i, photo in enumerate(photos)}, {"content-type": FORM}, limits=limits)
 
     assert [named.photo in photos for named in request.photos] == kept
-    assert all(isinstance(named.photo, bytes | TooLarge) for named in request.photos)
-
-
-def test_a_photo_beyond_the_pixels_of_a_request_is_told_so() -> None:
-    limits = {"max_photo_pixels": 2000, "max_request_pixels": 2000}
-
-    request = read({"a": LARGE, "b": LARGE}, {"content-type": FORM}, limits=limits)
-
-    assert str(request.photos[1].photo) == (
-        "with the 1,200 pixels of this photo the request's photos have more than 2,000 together; "
-        "send it in a request of its own"
+    refused = [named.photo for named in request.photos if named.photo not in photos]
+    assert all(
+        isinstance(problem, TooLarge) and re.search(r"(400|1,200) .* 2,000 ", str(problem)) for problem in refused
     )
 
 
@@ -169,7 +151,7 @@ def test_a_photo_beyond_the_pixels_of_a_request_is_told_so() -> None:
         ({"explain": "True", "accept": "text/html, image/png;q=0.9"}, True, True),
     ],
 )
-def test_explanations_are_pictures_where_the_client_accepts_them(
+def test_an_explanation_is_a_picture_if_the_client_accepts_it(
     headers: dict[str, str], explain: bool, wants_picture: bool
 ) -> None:
     request = read({"body": PHOTO}, headers)
@@ -178,11 +160,11 @@ def test_explanations_are_pictures_where_the_client_accepts_them(
 
 
 def test_one_picture_cannot_explain_two_photos() -> None:
-    with pytest.raises(MalformedRequest, match="gives one picture, but 2 photos were sent; send one"):
+    with pytest.raises(MalformedRequest, match=r"image/png explains one photo, .* 2;"):
         read_json({"instances": [{"b64": ""}] * 2}, explain="True", accept="image/png")
 
 
-def test_headers_are_found_in_any_case_and_form_parts_are_none() -> None:
+def test_header_names_are_in_lower_case_without_form_parts() -> None:
     given_headers = {"X-Top-K": "3", "Content-Type": "a/b", "photo": {"content-type": "image/png"}}
 
     assert lower_names(given_headers.items()) == {"x-top-k": "3", "content-type": "a/b"}

@@ -8,7 +8,7 @@ from handler.settings import Limits, Settings, SettingsError, read_settings
 
 
 @pytest.mark.parametrize("config", [None, {}, {"minWorkers": 2}, {"fruity": {}}])
-def test_what_is_left_out_has_its_default(config: dict[str, Any] | None) -> None:
+def test_missing_settings_have_defaults(config: dict[str, Any] | None) -> None:
     assert read_settings(config) == Settings(
         engine="auto",
         default_top_k=5,
@@ -22,7 +22,7 @@ def test_what_is_left_out_has_its_default(config: dict[str, Any] | None) -> None
     )
 
 
-def test_what_is_given_is_taken() -> None:
+def test_given_settings_replace_the_defaults() -> None:
     config = {"fruity": {"engine": "torch", "default_top_k": 1, "limits": {"max_photos": 2}}}
 
     assert read_settings(config) == Settings(engine="torch", default_top_k=1, limits=Limits(max_photos=2))

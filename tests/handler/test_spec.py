@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from handler import spec
 from handler.spec import Provenance, Spec, SpecError, parse_spec, read_spec, write_spec
 from tests.specs import make_spec
 
@@ -18,12 +19,18 @@ def preprocessing(**changes: Any) -> dict[str, Any]:
     return {**fields()["preprocessing"], **changes}
 
 
-def parse(spec: object) -> Spec:
-    return parse_spec(json.dumps(spec).encode())
+def parse(fields: object) -> Spec:
+    return parse_spec(json.dumps(fields).encode())
+
+
+def test_the_files_of_a_run_keep_their_names() -> None:
+    names = (spec.FILE_NAME, spec.WEIGHTS_FILE, spec.REFERENCE_FILE, spec.PHOTOS_FILE, *spec.PHOTO_SETS)
+
+    assert names == ("spec.json", "model.safetensors", "reference.npz", "photos.zip", "calibration", "gate")
 
 
 def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:
-    spec = make_spec(
+    written = make_spec(
         ("apple", "pear"),
         num_outputs=3,
         label_outputs=((0, 2), (1,)),
@@ -34,9 +41,9 @@ def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:
         provenance=Provenance(weights="own", data_digest="sha256:00", code_revision="abc", seed=3),
     )
 
-    write_spec(spec, tmp_path)
+    write_spec(written, tmp_path)
 
-    assert read_spec(tmp_path) == spec
+    assert read_spec(tmp_path) == written
 
 
 def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> None:
@@ -58,7 +65,7 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
         ({"num_outputs": 0}, r">= 1 - at `\$\.num_outputs`"),
         ({"num_outputs": 3}, "3 outputs for 2 labels"),
         ({"labels": ["apple"]}, r"length >= 2 - at `\$\.labels`"),
-        ({"labels": ["apple", "apple"]}, "labels must differ, but these stand twice: apple"),
+        ({"labels": ["apple", "apple"]}, "labels .* apple$"),
         ({"groups": ["fruit"]}, "1 groups for 2 labels"),
         ({"label_outputs": [[0, 1]]}, "label_outputs has 1 entries for 2 labels"),
         ({"label_outputs": [[0], [0]]}, "label_outputs must name each of 0 to 1 once, at least one a label"),
@@ -81,7 +88,7 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else None,
 )
-def test_what_breaks_the_contract_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
+def test_an_invalid_field_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse(fields(**changes))
 
@@ -95,19 +102,19 @@ def test_a_missing_field_is_named(name: str) -> None:
         parse(incomplete)
 
 
-def test_a_spec_from_a_newer_fruity_says_so_first() -> None:
-    with pytest.raises(SpecError, match=r"schema 2 is newer than this fruity reads \(up to 1\); update fruity"):
+def test_a_newer_schema_is_refused_before_its_fields() -> None:
+    with pytest.raises(SpecError, match=r"schema 2 .* 1\)"):
         parse({"schema": 2, "shape": "all different"})
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff"])
-def test_what_is_no_json_object_is_refused(text: bytes) -> None:
+def test_a_text_that_is_not_a_json_object_is_refused(text: bytes) -> None:
     with pytest.raises(SpecError):
         parse_spec(text)
 
 
-def test_a_missing_file_is_named_with_what_the_folder_should_be(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=rf"{tmp_path}/spec\.json does not exist; is {tmp_path} a run or"):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=rf"{tmp_path}/spec\.json does not exist"):
         read_spec(tmp_path)
 
 

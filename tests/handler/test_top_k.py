@@ -8,31 +8,22 @@ def top_k_of(**sources: str) -> int:
     return read({"body": PHOTO}, sources).top_k
 
 
-def test_top_k_comes_from_the_header() -> None:
-    assert top_k_of(**{"x-top-k": "7"}) == 7
-
-
-def test_top_k_of_the_body_wins_over_the_header() -> None:
+def test_top_k_of_the_body_precedes_the_header() -> None:
     json_request = read_json({"instances": [{"b64": ""}], "parameters": {"top_k": 2}}, **{"x-top-k": "7"})
     form_request = post_form(("photo", PHOTO, ""), ("top_k", b"2", ""), **{"x-top-k": "7"})
 
     assert (json_request.top_k, form_request.top_k) == (2, 2)
 
 
-def test_the_header_counts_where_the_body_says_nothing() -> None:
-    json_request = read_json({"instances": [{"b64": ""}], "parameters": {}}, **{"x-top-k": "7"})
+@pytest.mark.parametrize("parameters", [{}, None])
+def test_top_k_comes_from_the_header_if_the_body_has_none(parameters: object) -> None:
+    json_request = read_json({"instances": [{"b64": ""}], "parameters": parameters}, **{"x-top-k": "7"})
     form_request = post_form(("photo", PHOTO, ""), **{"x-top-k": "7"})
 
-    assert (json_request.top_k, form_request.top_k) == (7, 7)
+    assert (json_request.top_k, form_request.top_k, top_k_of(**{"x-top-k": "7"})) == (7, 7, 7)
 
 
-def test_parameters_that_are_null_say_nothing() -> None:
-    request = read_json({"instances": [{"b64": ""}], "parameters": None}, **{"x-top-k": "7"})
-
-    assert request.top_k == 7
-
-
-def test_without_top_k_the_settings_decide_up_to_the_number_of_labels() -> None:
+def test_the_default_top_k_is_at_most_the_number_of_labels() -> None:
     assert read({"body": PHOTO}, default_top_k=3).top_k == 3
     assert read({"body": PHOTO}, default_top_k=1000).top_k == NUM_LABELS
 
@@ -51,24 +42,24 @@ def test_a_whole_number_up_to_the_number_of_labels_is_a_top_k(text: str, expecte
         "",
         "61",
         "1000000000",
-        "10000000000000000000",
+        "1" + "0" * 19,
         "10**9",
         "1e1",
         "+5",
         "\N{FULLWIDTH DIGIT ONE}",
         "²",
         "2.5",
-        "true",
     ],
 )
-def test_any_other_top_k_is_refused_with_what_is_allowed(text: str) -> None:
+def test_any_other_top_k_is_refused_with_the_limits(text: str) -> None:
     with pytest.raises(MalformedRequest) as from_header:
         top_k_of(**{"x-top-k": text})
     with pytest.raises(MalformedRequest) as from_form:
         post_form(("photo", PHOTO, ""), ("top_k", text.encode(), ""))
 
-    expected = f"top_k is {text!r}, it must be a whole number from 1 to 60"
-    assert (str(from_header.value), str(from_form.value)) == (expected, expected)
+    assert str(from_header.value).startswith(f"top_k is {text!r}, ")
+    assert str(from_header.value).endswith(" 1 to 60")
+    assert str(from_form.value) == str(from_header.value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, 3.0, [3]], ids=repr)
@@ -77,13 +68,13 @@ def test_a_bad_top_k_in_json_is_refused(value: object) -> None:
         read_json({"instances": [{"b64": ""}], "parameters": {"top_k": value}})
 
 
-def test_a_long_top_k_is_quoted_in_part() -> None:
+def test_a_long_top_k_is_shortened_in_the_message() -> None:
     with pytest.raises(MalformedRequest) as refusal:
         top_k_of(**{"x-top-k": "9" * 5000})
 
     assert len(str(refusal.value)) < 120
 
 
-def test_a_top_k_that_is_no_text_is_refused() -> None:
+def test_a_top_k_that_is_not_a_text_is_refused() -> None:
     with pytest.raises(MalformedRequest, match="top_k is"):
         post_form(("photo", PHOTO, ""), ("top_k", b"\xff\xfe", ""))

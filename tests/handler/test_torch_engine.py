@@ -27,31 +27,31 @@ ROOT = Path(__file__).parents[2]
         ((12, 0), torch.bfloat16),
     ],
 )
-def test_auto_is_what_the_gpu_has_tensor_cores_for(capability: tuple[int, int] | None, dtype: torch.dtype) -> None:
+def test_auto_is_the_precision_of_the_gpus_tensor_cores(capability: tuple[int, int] | None, dtype: torch.dtype) -> None:
     assert choose_dtype("auto", capability) == dtype
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_precision_that_is_asked_for_is_taken_on_any_hardware(precision: Precision) -> None:
+def test_a_given_precision_is_used_on_any_hardware(precision: Precision) -> None:
     assert {choose_dtype(precision, capability) for capability in (None, (6, 1), (9, 0))} == {getattr(torch, precision)}
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.03)])
-def test_the_network_is_compiled_whole_and_for_any_batch_at_once(
+def test_the_network_is_compiled_as_one_graph_for_a_photo_and_one_for_all_batches(
     tiny_folder: Path, precision: Precision, tolerance: float
 ) -> None:
     plain = TorchEngine(tiny_folder / "model.pt2", 1, None)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
 
-    # The whole compiler but for its last step, which would take a C++ compiler minutes.
+    # The compiler without its last step, which takes minutes.
     engine = TorchEngine(tiny_folder / "model.pt2", 1, None, precision, backend="aot_eager")
 
     for batch in (1, 2, 3):
         wanted_BK = plain.run(PHOTOS_BHWC[:batch]).logits_BK
         actual_BK = engine.run(PHOTOS_BHWC[:batch]).logits_BK
         np.testing.assert_allclose(actual_BK, wanted_BK, atol=tolerance * np.abs(wanted_BK).max())
-    # One for a single photo, one for all other batches, and no piece that Python had to run.
+    # One graph for a photo, one for all other batches, and no graph break.
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
     assert not torch._dynamo.utils.counters["graph_break"]
 
@@ -69,7 +69,7 @@ np.save(sys.argv[3], engine.run(photos).logits_BK)
 
 
 @pytest.mark.slow
-def test_without_a_compiler_the_network_runs_as_it_is(tiny_folder: Path, tmp_path: Path) -> None:
+def test_without_a_compiler_the_network_runs_uncompiled(tiny_folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "photos.npy", PHOTOS_BHWC)
     arguments = [str(tiny_folder / "model.pt2"), str(tmp_path / "photos.npy"), str(tmp_path / "logits.npy")]
     environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
@@ -89,11 +89,11 @@ def test_without_a_compiler_the_network_runs_as_it_is(tiny_folder: Path, tmp_pat
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), wanted_BK, atol=1e-4 * np.abs(wanted_BK).max())
 
 
-def test_a_photo_that_may_not_be_written_to_is_explained(tiny_folder: Path) -> None:
+def test_a_read_only_photo_is_explained(tiny_folder: Path) -> None:
     photos_BHWC = PHOTOS_BHWC.copy()
     photos_BHWC.flags.writeable = False
 
-    activations_BKhw = TorchEngine(tiny_folder / "model.pt2", 1, None).locate(photos_BHWC)
+    activations_BKhw = TorchEngine(tiny_folder / "model.pt2", 1, None).class_activation_maps(photos_BHWC)
 
     assert activations_BKhw.shape == (3, 4, 2, 2)
 
@@ -101,7 +101,7 @@ def test_a_photo_that_may_not_be_written_to_is_explained(tiny_folder: Path) -> N
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16", "float16"])
-def test_a_gpu_answers_as_the_cpu_does_in_any_precision(tiny_folder: Path, precision: Precision) -> None:
+def test_every_precision_on_a_gpu_gives_the_outputs_of_the_cpu(tiny_folder: Path, precision: Precision) -> None:
     wanted = TorchEngine(tiny_folder / "model.pt2", 1, None)
 
     engine = TorchEngine(tiny_folder / "model.pt2", 1, 0, precision)
@@ -111,5 +111,5 @@ def test_a_gpu_answers_as_the_cpu_does_in_any_precision(tiny_folder: Path, preci
         outputs = zip(engine.run(PHOTOS_BHWC[:batch]), wanted.run(PHOTOS_BHWC[:batch]), strict=True)
         for actual, output in outputs:
             np.testing.assert_allclose(actual, output, atol=0.03 * float(np.abs(output).max()))
-    wanted_BKhw = wanted.locate(PHOTOS_BHWC)
-    np.testing.assert_allclose(engine.locate(PHOTOS_BHWC), wanted_BKhw, atol=0.03 * float(np.abs(wanted_BKhw).max()))
+    maps_BKhw, wanted_BKhw = (one.class_activation_maps(PHOTOS_BHWC) for one in (engine, wanted))
+    np.testing.assert_allclose(maps_BKhw, wanted_BKhw, atol=0.03 * float(np.abs(wanted_BKhw).max()))

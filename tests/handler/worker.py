@@ -26,9 +26,9 @@ class Response:
 
 
 class Worker:
-    """Our handler, initialized with an unpacked archive."""
+    """FruityHandler, initialised with an unpacked archive."""
 
-    def __init__(self, folder: Path, batch_size: int = 4, **settings: Any) -> None:
+    def __init__(self, folder: Path, batch_size: int | None = 4, gpu: int | None = None, **settings: Any) -> None:
         """*settings* is the `fruity` section of model-config.yaml."""
         self.handler = FruityHandler()
         self._context = Context(
@@ -36,7 +36,7 @@ class Worker:
             model_dir=str(folder),
             manifest={"model": {"modelVersion": "1.2.3"}},
             batch_size=batch_size,
-            gpu=None,
+            gpu=gpu,
             mms_version="0.12.0",
             metrics=load_metrics(),
             model_yaml_config={"minWorkers": 2, "fruity": settings},
@@ -62,7 +62,7 @@ def load_metrics() -> MetricsCacheYamlImpl:
 
 @contextmanager
 def replaced_engine(worker: Worker, engine: object) -> Iterator[None]:
-    """Let *worker* run *engine* for a while."""
+    """Let *worker* run *engine* inside the block."""
     real = worker.handler._engine
     worker.handler._engine = engine  # type: ignore[assignment]  # a fake that raises
     yield

@@ -1,7 +1,7 @@
-"""What a TorchServe worker does, in a process of its own: python -P shipped_worker.py ARCHIVE STAND_IN REFUSED PHOTO…
+"""A TorchServe worker as a process: python -P shipped_worker.py ARCHIVE SHIM REFUSED PHOTO…
 
 Loads the unpacked ARCHIVE with TorchServe's own loader, while the modules REFUSED (a JSON list) cannot be
-imported; prints as JSON the answers to all photos, the engine, and where the handler was imported from.
+imported; prints as JSON the answers to all photos, the engine, and the path of the handler.
 """
 
 import importlib.util
@@ -27,24 +27,24 @@ class Refusal(MetaPathFinder):
 
 
 def main() -> None:
-    folder, stand_in, refused, *photos = sys.argv[1:]
-    if stand_in:
-        _put_in(Path(stand_in), set(json.loads(refused)))
+    folder, shim, refused, *photos = sys.argv[1:]
+    if shim:
+        _install(Path(shim), set(json.loads(refused)))
     else:
         sys.meta_path.insert(0, Refusal(set(json.loads(refused))))
     sys.path.insert(0, folder)
     sys.stdout.write(json.dumps(_answer(folder, photos)))
 
 
-def _put_in(stand_in: Path, refused: set[str]) -> None:
-    """Let `import torch` give the stand-in, as in an environment without torch."""
-    spec = importlib.util.spec_from_file_location("stand_in", stand_in)
+def _install(shim: Path, refused: set[str]) -> None:
+    """Let `import torch` give the shim, as in an environment without torch."""
+    spec = importlib.util.spec_from_file_location("shim", shim)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.install()
-    # Asked first for torch alone; then the refusal, then everybody else.
+    # First the shim, for torch alone, then the refusal, then the other finders.
     sys.meta_path.insert(0, Refusal(refused - {"torch"}))
     sys.meta_path.insert(0, sys.meta_path.pop())
 

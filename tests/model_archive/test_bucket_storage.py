@@ -1,9 +1,9 @@
-"""What can go wrong on the way to a bucket, and in it."""
+"""Failures of a bucket and of the connection to it."""
 
-import builtins
 import random
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +18,7 @@ from model_archive.bucket_storage import BucketStorage
 from model_archive.entry import hash_file
 from model_archive.registry import Registry, RegistryError, open_registry
 from tests.archives import write_archive
-from tests.buckets import BreakingWay, Service, run_service, run_way
+from tests.buckets import CuttingProxy, Service, run_proxy, run_service
 
 CHUNK_BYTES = 1 << 16
 ONCE = DEFAULT_RETRY.with_timeout(0)
@@ -33,10 +33,10 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def way(emulator: FakeGCSServer, bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakingWay]:
-    """The way to the bucket, read in small chunks."""
+def way(emulator: FakeGCSServer, bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[CuttingProxy]:
+    """The connection to the bucket, read in small chunks."""
     monkeypatch.setattr(bucket_storage, "CHUNK_BYTES", CHUNK_BYTES)
-    with run_way(BreakingWay(emulator.port)) as running:
+    with run_proxy(CuttingProxy(emulator.port)) as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
         yield running
 
@@ -53,7 +53,7 @@ def open_bucket(bucket: storage.Bucket, retry: object = SOON) -> Registry:
 
 
 def test_a_download_survives_cut_connections(
-    way: BreakingWay, bucket: storage.Bucket, archive: Path, tmp_path: Path
+    way: CuttingProxy, bucket: storage.Bucket, archive: Path, tmp_path: Path
 ) -> None:
     open_bucket(bucket).publish(archive)
     way.cut_down, before = [CHUNK_BYTES] * 3, way.num_connections
@@ -64,12 +64,12 @@ def test_a_download_survives_cut_connections(
     assert way.num_connections >= before + 4
 
 
-def test_a_download_that_was_given_up_goes_on_from_there(
-    way: BreakingWay, bucket: storage.Bucket, archive: Path, tmp_path: Path
+def test_a_download_that_failed_is_continued(
+    way: CuttingProxy, bucket: storage.Bucket, archive: Path, tmp_path: Path
 ) -> None:
     open_bucket(bucket).publish(archive)
     way.left = 3 * CHUNK_BYTES
-    with pytest.raises(RegistryError, match=r"could not be read .* check the network, then run the same command again"):
+    with pytest.raises(RegistryError, match="could not be read"):
         open_bucket(bucket, ONCE).fetch("1.1.0", tmp_path / "store")
     assert not (tmp_path / "store" / archive.name).exists()
     way.left, way.sent[:] = None, b""
@@ -78,11 +78,11 @@ def test_a_download_that_was_given_up_goes_on_from_there(
 
     ranges = [int(start) for start in re.findall(rb"(?i)\r\nrange: bytes=(\d+)-", way.sent)]
     assert hash_file(fetched) == hash_file(archive)
-    # From the start only the entry was read again.
+    # Only the entry is read from its start again.
     assert ranges == [0, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES, 4 * CHUNK_BYTES]
 
 
-def test_an_upload_survives_cut_connections(way: BreakingWay, bucket: storage.Bucket, archive: Path) -> None:
+def test_an_upload_survives_cut_connections(way: CuttingProxy, bucket: storage.Bucket, archive: Path) -> None:
     way.cut_up = [CHUNK_BYTES] * 2
 
     entry = open_bucket(bucket).publish(archive)
@@ -92,11 +92,11 @@ def test_an_upload_survives_cut_connections(way: BreakingWay, bucket: storage.Bu
     assert way.num_connections >= 3
 
 
-def test_an_upload_that_was_given_up_leaves_nothing_and_can_be_tried_again(
-    way: BreakingWay, bucket: storage.Bucket, archive: Path
+def test_an_upload_that_failed_leaves_nothing_and_can_be_repeated(
+    way: CuttingProxy, bucket: storage.Bucket, archive: Path
 ) -> None:
     way.left = 2 * CHUNK_BYTES
-    with pytest.raises(RegistryError, match=r"could not be written .* run the same command again"):
+    with pytest.raises(RegistryError, match="could not be written"):
         open_bucket(bucket, ONCE).publish(archive)
     way.left = None
     assert open_bucket(bucket).list_versions() == []
@@ -107,7 +107,7 @@ def test_an_upload_that_was_given_up_leaves_nothing_and_can_be_tried_again(
 
 
 class Repeating(BucketStorage):
-    """The answer to each upload is lost, so that the client sends it again."""
+    """The response to each upload is lost, so the client sends it again."""
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         super().create(name, content, num_bytes)
@@ -115,15 +115,15 @@ class Repeating(BucketStorage):
         return super().create(name, content, num_bytes)
 
 
-def test_uploads_whose_answers_were_lost_are_a_success_all_the_same(bucket: storage.Bucket, archive: Path) -> None:
+def test_uploads_whose_responses_were_lost_succeed(bucket: storage.Bucket, archive: Path) -> None:
     entry = Registry(Repeating(f"gs://{bucket.name}/models")).publish(archive)
 
     assert entry.digest == hash_file(archive)
     assert open_bucket(bucket).list_versions() == [entry]
 
 
-def test_the_upload_of_a_large_archive_survives_cut_connections(
-    way: BreakingWay, bucket: storage.Bucket, tmp_path: Path
+def test_a_large_archive_is_uploaded_in_pieces_and_survives_cut_connections(
+    way: CuttingProxy, bucket: storage.Bucket, tmp_path: Path
 ) -> None:
     archive = write_archive(tmp_path / "fruity-1.1.0.mar", content=random.Random(0).randbytes(9 << 20))
     way.cut_up = [5 << 20]
@@ -131,78 +131,50 @@ def test_the_upload_of_a_large_archive_survives_cut_connections(
     entry = open_bucket(bucket).publish(archive)
 
     assert entry.digest == hash_file(archive)
-    assert open_bucket(bucket).list_versions() == [entry]
     assert way.cut_up == []
-
-
-def test_a_large_archive_is_uploaded_in_pieces(bucket: storage.Bucket, tmp_path: Path) -> None:
-    content = random.Random(0).randbytes(9 << 20)
-    archive = write_archive(tmp_path / "fruity-1.1.0.mar", content=content)
-    seen: list[int] = []
-    registry = Registry(
-        BucketStorage(f"gs://{bucket.name}"), lambda what, num_done, num_bytes: seen.append(num_done * 100 // num_bytes)
-    )
-
-    registry.publish(archive)
-
-    assert seen[-1] == 100
-    assert hash_file(registry.fetch("1.1.0", tmp_path / "store")) == hash_file(archive)
+    assert hash_file(open_bucket(bucket).fetch("1.1.0", tmp_path / "store")) == hash_file(archive)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_without_permission_the_role_that_is_missing_is_named(service: Service, archive: Path, status: int) -> None:
-    registry = open_registry("gs://food/models")
-    service.body = "{}"
-    service.status = status
-
-    with pytest.raises(
-        RegistryError, match=r"gs://food/models may not be read .*`gcloud auth .* the role Storage Object Viewer$"
-    ):
-        registry.list_versions()
-
-
-def test_who_may_read_but_not_write_is_told_so(service: Service, archive: Path) -> None:
+def test_without_permission_the_missing_role_is_named(service: Service, archive: Path, status: int) -> None:
     storage = BucketStorage("gs://food/models")
-    service.status = 403
+    service.status, service.body = status, "{}"
 
-    with (
-        archive.open("rb") as file,
-        pytest.raises(RegistryError, match=r"gs://food/models may not be written .* the role Storage Object User$"),
-    ):
+    with pytest.raises(RegistryError, match=r"gs://food/models .*`gcloud auth .* Storage Object Viewer$"):
+        storage.list_names("fruity")
+    with archive.open("rb") as file, pytest.raises(RegistryError, match=r"write .* Storage Object User$"):
         storage.create("fruity/1.1.0.json", file, 10)
 
 
 @pytest.mark.parametrize("body", ["<html>\n<p>A teapot.</p>", ""])
-def test_a_service_that_fails_is_told_in_one_line(service: Service, body: str) -> None:
+def test_an_error_of_the_service_is_one_line(service: Service, body: str) -> None:
     service.status, service.body = 418, body
 
-    with pytest.raises(RegistryError, match=r"gs://food could not be read .* check the network") as caught:
+    with pytest.raises(RegistryError, match="gs://food could not be read") as caught:
         open_registry("gs://food").list_versions()
 
     assert "\n" not in str(caught.value)
 
 
-def test_a_bucket_that_does_not_exist_is_one_sentence(bucket: storage.Bucket) -> None:
-    with pytest.raises(RegistryError, match=r"gs://no-such-bucket does not exist.* check the bucket's name"):
+def test_a_bucket_that_does_not_exist_is_named(bucket: storage.Bucket) -> None:
+    with pytest.raises(RegistryError, match="gs://no-such-bucket does not exist"):
         open_registry("gs://no-such-bucket").list_versions()
 
 
-def test_a_bucket_without_a_name_is_refused() -> None:
-    with pytest.raises(RegistryError, match="'gs://' names no bucket; write gs://bucket/prefix"):
+def test_an_address_without_a_bucket_is_refused() -> None:
+    with pytest.raises(RegistryError, match=r"'gs://' .*gs://bucket/prefix"):
         open_registry("gs://")
 
 
-def test_without_a_network_the_registry_is_told_to_be_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_registry_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing listens on port 9 of this machine.
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
 
-    with pytest.raises(RegistryError, match=r"gs://food could not be read .* check the network"):
+    with pytest.raises(RegistryError, match=r"gs://food could not be read .*network"):
         Registry(BucketStorage("gs://food", ONCE)).list_versions()
 
 
-def test_without_credentials_public_buckets_are_read_as_anyone(
-    bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_public_buckets_are_read_without_credentials(bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     class NobodyLoggedIn(storage.Client):  # type: ignore[misc]  # ships no types
         def __init__(self, credentials: object = None, **options: object) -> None:
             if credentials is None:
@@ -214,30 +186,19 @@ def test_without_credentials_public_buckets_are_read_as_anyone(
     assert open_registry(f"gs://{bucket.name}").list_versions() == []
 
 
-def test_credentials_that_have_expired_are_told_with_the_command_that_renews_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_expired_credentials_are_an_error_with_the_command_that_renews_them(monkeypatch: pytest.MonkeyPatch) -> None:
     class Expired(storage.Client):  # type: ignore[misc]  # ships no types
         def __init__(self, **options: object) -> None:
             raise RefreshError("Reauthentication is needed")  # type: ignore[no-untyped-call]  # ships no types
 
     monkeypatch.setattr(storage, "Client", Expired)
 
-    with pytest.raises(RegistryError, match=r"may not be read \(Reauthentication is needed\); run `gcloud auth"):
+    with pytest.raises(RegistryError, match=r"Reauthentication is needed.*`gcloud auth"):
         open_registry("gs://food")
 
 
-def test_without_the_package_the_way_to_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+def test_without_googles_package_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "model_archive.bucket_storage", None)
 
-    def refuse(name: str, variables: Mapping[str, object] | None = None, *rest: object) -> object:
-        if name == "model_archive.bucket_storage":
-            raise ModuleNotFoundError("No module named 'google'")
-        return real(name, variables, *rest)  # type: ignore[arg-type]  # as it came
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-
-    with pytest.raises(
-        RegistryError, match=r"a bucket needs a package that is not installed \(No module named 'google'"
-    ):
+    with pytest.raises(RegistryError, match=r"model_archive\.bucket_storage.*scripts/prepare_venv\.py registry"):
         open_registry("gs://food")

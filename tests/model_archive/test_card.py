@@ -12,7 +12,7 @@ def read_card(folder: Path, spec: Spec) -> str:
     return (folder / "fruity-1.2.3.md").read_text()
 
 
-def test_the_card_says_what_the_archive_is_and_holds(tmp_path: Path) -> None:
+def test_the_card_describes_archive_model_accuracy_and_engines(tmp_path: Path) -> None:
     spec = make_spec(
         metrics={"val": {"top1": 0.87654}, "test": {"top1": 0.8, "top5": 0.9}},
         engines={"openvino": {"top1_agreement": 1.0, "precision": "f32"}},
@@ -29,7 +29,7 @@ def test_the_card_says_what_the_archive_is_and_holds(tmp_path: Path) -> None:
     assert "- Weights: own\n- Data: sha256:00\n- Code revision: abc; seed: 0\n" in card
     assert "| split | top1 | top5 |\n| --- | --- | --- |\n| val | 0.8765 |  |\n| test | 0.8 | 0.9 |\n" in card
     assert "| engine | precision | top1_agreement |\n| --- | --- | --- |\n| openvino | f32 | 1 |\n" in card
-    assert "temperature 1.25" in card
+    assert "temperature of 1.25" in card
     assert "from a probability of 0.75 on" in card
     assert card.endswith("## The 4 labels\n\napple, banana, cherry, not food\n")
 

@@ -2,10 +2,12 @@
 
 import errno
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def registry(storage: Storage) -> Registry:
-    return Registry(storage)
+    return open_registry(storage.uri)
 
 
 @pytest.fixture
@@ -50,11 +52,18 @@ def put(storage: Storage, name: str, content: bytes, folder: Path) -> None:
         assert storage.create(name, file, len(content))
 
 
+def put_entry(storage: Storage, folder: Path, version: str, **changes: object) -> dict[str, Any]:
+    """Put the entry of *version* into a registry that has 1.1.0: that entry with *changes*; return it."""
+    entry = json.loads(b"".join(storage.read("fruity/1.1.0.json")))
+    put(storage, f"fruity/{version}.json", json.dumps({**entry, "version": version, **changes}).encode(), folder)
+    return entry  # type: ignore[no-any-return]
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
-def test_what_is_published_is_listed_and_fetched_with_all_that_stands_beside_it(
+def test_a_published_version_is_listed_and_fetched_with_the_files_beside_it(
     registry: Registry, archive: Path, tmp_path: Path
 ) -> None:
     published = registry.publish(archive)
@@ -79,45 +88,40 @@ def test_versions_are_listed_by_number_newest_last(registry: Registry, tmp_path:
     assert [entry.version for entry in registry.list_versions()] == ["0.1.0", "1.9.0", "1.10.0"]
 
 
-def test_an_empty_registry_holds_nothing(registry: Registry, tmp_path: Path) -> None:
-    assert registry.list_versions() == []
-    with pytest.raises(RegistryError, match=r"has no fruity 1\.1\.0, it is empty; make publish adds a version"):
-        registry.fetch("1.1.0", tmp_path)
-
-
-def test_publishing_the_same_again_is_a_success_and_changes_nothing(registry: Registry, archive: Path) -> None:
-    first = registry.publish(archive)
-
-    assert registry.publish(archive) == first
-    assert registry.list_versions() == [first]
-
-
-def test_another_archive_under_a_published_version_is_refused_with_both_digests(
+def test_another_archive_of_a_published_version_is_refused_with_both_digests(
     registry: Registry, archive: Path, tmp_path: Path
 ) -> None:
     held = registry.publish(archive).digest
     other = write_archive(tmp_path / "other" / "fruity-1.1.0.mar", content=b"others")
 
-    with pytest.raises(RegistryError, match=rf"{held}, this one has {hash_file(other)}; a version never changes"):
+    with pytest.raises(RegistryError, match=rf"1\.1\.0 .*{held}, .*{hash_file(other)}"):
         registry.publish(other)
 
     assert [entry.digest for entry in registry.list_versions()] == [held]
 
 
-def test_a_signature_that_comes_too_late_is_refused(registry: Registry, archive: Path, keys: tuple[Path, Path]) -> None:
+def test_a_signature_after_the_publication_is_refused(
+    registry: Registry, archive: Path, keys: tuple[Path, Path]
+) -> None:
     registry.publish(archive)
     sign_archive(archive, keys[0])
 
-    with pytest.raises(RegistryError, match=r"fruity 1\.1\.0 without a signature, and a version never changes"):
+    with pytest.raises(RegistryError, match=r"1\.1\.0 without a signature"):
         registry.publish(archive)
 
 
-def test_a_build_that_was_signed_again_is_the_same(registry: Registry, archive: Path, keys: tuple[Path, Path]) -> None:
-    sign_archive(archive, keys[0])
+@pytest.mark.parametrize("signed", [True, False])
+def test_publishing_the_same_again_is_a_success_and_changes_nothing(
+    registry: Registry, archive: Path, keys: tuple[Path, Path], signed: bool
+) -> None:
+    if signed:
+        sign_archive(archive, keys[0])
     first = registry.publish(archive)
-    sign_archive(archive, keys[0])
+    if signed:
+        sign_archive(archive, keys[0])
 
     assert registry.publish(archive) == first
+    assert registry.list_versions() == [first]
 
 
 def test_a_signature_of_an_older_build_is_not_published(
@@ -126,7 +130,7 @@ def test_a_signature_of_an_older_build_is_not_published(
     sign_archive(archive, keys[0])
     write_archive(archive, content=b"a newer build")
 
-    with pytest.raises(SignatureError, match="it signs the SHA-256"):
+    with pytest.raises(SignatureError, match=hash_file(archive)):
         registry.publish(archive)
 
     assert registry.list_versions() == []
@@ -135,24 +139,24 @@ def test_a_signature_of_an_older_build_is_not_published(
 @pytest.mark.parametrize(
     ("name", "version", "model", "message"),
     [
-        ("fruity-1.1.0.mar", "1.0.0", "fruity", r"so it must be called fruity-1\.0\.0\.mar"),
-        ("fruity-1.1.0.mar", "1.1.0", "cars", "is an archive of the model cars"),
-        ("fruity-new.mar", "new", "fruity", "names no version"),
+        ("fruity-1.1.0.mar", "1.0.0", "fruity", r"fruity-1\.0\.0\.mar"),
+        ("fruity-1.1.0.mar", "1.1.0", "cars", "model cars"),
+        ("fruity-new.mar", "new", "fruity", "'new'"),
     ],
 )
-def test_what_is_not_what_it_is_called_is_not_published(
+def test_an_archive_whose_name_is_wrong_is_not_published(
     registry: Registry, tmp_path: Path, name: str, version: str, model: str, message: str
 ) -> None:
     with pytest.raises(RegistryError, match=message):
         registry.publish(write_archive(tmp_path / name, version, model))
 
 
-def test_an_archive_that_is_not_there_is_one_sentence(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match=r"fruity-1\.1\.0\.mar could not be read or written \(No such file"):
+def test_an_archive_that_does_not_exist_is_named(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"fruity-1\.1\.0\.mar .*No such file"):
         registry.publish(tmp_path / "fruity-1.1.0.mar")
 
 
-def test_a_broken_publication_is_not_listed_and_does_not_stand_in_the_way(
+def test_an_incomplete_publication_is_not_listed_and_can_be_completed(
     registry: Registry, storage: Storage, archive: Path, tmp_path: Path
 ) -> None:
     put(storage, f"fruity/1.1.0/{hash_file(archive)}.mar", archive.read_bytes(), tmp_path)
@@ -162,60 +166,70 @@ def test_a_broken_publication_is_not_listed_and_does_not_stand_in_the_way(
     assert hash_file(registry.fetch("1.1.0", tmp_path / "store")) == hash_file(archive)
 
 
-def test_a_broken_publication_that_left_something_else_is_told(
+def test_a_damaged_file_of_an_incomplete_publication_is_named(
     registry: Registry, storage: Storage, archive: Path, tmp_path: Path
 ) -> None:
-    put(storage, f"fruity/1.1.0/{hash_file(archive)}.mar", b"torn", tmp_path)
+    put(storage, f"fruity/1.1.0/{hash_file(archive)}.mar", b"damaged", tmp_path)
 
-    with pytest.raises(RegistryError, match=rf"{hash_file(archive)}\.mar is damaged, .* delete it and publish again"):
+    with pytest.raises(RegistryError, match=rf"{hash_file(archive)}\.mar is damaged"):
         registry.publish(archive)
 
 
-class Together(Registry):
-    """A publisher that uploads once the other has looked, too."""
+class Simultaneous(Registry):
+    """A publisher that uploads after the other one has listed the versions too."""
 
-    looked: threading.Barrier
+    listed: threading.Barrier
 
     def _versions(self) -> list[str]:
         versions = super()._versions()
-        self.looked.wait(30)
+        self.listed.wait(30)
         return versions
 
 
-@pytest.mark.parametrize(("contents", "num_won"), [((b"a", b"b"), 1), ((b"a", b"a"), 2)])
-def test_of_two_publishers_at_once_one_wins_and_the_other_wins_only_with_the_same(
-    storage: Storage, tmp_path: Path, contents: tuple[bytes, bytes], num_won: int
+@pytest.mark.parametrize(("contents", "num_successful"), [((b"a", b"b"), 1), ((b"a", b"a"), 2)])
+def test_of_two_publishers_at_once_one_succeeds_and_the_other_only_with_the_same_archive(
+    storage: Storage, tmp_path: Path, contents: tuple[bytes, bytes], num_successful: int
 ) -> None:
-    Together.looked = threading.Barrier(2)
+    Simultaneous.listed = threading.Barrier(2)
     archives = [
         write_archive(tmp_path / str(number) / "fruity-1.1.0.mar", content=content)
         for number, content in enumerate(contents)
     ]
 
     with ThreadPoolExecutor(2) as pool:
-        errors = [pool.submit(Together(storage).publish, path).exception for path in archives]
+        errors = [pool.submit(Simultaneous(storage).publish, path).exception for path in archives]
         failures = [error for ask in errors if (error := ask()) is not None]
 
-    assert len(failures) == 2 - num_won
-    assert all("a version never changes" in str(failure) for failure in failures)
+    assert len(failures) == 2 - num_successful
+    assert all(isinstance(failure, RegistryError) for failure in failures)
     assert len(Registry(storage).list_versions()) == 1
 
 
-def test_a_fetched_version_is_not_fetched_again(registry: Registry, storage: Storage, archive: Path) -> None:
-    registry.publish(archive)
-    folder = archive.parent.parent / "store"
-    registry.fetch("1.1.0", folder)
-    reports: list[str] = []
+def test_progress_is_reported_and_a_fetched_version_not_fetched_again(
+    storage: Storage, archive: Path, tmp_path: Path
+) -> None:
+    reports: list[tuple[str, int, int]] = []
+    registry = Registry(storage, lambda *report: reports.append(report))
+    done = ("fruity-1.1.0.mar", archive.stat().st_size, archive.stat().st_size)
 
-    Registry(storage, lambda what, done, size: reports.append(what)).fetch("1.1.0", folder)
+    registry.publish(archive)
+    assert done in reports
+    reports.clear()
+    registry.fetch("1.1.0", tmp_path / "store")
+    assert done in reports
+    reports.clear()
+    registry.fetch("1.1.0", tmp_path / "store")
 
     assert reports == []
 
 
-def test_a_fetch_goes_on_where_one_broke_off(
-    registry: Registry, storage: Storage, archive: Path, tmp_path: Path
+def test_a_fetch_continues_an_incomplete_one_with_just_enough_space(
+    storage: Storage, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = registry.publish(archive)
+    entry = Registry(storage).publish(archive)
+    # As much as the largest missing part, the card.
+    usage = shutil.disk_usage(tmp_path)._replace(free=archive.with_suffix(".md").stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     arrivals = tmp_path / f".fruity-1.1.0.mar.{entry.digest[:16]}"
     arrivals.mkdir()
     (arrivals / archive.name).write_bytes(archive.read_bytes()[:-7])
@@ -225,18 +239,16 @@ def test_a_fetch_goes_on_where_one_broke_off(
         started.append(start)
         return real(name, start)
 
-    storage.read = read  # type: ignore[assignment,method-assign]  # to see where it starts
-    fetched = registry.fetch("1.1.0", tmp_path)
+    storage.read = read  # type: ignore[assignment,method-assign]  # to note where it starts
+    fetched = Registry(storage).fetch("1.1.0", tmp_path)
 
     assert entry.size - 7 in started
     assert fetched.read_bytes() == archive.read_bytes()
     assert not arrivals.exists()
 
 
-@pytest.mark.parametrize("held", [b"not its beginning", b"longer than it all " * 1000])
-def test_a_beginning_that_was_torn_is_fetched_anew(
-    registry: Registry, archive: Path, tmp_path: Path, held: bytes
-) -> None:
+@pytest.mark.parametrize("held", [b"not its beginning", b"longer than the whole " * 1000])
+def test_a_damaged_beginning_is_fetched_again(registry: Registry, archive: Path, tmp_path: Path, held: bytes) -> None:
     entry = registry.publish(archive)
     arrivals = tmp_path / f".fruity-1.1.0.mar.{entry.digest[:16]}"
     arrivals.mkdir()
@@ -245,33 +257,30 @@ def test_a_beginning_that_was_torn_is_fetched_anew(
     assert registry.fetch("1.1.0", tmp_path).read_bytes() == archive.read_bytes()
 
 
-def test_what_was_changed_in_the_registry_is_refused_and_not_kept(
+def test_an_object_that_was_changed_in_the_registry_is_refused_and_not_kept(
     registry: Registry, storage: Storage, archive: Path, tmp_path: Path
 ) -> None:
     registry.publish(archive)
-    entry = json.loads(b"".join(storage.read("fruity/1.1.0.json")))
-    entry["version"], entry["files"] = "1.2.0", {".mar": {"digest": "ab" * 32, "size": 4}}
-    put(storage, "fruity/1.2.0.json", json.dumps(entry).encode(), tmp_path)
+    put_entry(storage, tmp_path, "1.2.0", files={".mar": {"digest": "ab" * 32, "size": 4}})
     put(storage, f"fruity/1.2.0/{'ab' * 32}.mar", b"evil and longer", tmp_path)
 
-    with pytest.raises(RegistryError, match=rf"has the SHA-256 [0-9a-f]+, the registry's entry says {'ab' * 32}"):
+    with pytest.raises(RegistryError, match=rf"[0-9a-f]{{64}}, .*{'ab' * 32}"):
         registry.fetch("1.2.0", tmp_path / "store")
 
     assert [path.name for path in (tmp_path / "store").rglob("*.mar")] == []
 
 
-def test_a_signed_archive_that_is_passed_off_as_a_newer_version_is_refused(
+def test_a_signed_archive_under_another_version_is_refused(
     registry: Registry, storage: Storage, archive: Path, keys: tuple[Path, Path], tmp_path: Path
 ) -> None:
     sign_archive(archive, keys[0])
     registry.publish(archive)
-    entry = json.loads(b"".join(storage.read("fruity/1.1.0.json")))
-    put(storage, "fruity/2.0.0.json", json.dumps({**entry, "version": "2.0.0"}).encode(), tmp_path)
+    entry = put_entry(storage, tmp_path, "2.0.0")
     for suffix, file in entry["files"].items():
         content = archive.with_suffix(suffix).read_bytes()
         put(storage, f"fruity/2.0.0/{file['digest']}{suffix}", content, tmp_path)
 
-    with pytest.raises(RegistryError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0, so it must be called"):
+    with pytest.raises(RegistryError, match=r"fruity-2\.0\.0\.mar holds fruity 1\.1\.0"):
         registry.fetch("2.0.0", tmp_path / "store", keys[1])
 
     assert names(tmp_path / "store") == []
@@ -284,12 +293,16 @@ def test_with_a_key_a_signed_version_is_fetched_and_the_signature_with_it(
     assert registry.publish(archive).signed
 
     fetched = registry.fetch("1.1.0", tmp_path / "store", keys[1])
+    fetched.unlink()
+    # The signature is there already, the archive is fetched again.
+    registry.fetch("1.1.0", tmp_path / "store", keys[1])
 
+    assert fetched.read_bytes() == archive.read_bytes()
     assert fetched.with_suffix(".sig").read_bytes() == archive.with_suffix(".sig").read_bytes()
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_with_a_key_what_it_did_not_sign_never_appears(
+def test_with_a_key_an_archive_that_it_did_not_sign_never_appears(
     registry: Registry, archive: Path, keys: tuple[Path, Path], tmp_path: Path, signed: bool
 ) -> None:
     others, _ = create_keys(tmp_path / "others")
@@ -297,38 +310,46 @@ def test_with_a_key_what_it_did_not_sign_never_appears(
         sign_archive(archive, others)
     registry.publish(archive)
 
-    with pytest.raises(SignatureError, match=r"fruity-1\.1\.0\.mar is refused"):
+    with pytest.raises(SignatureError, match=r"fruity-1\.1\.0\.mar"):
         registry.fetch("1.1.0", tmp_path / "store", keys[1])
 
     assert names(tmp_path / "store") == []
 
 
-def test_another_archive_that_stands_there_is_never_overwritten(
-    registry: Registry, archive: Path, tmp_path: Path
-) -> None:
+def test_an_archive_that_is_there_is_never_overwritten(registry: Registry, archive: Path, tmp_path: Path) -> None:
     registry.publish(archive)
     mine = write_archive(tmp_path / "store" / "fruity-1.1.0.mar", content=b"mine")
     digest = hash_file(mine)
 
-    with pytest.raises(RegistryError, match=rf"is another one, with the SHA-256 {digest}, .* remove it, or fetch into"):
+    with pytest.raises(RegistryError, match=rf"{mine} .*{digest}"):
         registry.fetch("1.1.0", mine.parent)
 
     assert hash_file(mine) == digest
 
 
-@pytest.mark.parametrize("version", ["newest", "1.1", "../1.1.0", ""])
-def test_a_name_that_is_no_version_is_refused(registry: Registry, tmp_path: Path, version: str) -> None:
-    with pytest.raises(RegistryError, match="is no version; write three numbers, as 1"):
-        registry.fetch(version, tmp_path)
-
-
-def test_a_version_that_is_not_there_is_told_with_those_that_are(
-    registry: Registry, archive: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("1.2.0", r"1\.2\.0, it holds 1\.1\.0"),
+        ("newest", r"'newest' .*1\.1\.0"),
+        ("1.1", "'1.1' "),
+        ("../1.1.0", r"'\.\./1\.1\.0' "),
+        ("", "'' "),
+    ],
+)
+def test_a_version_that_does_not_exist_is_an_error(
+    registry: Registry, archive: Path, tmp_path: Path, version: str, message: str
 ) -> None:
     registry.publish(archive)
 
-    with pytest.raises(RegistryError, match=r"has no fruity 1\.2\.0, it holds 1\.1\.0; make publish adds a version"):
-        registry.fetch("1.2.0", tmp_path)
+    with pytest.raises(RegistryError, match=message):
+        registry.fetch(version, tmp_path)
+
+
+def test_an_empty_registry_has_no_version(registry: Registry, tmp_path: Path) -> None:
+    assert registry.list_versions() == []
+    with pytest.raises(RegistryError, match=r"1\.1\.0, it is empty"):
+        registry.fetch("1.1.0", tmp_path)
 
 
 FILE = '{"digest": "' + "0" * 64 + '", "size": 1}'
@@ -337,57 +358,55 @@ FILE = '{"digest": "' + "0" * 64 + '", "size": 1}'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"schema": 2}', r"1\.1\.0\.json has the schema 2, this fruity reads up to 1; update fruity"),
-        (b"[", r"is no entry of a registry .*; ask who runs it to mend it"),
+        (b'{"schema": 2}', r"schema 2, .* 1;"),
+        (b"[", "Input data was truncated"),
         (b"[]", "Expected `object`, got `array`"),
         (b"{}", "missing required field `version`"),
-        (b'{"version": "1.1.0", "published": "2026-11-23T12:00:00Z", "files": {}}', "it lists no archive"),
+        (b'{"version": "1.1.0", "published": "2026-11-23T12:00:00Z", "files": {}}', "no archive"),
         (b'{"version": "1.1.0", "published": "2026-11-23T12:00:00Z", "files": {"/../x": {}}}', "Invalid enum value"),
         (
             f'{{"version": "1.0.0", "published": "2026-11-23T12:00:00Z", "files": {{".mar": {FILE}}}}}'.encode(),
-            r"1\.1\.0\.json speaks of fruity 1\.0\.0",
+            r"fruity 1\.0\.0",
         ),
     ],
 )
-def test_an_entry_that_is_none_is_told_with_its_place(
+def test_an_invalid_entry_is_refused_with_its_address(
     registry: Registry, storage: Storage, tmp_path: Path, text: bytes, message: str
 ) -> None:
     put(storage, "fruity/1.1.0.json", text, tmp_path)
 
-    with pytest.raises(RegistryError, match=message):
+    with pytest.raises(RegistryError, match=rf"fruity/1\.1\.0\.json .*{message}"):
         registry.list_versions()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
-def test_a_full_disk_is_one_sentence_and_nothing_appears(registry: Registry, archive: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_an_error_and_nothing_appears(registry: Registry, archive: Path, tmp_path: Path) -> None:
     entry = registry.publish(archive)
     arrivals = tmp_path / "store" / f".fruity-1.1.0.mar.{entry.digest[:16]}"
     arrivals.mkdir(parents=True)
     (arrivals / archive.name).symlink_to("/dev/full")
 
-    with pytest.raises(RegistryError, match=r"could not be read or written \(No space left on device\); check that"):
+    with pytest.raises(RegistryError, match="No space left on device"):
         registry.fetch("1.1.0", tmp_path / "store")
 
     assert not (tmp_path / "store" / archive.name).exists()
 
 
-def test_a_disk_that_will_be_full_is_told_before_anything_is_fetched(
+def test_a_disk_without_enough_space_is_an_error_before_anything_is_fetched(
     registry: Registry, storage: Storage, archive: Path, tmp_path: Path
 ) -> None:
     registry.publish(archive)
-    entry = json.loads(b"".join(storage.read("fruity/1.1.0.json")))
-    entry["version"], entry["files"] = "1.2.0", {".mar": {"digest": "ab" * 32, "size": 1 << 60}}
-    put(storage, "fruity/1.2.0.json", json.dumps(entry).encode(), tmp_path)
+    put_entry(storage, tmp_path, "1.2.0", files={".mar": {"digest": "ab" * 32, "size": 1 << 60}})
 
-    with pytest.raises(RegistryError, match=r"bytes free, 1,152,921,504,606,846,976 are needed; free some") as refusal:
+    with pytest.raises(RegistryError, match=r"1,152,921,504,606,846,976 are needed") as refusal:
         registry.fetch("1.2.0", tmp_path)
 
-    # By which the container knows its exit code.
+    # The container takes its exit code from it.
     assert isinstance(refusal.value.__cause__, OSError)
     assert refusal.value.__cause__.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("uri", ["", "s3://models", "https://example.org/models"])
-def test_what_is_no_place_for_a_registry_is_refused(uri: str) -> None:
-    with pytest.raises(RegistryError, match=f"{uri!r} is no registry; write a folder or gs://bucket/prefix"):
+def test_an_address_that_is_not_a_registrys_is_refused(uri: str) -> None:
+    with pytest.raises(RegistryError, match=f"{uri!r} .*gs://bucket/prefix"):
         open_registry(uri)

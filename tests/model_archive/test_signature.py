@@ -1,14 +1,14 @@
 import base64
-import builtins
 import json
 import random
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from model_archive.entry import hash_file
 from model_archive.signature import (
     SignatureError,
     check_private_key,
@@ -25,7 +25,7 @@ NUM_FLIPS = 150
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A private and its public key."""
+    """A private key and its public key."""
     return create_keys(tmp_path_factory.mktemp("keys"))
 
 
@@ -51,7 +51,7 @@ def edit(signature: Path, *path: str, value: object) -> None:
     signature.write_text(json.dumps(bundle))
 
 
-def test_a_signed_archive_is_let_through_and_nothing_else_is_written(archive: Path, keys: tuple[Path, Path]) -> None:
+def test_a_signed_archive_is_verified_and_nothing_else_is_written(archive: Path, keys: tuple[Path, Path]) -> None:
     signature = sign_archive(archive, keys[0])
 
     verify_archive(archive, keys[1])
@@ -74,18 +74,18 @@ def test_any_changed_byte_of_an_archive_is_refused(signed: Path, keys: tuple[Pat
     for _ in range(NUM_FLIPS):
         place = chance.randrange(len(content))
         signed.write_bytes(flip(content, place, chance))
-        with pytest.raises(SignatureError, match=r"fruity-1\.1\.0\.mar is refused, fruity-1\.1\.0\.sig does not hold"):
+        with pytest.raises(SignatureError, match=r"fruity-1\.1\.0\.mar .*fruity-1\.1\.0\.sig"):
             verify_archive(signed, keys[1])
 
 
 def test_any_changed_byte_of_a_signature_is_refused(signed: Path, keys: tuple[Path, Path]) -> None:
     content, chance = signature_path(signed).read_bytes(), random.Random(2)
-    # The last characters of the encoded signature have unused bits, as base64 fills up.
+    # The last characters of base64 have unused bits.
     ends = [index for index in range(len(content)) if content[index : index + 1] == b"="]
 
     for place in [*(end - 1 for end in ends), *(chance.randrange(len(content)) for _ in range(2 * NUM_FLIPS))]:
         signature_path(signed).write_bytes(flip(content, place, chance))
-        with pytest.raises(SignatureError, match="does not hold for it"):
+        with pytest.raises(SignatureError, match="does not verify"):
             verify_archive(signed, keys[1])
 
 
@@ -93,7 +93,7 @@ def flip(content: bytes, place: int, chance: random.Random) -> bytes:
     return content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
 
 
-def test_unused_bits_of_an_encoded_signature_are_refused_too(signed: Path, keys: tuple[Path, Path]) -> None:
+def test_changed_unused_bits_of_base64_are_refused(signed: Path, keys: tuple[Path, Path]) -> None:
     payload = json.loads(signature_path(signed).read_bytes())["dsseEnvelope"]["payload"]
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     spellings = {f"{payload[:-2]}{letter}=" for letter in alphabet} - {payload}
@@ -101,20 +101,18 @@ def test_unused_bits_of_an_encoded_signature_are_refused_too(signed: Path, keys:
 
     for twin in twins:
         edit(signature_path(signed), "dsseEnvelope", "payload", value=twin)
-        with pytest.raises(SignatureError, match="no Sigstore bundle as signing writes it"):
+        with pytest.raises(SignatureError, match="not a Sigstore bundle"):
             verify_archive(signed, keys[1])
 
     assert len(twins) == 3
 
 
-def test_an_unsigned_archive_is_refused_with_the_way_to_sign_it(archive: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(
-        SignatureError, match=r"a signature is required and there is no .*\.sig; make archive SIGNING_KEY=fruity\.key"
-    ):
+def test_an_unsigned_archive_is_refused_with_the_command_that_signs(archive: Path, keys: tuple[Path, Path]) -> None:
+    with pytest.raises(SignatureError, match=rf"{signature_path(archive)}.*make archive SIGNING_KEY=fruity\.key"):
         verify_archive(archive, keys[1])
 
 
-def test_a_missing_archive_is_no_matter_of_signatures(signed: Path, keys: tuple[Path, Path]) -> None:
+def test_a_missing_archive_is_an_os_error(signed: Path, keys: tuple[Path, Path]) -> None:
     signed.unlink()
 
     with pytest.raises(FileNotFoundError, match=r"fruity-1\.1\.0\.mar"):
@@ -124,41 +122,43 @@ def test_a_missing_archive_is_no_matter_of_signatures(signed: Path, keys: tuple[
 def test_the_signature_of_another_key_is_refused(signed: Path, tmp_path: Path) -> None:
     _, other = create_keys(tmp_path / "other")
 
-    with pytest.raises(SignatureError, match=r"Key mismatch.* signed with another key"):
+    with pytest.raises(SignatureError, match="Key mismatch"):
         verify_archive(signed, other)
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (2 << 20), b'{"verificationMaterial": {}}']
-)
-def test_rubbish_is_no_signature(archive: Path, keys: tuple[Path, Path], text: bytes) -> None:
-    signature_path(archive).write_bytes(text)
+def invalid(text: bytes) -> Callable[[Path], object]:
+    return lambda signature: signature.write_bytes(text)
 
-    with pytest.raises(SignatureError, match="does not hold for it"):
-        verify_archive(archive, keys[1])
+
+def edited(*path: str, value: object) -> Callable[[Path], object]:
+    return lambda signature: edit(signature, *path, value=value)
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
+    "change",
     [
-        (["verificationMaterial", "publicKey", "hint"], "ab" * 32),
-        (["dsseEnvelope", "signatures"], []),
-        (["dsseEnvelope", "payloadType"], "text/plain"),
-        (["mediaType"], "text/plain"),
-        (["more"], 1),
+        *map(invalid, [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (2 << 20)]),
+        invalid(b'{"verificationMaterial": {}}'),
+        edited("verificationMaterial", "publicKey", "hint", value="ab" * 32),
+        edited("dsseEnvelope", "signatures", value=[]),
+        edited("dsseEnvelope", "payloadType", value="text/plain"),
+        edited("mediaType", value="text/plain"),
+        edited("more", value=1),
     ],
 )
-def test_a_signature_that_says_something_else_is_refused(
-    signed: Path, keys: tuple[Path, Path], path: Sequence[str], value: object
+def test_an_invalid_signature_is_refused(
+    signed: Path, keys: tuple[Path, Path], change: Callable[[Path], object]
 ) -> None:
-    edit(signature_path(signed), *path, value=value)
+    change(signature_path(signed))
 
-    with pytest.raises(SignatureError, match="does not hold for it"):
+    with pytest.raises(SignatureError, match="does not verify"):
         verify_archive(signed, keys[1])
 
 
-def test_a_signature_left_from_an_older_build_is_noticed_without_a_key(signed: Path) -> None:
-    with pytest.raises(SignatureError, match=rf"it signs the SHA-256 [0-9a-f]{{64}}, the archive has {'0' * 64}"):
+def test_the_signature_of_another_build_is_detected_without_a_key(signed: Path) -> None:
+    check_signed(signed, hash_file(signed))
+
+    with pytest.raises(SignatureError, match=rf"{hash_file(signed)}, .*{'0' * 64}"):
         check_signed(signed, "0" * 64)
 
 
@@ -177,17 +177,17 @@ def test_a_key_of_another_kind_is_refused_with_the_kinds_allowed(tmp_path: Path,
     with key.open("wb") as file:
         subprocess.run(["openssl", *command], stdout=file, stderr=subprocess.DEVNULL, check=True)  # noqa: S607
 
-    with pytest.raises(SignatureError, match=r"other\.key is no private key that can be used .* as make keys makes th"):
+    with pytest.raises(SignatureError, match=r"other\.key .*P-256, P-384 or P-521"):
         check_private_key(key)
 
 
-def test_a_private_key_does_not_pass_for_a_public_one(signed: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(SignatureError, match=r"fruity\.key is no public key that can be used"):
+def test_a_private_key_is_not_a_public_key(signed: Path, keys: tuple[Path, Path]) -> None:
+    with pytest.raises(SignatureError, match=r"fruity\.key is not a public key"):
         verify_archive(signed, keys[0])
 
 
-def test_a_key_that_is_not_there_is_one_sentence(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(SignatureError, match=r"private key .*no\.key cannot be read \(No such file .*make keys makes"):
+def test_a_missing_key_is_named(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(SignatureError, match=r"private key .*no\.key .*No such file"):
         sign_archive(archive, tmp_path / "no.key")
 
 
@@ -198,31 +198,22 @@ def test_only_the_owner_can_read_a_private_key(keys: tuple[Path, Path]) -> None:
 def test_keys_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "fruity.pub").write_text("mine")
 
-    with pytest.raises(SignatureError, match=r"fruity\.pub exists and is kept"):
+    with pytest.raises(SignatureError, match=r"fruity\.pub exists"):
         create_keys(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["fruity.pub"]
 
 
-def test_without_the_package_the_way_to_it_is_told(
+def test_without_the_package_the_command_that_installs_it_is_named(
     signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
+    monkeypatch.setitem(sys.modules, "model_signing", None)
 
-    def refuse(name: str, variables: Mapping[str, object] | None = None, *rest: object) -> object:
-        if name.startswith("model_signing"):
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return real(name, variables, *rest)  # type: ignore[arg-type]  # as it came
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-
-    with pytest.raises(
-        SignatureError, match=r"not installed \(No module named 'model_signing'\); run python3 scripts/p"
-    ):
+    with pytest.raises(SignatureError, match=r"model_signing.*scripts/prepare_venv\.py registry"):
         verify_archive(signed, keys[1])
 
 
-def test_who_serves_without_a_key_loads_nothing_of_signatures() -> None:
+def test_serving_without_a_key_imports_no_package_for_signatures() -> None:
     code = "import sys, scripts.serve; print({'model_signing', 'cryptography', 'google'} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

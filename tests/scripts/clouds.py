@@ -1,4 +1,4 @@
-"""A gcloud and a python on PATH that record what Cloud Run's deployment asks of them."""
+"""A gcloud and a python on PATH that record the calls of Cloud Run's deployment."""
 
 import json
 import re
@@ -29,22 +29,27 @@ exit 0
 
 
 class Cloud:
-    """A gcloud and a python on PATH that write down their calls."""
+    """A gcloud and a python that record their calls in a file."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._calls = folder / "calls"
+        self._folder, self._calls, self._monkeypatch = folder, folder / "calls", monkeypatch
         self._calls.touch()
-        self._monkeypatch = monkeypatch
-        write_program(folder / "bin" / "gcloud", RECORD)
+        self.install()
         monkeypatch.setattr(sys, "executable", str(write_program(folder / "bin" / "python", RECORD)))
         monkeypatch.setattr(cloud_run, "MANIFESTS", folder / "manifests")
         monkeypatch.setenv("PATH", str(folder / "bin"), prepend=":")
         monkeypatch.setenv("CALLS", str(self._calls))
         monkeypatch.setenv("DIGEST", DIGEST)
+        monkeypatch.delenv("DRY_RUN", raising=False)
         self.fail_at(0)
         self.serve({OLD: 100})
         tagged = {"tag": "candidate", "url": "https://candidate.test"}
         self.describe({"url": "https://fruity.test", "traffic": [{"revisionName": OLD, "percent": 100}, tagged]})
+
+    def install(self, *, program: str = "gcloud", on_traffic: str = "exit 0") -> None:
+        """Write *program*, which runs *on_traffic* when the traffic is updated."""
+        end = f'case "$*" in *update-traffic*) {on_traffic} ;; esac'
+        write_program(self._folder / "bin" / program, RECORD.replace("exit 0", end))
 
     def fail_at(self, call: int) -> None:
         """Let the *call*-th call fail, counted from 1."""
@@ -64,13 +69,15 @@ class Cloud:
 
     @property
     def calls(self) -> list[str]:
-        return [
+        """The calls so far, without their place, the digest of the new revision and the manifest's path."""
+        calls = [
             re.sub(r"(1-1-0)-[0-9a-f]{8}", r"\1-NEW", line).replace(f" {PLACE}", "").replace("--quiet", "").strip()
             for line in self._calls.read_text().splitlines()
         ]
+        return [re.sub(r"replace \S+\.yaml", "replace MANIFEST", call) for call in calls]
 
     @property
-    def manifest(self) -> dict[str, object]:
+    def manifest(self) -> dict[str, dict[str, object]]:
         (file,) = cloud_run.MANIFESTS.glob("*.yaml")
-        manifest: dict[str, object] = yaml.safe_load(file.read_text())
+        manifest: dict[str, dict[str, object]] = yaml.safe_load(file.read_text())
         return manifest

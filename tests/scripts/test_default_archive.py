@@ -7,12 +7,11 @@ import PIL
 import pytest
 import timm
 
-from model_archive.seal import SealError
-from scripts import default_archive
-from scripts.default_archive import read_toolchain
+from scripts.default_archive import main, read_toolchain
+from training import default_model
 
 
-def test_the_toolchain_is_what_runs_here() -> None:
+def test_the_toolchain_has_the_versions_of_this_environment() -> None:
     toolchain = read_toolchain()
 
     assert list(toolchain) == sorted(toolchain)
@@ -21,27 +20,15 @@ def test_the_toolchain_is_what_runs_here() -> None:
     assert openvino.__version__.startswith(toolchain["openvino"])
 
 
-def test_the_command_says_what_it_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_recipe_with_an_unknown_synset_is_one_line_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rebuild(out: Path) -> tuple[Path, str]:
-        (out / "fruity-1.0.0.mar").write_bytes(bytes(1234))
-        return out / "fruity-1.0.0.mar", "ab12"
+    recipe = tmp_path / "default_model.yaml"
+    recipe.write_text(default_model.CONFIG.read_text().replace("n07753592", "n99"))
+    monkeypatch.setattr(default_model, "CONFIG", recipe)
+    monkeypatch.setattr(sys, "argv", ["default_archive", "--out", str(tmp_path / "out")])
 
-    monkeypatch.setattr(default_archive, "rebuild_default_archive", rebuild)
-    monkeypatch.setattr(sys, "argv", ["default_archive", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"^default archive: default_model\.yaml: .*'n99'"):
+        main()
 
-    default_archive.main()
-
-    assert capsys.readouterr().out == f"default archive: {tmp_path}/fruity-1.0.0.mar, 1,234 bytes, sha256 ab12\n"
-
-
-def test_a_failure_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(out: Path) -> tuple[Path, str]:
-        raise SealError("torch-model-archiver failed: why")
-
-    monkeypatch.setattr(default_archive, "rebuild_default_archive", fail)
-    monkeypatch.setattr(sys, "argv", ["default_archive"])
-
-    with pytest.raises(SystemExit, match=r"^default archive: torch-model-archiver failed: why$"):
-        default_archive.main()
+    assert not (tmp_path / "out").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handler.spec import read_spec
-from model_archive.network import load_network as load_served
+from model_archive.served_network import load_network as load_served
 from tests.specs import make_spec
 from training.network import NetworkError, build_network, default_preprocessing
 from training.prune import count_parameters, main, remove_channels

@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving.container.fronts import RunningFront, run_front
+from tests.http_server import serve_http
+from tests.serving.container.running_proxy import RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
 
 
@@ -13,23 +14,24 @@ from tests.serving.container.upstream import Upstream
 def nginx() -> None:
     """Skip where Debian's nginx is not installed."""
     if shutil.which("nginx", path="/usr/sbin") is None:
-        pytest.skip("nginx is not installed; apt-get install nginx libnginx-mod-http-js brings it")
+        pytest.skip("nginx is not installed; apt-get install nginx libnginx-mod-http-js installs it")
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as running:
+    upstream = Upstream()
+    with serve_http(upstream.answer) as upstream.url:
+        yield upstream
+
+
+@pytest.fixture
+def proxy(nginx: None, upstream: Upstream, tmp_path: Path) -> Iterator[RunningProxy]:
+    """The reverse proxy of a fake TorchServe."""
+    with run_proxy(tmp_path, upstream.url) as running:
         yield running
 
 
 @pytest.fixture
-def front(nginx: None, upstream: Upstream, tmp_path: Path) -> Iterator[RunningFront]:
-    """The front before a stand-in for TorchServe."""
-    with run_front(tmp_path, upstream.url) as running:
-        yield running
-
-
-@pytest.fixture
-def client(front: RunningFront) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=front.url, timeout=30) as connected:
+def client(proxy: RunningProxy) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=proxy.url, timeout=30) as connected:
         yield connected

@@ -1,4 +1,4 @@
-"""The whole of what runs in the container, without a container."""
+"""All processes of the container, without a container."""
 
 import contextlib
 import os
@@ -9,46 +9,46 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.container.exits import Exit
+from serving.container.exit_codes import ExitCode
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
-from tests.serving.container.containers import Container, Load, run_container
-from tests.serving.container.problems import PREDICT
+from tests.serving.container.running_container import Load, RunningContainer, run_container
+from tests.serving.container.running_proxy import PREDICT
 
 KILLS = 5
 
 
 @pytest.fixture(scope="module")
-def container(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+def container(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningContainer]:
     with run_container(tmp_path_factory.mktemp("container")) as running:
         yield running
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("path", ["/predictions/fruity", "/predictions/fruity/1.0.0", "/explanations/fruity"])
-def test_a_photo_gets_its_label_through_the_front(container: Container, path: str) -> None:
-    answer = httpx.post(f"{container.url}{path}", content=coffee(), timeout=60).json()
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/predictions/fruity", {}),
+        ("/predictions/fruity/1.0.0", {}),
+        ("/explanations/fruity", {}),
+        # What `curl --data-binary` sends.
+        ("/predictions/fruity", {"Content-Type": "application/x-www-form-urlencoded"}),
+    ],
+)
+def test_a_photo_gets_its_label(container: RunningContainer, path: str, headers: dict[str, str]) -> None:
+    answer = httpx.post(f"{container.url}{path}", content=coffee(), headers=headers, timeout=60).json()
 
     assert answer["predictions"][0]["labels"][0]["label"] == ESPRESSO
 
 
 @pytest.mark.server
-def test_what_curl_labels_as_a_form_is_a_photo_behind_the_front(container: Container) -> None:
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-
-    answer = httpx.post(f"{container.url}{PREDICT}", content=coffee(), headers=headers, timeout=60).json()
-
-    assert answer["predictions"][0]["labels"][0]["label"] == ESPRESSO
-
-
-@pytest.mark.server
-def test_a_version_that_is_not_there_is_a_problem(container: Container) -> None:
+def test_an_unknown_version_is_a_problem(container: RunningContainer) -> None:
     response = httpx.post(f"{container.url}{PREDICT}/9.9.9", content=coffee(), timeout=60)
 
     assert (response.status_code, response.json()["type"]) == (404, "urn:fruity:not-found")
 
 
 @pytest.mark.server
-def test_every_line_of_the_log_is_json_with_a_severity_and_a_time(container: Container) -> None:
+def test_every_line_of_the_log_is_json_with_a_severity_and_a_time(container: RunningContainer) -> None:
     httpx.post(f"{container.url}{PREDICT}", content=b"no photo")
 
     lines = container.lines()
@@ -59,7 +59,7 @@ def test_every_line_of_the_log_is_json_with_a_severity_and_a_time(container: Con
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_no_request_is_lost_when_workers_die_under_load(container: Container) -> None:
+def test_no_request_is_lost_when_workers_die_under_load(container: RunningContainer) -> None:
     photo = encode(coffee(), "jpeg", side=256)
     with Load(container.url, photo).running() as load:
         for _ in range(KILLS):
@@ -73,14 +73,14 @@ def test_no_request_is_lost_when_workers_die_under_load(container: Container) ->
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_sigterm_under_load_loses_nothing_that_was_accepted(nginx: None, tmp_path: Path) -> None:
+def test_sigterm_under_load_loses_no_accepted_request(nginx: None, tmp_path: Path) -> None:
     photo = encode(coffee(), "jpeg", side=256)
     with run_container(tmp_path) as container, Load(container.url, photo).running() as load:
         container.wait_until(lambda: len(load.answers) > 50)
         container.process.send_signal(signal.SIGTERM)
         code = container.process.wait(timeout=60)
 
-    assert code == Exit.STOPPED
+    assert code == ExitCode.STOPPED
     assert set(load.answers) <= {200, 503}
     assert not [line for line in container.lines() if "cut off" in line["message"]]
 
@@ -89,26 +89,26 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(nginx: None, tmp_pat
 @pytest.mark.parametrize(
     ("find", "exit_code", "reason"),
     [
-        ("org.pytorch.serve.ModelServer", Exit.TORCHSERVE, "TorchServe ended by itself with code 0"),
-        ("nginx: master", Exit.FRONT, "nginx ended by itself with code -9"),
+        ("org.pytorch.serve.ModelServer", ExitCode.TORCHSERVE, "TorchServe ended unexpectedly with code 0"),
+        ("nginx: master", ExitCode.PROXY, "nginx ended unexpectedly with code -9"),
     ],
 )
-def test_the_death_of_a_part_ends_the_container_with_the_reason(
-    nginx: None, tmp_path: Path, find: str, exit_code: Exit, reason: str
+def test_the_end_of_a_part_ends_the_container_with_the_reason(
+    nginx: None, tmp_path: Path, find: str, exit_code: ExitCode, reason: str
 ) -> None:
     with run_container(tmp_path) as container:
         os.kill(find_process(container.process.pid, find), signal.SIGKILL)
         code = container.process.wait(timeout=60)
 
-    assert code == exit_code
-    assert container.lines()[-1]["message"].startswith(reason)
-    assert container.lines()[-1]["exit_code"] == exit_code
+    last = container.lines()[-1]
+    assert code == last["exit_code"] == exit_code
+    assert last["message"].startswith(reason)
     with pytest.raises(httpx.ConnectError):
         httpx.get(container.url)
 
 
 def find_process(ancestor: int, words: str) -> int:
-    """Return the process under *ancestor* whose command line has *words*; never 0, which would be all of ours."""
+    """Return the process under *ancestor* whose command line has *words*; never 0, which would signal our own group."""
     for process in list_descendants(ancestor):
         if words in read_process(process, "cmdline").replace("\0", " "):
             return process
@@ -123,43 +123,36 @@ def list_descendants(ancestor: int) -> Iterator[int]:
 
 
 def read_process(process: int, name: str) -> str:
-    """Return what /proc says of *process*, nothing if it has ended."""
+    """Return the file *name* of /proc for *process*, empty if the process has ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{process}/{name}").read_text()
     return ""
 
 
-def test_a_process_that_is_not_there_is_told_and_never_0() -> None:
-    with pytest.raises(AssertionError, match=r"no process under \d+ has 'no such words'"):
-        find_process(os.getpid(), "no such words")
-
-
 @pytest.mark.server
-def test_a_model_that_does_not_load_ends_the_container(nginx: None, tmp_path: Path) -> None:
+def test_a_model_that_is_not_ready_in_time_ends_the_container(nginx: None, tmp_path: Path) -> None:
     with run_container(tmp_path, wait=False, START_TIMEOUT_S="1") as container:
         code = container.process.wait(timeout=120)
 
-    assert code == Exit.MODEL
-    assert "does not answer after 1 s" in container.lines()[-1]["message"]
+    assert code == ExitCode.MODEL
+    assert "1 s" in container.lines()[-1]["message"]
 
 
 @pytest.mark.parametrize(
-    ("environment", "exit_code", "words"),
+    ("name", "value", "code"),
     [
-        ({"PORT": "http"}, Exit.SETTING, "PORT is 'http'"),
-        ({"PORT": "0"}, Exit.SETTING, "from 1 to 65535"),
-        ({"MODEL_URI": "s3://bucket/1.0.0"}, Exit.ARCHIVE, "MODEL_URI is 's3://bucket/1.0.0'"),
-        ({"API_KEYS": "/nowhere"}, Exit.KEYS, "API_KEYS is /nowhere, which cannot be read"),
-        ({"RUN_FOLDER": "/proc/fruity"}, Exit.SPACE, "/proc/fruity cannot be written to"),
+        ("PORT", "http", ExitCode.SETTING),
+        ("MODEL_URI", "s3://bucket/1.0.0", ExitCode.ARCHIVE),
+        ("API_KEYS", "/nowhere", ExitCode.KEYS),
+        ("RUN_FOLDER", "/proc/fruity", ExitCode.SPACE),
     ],
 )
-def test_bad_settings_end_the_container_in_one_line_before_anything_starts(
-    tmp_path: Path, environment: dict[str, str], exit_code: Exit, words: str
+def test_an_invalid_setting_ends_the_container_in_one_line(
+    tmp_path: Path, name: str, value: str, code: ExitCode
 ) -> None:
-    with run_container(tmp_path, wait=False, **environment) as container:
-        code = container.process.wait(timeout=60)
+    with run_container(tmp_path, wait=False, **{name: value}) as container:
+        assert container.process.wait(timeout=60) == code
 
     [line] = container.lines()
-    assert code == exit_code
-    assert words in line["message"]
-    assert (line["severity"], line["exit_code"]) == ("CRITICAL", exit_code)
+    assert value in line["message"]
+    assert (line["severity"], line["exit_code"]) == ("CRITICAL", code)

@@ -1,0 +1,39 @@
+"""Which workers of a version are busy: each writes the time at which its batch began into a file that they all map."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+_FILE = ".busy-workers"
+_NUM_SLOTS = 1024
+_IDLE = 0.0
+# A worker that was killed during a batch leaves its entry behind.
+_STALE_S = 1.0
+
+
+class WorkerActivity:
+    def __init__(self, folder: Path, pid: int) -> None:
+        """*folder* is the unpacked archive, which all workers of a version share; *pid* is this worker's process."""
+        path = folder / _FILE
+        with path.open("ab") as file:
+            file.truncate(_NUM_SLOTS * np.dtype(np.float64).itemsize)
+        self._busy_since = np.memmap(path, np.float64, "r+", shape=(_NUM_SLOTS,))
+        self._slot = pid % _NUM_SLOTS
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Mark this worker as busy inside the block."""
+        self._busy_since[self._slot] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since[self._slot] = _IDLE
+
+    def others_idle(self) -> bool:
+        """Return whether no other worker is busy now."""
+        is_busy = self._busy_since > time.monotonic() - _STALE_S
+        is_busy[self._slot] = False
+        return not is_busy.any()

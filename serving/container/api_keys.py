@@ -1,0 +1,41 @@
+"""The file of API_KEYS: a line for each client, its name and the SHA-256 of its key (python -m scripts.api_key)."""
+
+import json
+import re
+from pathlib import Path
+
+from serving.container.exit_codes import ContainerExit, ExitCode
+
+_LINE = re.compile(r"([A-Za-z0-9._-]{1,64})\s+([0-9a-f]{64})")
+
+
+def write_keys(source: Path, target: Path) -> int:
+    """Write the keys of *source* to *target* as nginx reads them; return how many. Raises `ContainerExit`."""
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {source} cannot be read ({error})") from error
+    keys = parse_keys(lines)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(keys))
+    partial.replace(target)
+    return len(keys)
+
+
+def parse_keys(lines: list[str]) -> dict[str, str]:
+    """Return the SHA-256 of each key by the client's name, without empty lines and comments; raise `ContainerExit`."""
+    keys: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        match = _LINE.fullmatch(text)
+        # The error does not show the line: it may hold a key.
+        if match is None:
+            reason = f"line {number} is not `name sha256-in-hex`; python -m scripts.api_key NAME makes such a line"
+            raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {reason}")
+        if match[1] in keys:
+            raise ContainerExit(ExitCode.KEYS, f"API_KEYS: line {number} repeats the name {match[1]}; names are unique")
+        keys[match[1]] = match[2]
+    if not keys:
+        raise ContainerExit(ExitCode.KEYS, "API_KEYS: the file has no key; unset API_KEYS to admit everybody")
+    return keys

@@ -1,0 +1,65 @@
+"""The container's log: JSON lines on stdout with the severities of Cloud Logging, for child processes too."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Self
+
+_MAX_LINE_BYTES = 64 * 1024
+# nginx: `2026/11/23 12:00:00 [error] 7#7: *1 message`.
+_NGINX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
+_SEVERITIES = {"warn": "WARNING", "crit": "CRITICAL", "emerg": "EMERGENCY"}
+_SEVERITIES |= {name.lower(): name for name in ("DEBUG", "INFO", "NOTICE", "ERROR", "ALERT")}
+
+
+def log(severity: str, message: str, **fields: object) -> None:
+    """Write one line; a closed stdout does not stop the server."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _write({"time": time, "severity": severity, "message": message, **fields})
+
+
+class LogPipe:
+    """A pipe for a child's stdout and stderr: JSON lines pass unchanged, others are wrapped in JSON."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        read_end, self.output = os.pipe()
+        self._lines = os.fdopen(read_end, "rb")
+        self._thread = threading.Thread(target=self._copy, name=f"log of {name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Copy what is left; do not wait for a grandchild that keeps the pipe open."""
+        os.close(self.output)
+        self._thread.join(timeout=1)
+
+    def _copy(self) -> None:
+        with self._lines:
+            while line := self._lines.readline(_MAX_LINE_BYTES):
+                if text := line.decode(errors="replace").strip():
+                    _copy_line(self._name, text)
+
+
+def _copy_line(name: str, text: str) -> None:
+    with contextlib.suppress(ValueError):
+        if isinstance(fields := json.loads(text), dict):
+            _write(fields)
+            return
+    match = _NGINX.fullmatch(text)
+    severity, message = (_SEVERITIES.get(match[1], "DEFAULT"), match[2]) if match else ("DEFAULT", text)
+    log(severity, message, logger=name)
+
+
+def _write(fields: Mapping[str, object]) -> None:
+    line = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str) + "\n"
+    with contextlib.suppress(OSError):
+        # One write per line, so that lines of two threads do not mix.
+        os.write(sys.__stdout__.fileno() if sys.__stdout__ else 1, line.encode(errors="replace"))

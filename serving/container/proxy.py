@@ -1,0 +1,198 @@
+"""The reverse proxy: nginx on PORT, configured, started, reloaded and drained."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import string
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from serving.container.api_keys import write_keys
+from serving.container.connection_drain import drain_connections
+from serving.container.container_settings import ContainerSettings
+from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.json_log import log
+
+DRAIN_S = 6
+"""For requests in flight after SIGTERM; of the 10 s in all, closing connections and stopping the JVM take the rest."""
+
+_ROOT = Path(__file__).parents[2]
+_CONFIG_FOLDER = _ROOT / "dockerfiles" / "serve"
+_NGINX = "/usr/sbin/nginx"
+_PID_FILE = "nginx.pid"
+_BACKLOG = 511
+_MAX_FILES = 32_768
+# Until nginx has read its configuration; a busy machine may need seconds.
+_START_S = 30
+_POLL_S = 0.01
+# Busy clients get an answer with `Connection: close` in this time, before idle connections are closed.
+_CLOSE_HEADER_S = 0.5
+
+
+class _NginxTemplate(string.Template):
+    delimiter = "%"
+
+
+class Proxy:
+    """A context manager: nginx runs while the block does."""
+
+    def __init__(self, settings: ContainerSettings, inference: str, output: int) -> None:
+        """*inference* is TorchServe's base URL; *output* is the file descriptor for nginx's log."""
+        self._settings, self._inference, self._output = settings, inference, output
+        self._config = settings.run_folder / "nginx.conf"
+
+    def __enter__(self) -> Self:
+        """Start nginx; raises `ContainerExit` if the port, the keys or the certificate cannot be used."""
+        settings = self._settings
+        for name in ("draining", _PID_FILE):
+            (settings.run_folder / name).unlink(missing_ok=True)
+        if settings.api_keys:
+            write_keys(settings.api_keys, settings.run_folder / "keys.json")
+        self._config.write_text(render_config(settings, self._inference))
+        with contextlib.ExitStack() as stack:
+            self._listener = stack.enter_context(open_listener(settings.port))
+            self._check_config()
+            self._process = self._start()
+            stack.callback(self._kill)
+            self._wait_for_signal_handlers()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait(self) -> int:
+        """Return nginx's exit code when it has ended."""
+        return self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def reload(self) -> None:
+        """Read keys and certificate again; invalid ones are logged and the old ones stay."""
+        try:
+            if self._settings.api_keys:
+                count = write_keys(self._settings.api_keys, self._settings.run_folder / "keys.json")
+                log("NOTICE", f"reload: {count} API keys are valid now")
+            self._check_config()
+        except ContainerExit as reason:
+            log("ERROR", f"reload failed, the old keys and certificate stay: {reason}")
+            return
+        self._process.send_signal(signal.SIGHUP)
+
+    def drain(self) -> None:
+        """Answer the accepted requests, refuse new connections, and end nginx."""
+        (self._settings.run_folder / "draining").touch()
+        time.sleep(_CLOSE_HEADER_S)
+        self._process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + DRAIN_S + 0.5
+        drain_connections(
+            self._listener,
+            lambda: self._process.poll() is not None or time.monotonic() > deadline,
+            tls=self._settings.tls_certificate is not None,
+        )
+        if self._process.poll() is None:
+            log("WARNING", f"requests were cut off: they took more than {DRAIN_S} s after SIGTERM")
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        descriptor = self._listener.fileno()
+        return subprocess.Popen(
+            self._command(),
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=[descriptor],
+            # nginx inherits the listening sockets that this variable names, as in its own binary upgrade.
+            env={"NGINX": f"{descriptor};"},
+            start_new_session=True,
+        )
+
+    def _kill(self) -> None:
+        # The process group: workers would keep serving after their master.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _wait_for_signal_handlers(self) -> None:
+        """Return when nginx handles signals; before that, a SIGHUP or SIGQUIT would end it immediately.
+
+        It writes its pid after that (`nginx -t` leaves the file empty). If it has ended, `wait` reports it.
+        """
+        deadline = time.monotonic() + _START_S
+        while self._process.poll() is None and self._read_pid() != self._process.pid:
+            if time.monotonic() > deadline:
+                raise ContainerExit(ExitCode.PROXY, f"nginx did not start within {_START_S} s; is the machine busy?")
+            time.sleep(_POLL_S)
+
+    def _read_pid(self) -> int:
+        """Return the pid that nginx has written, 0 if none."""
+        path = self._settings.run_folder / _PID_FILE
+        return int(path.read_text().strip() or 0) if path.exists() else 0
+
+    def _command(self, *options: str) -> list[str]:
+        folder = self._settings.run_folder
+        return [_NGINX, "-e", "stderr", "-p", str(folder), "-c", str(self._config), *options]
+
+    def _check_config(self) -> None:
+        """Let nginx check its configuration; raises `ContainerExit` with nginx's own message."""
+        try:
+            done = subprocess.run(self._command("-t", "-q"), capture_output=True, text=True, check=False)
+        except OSError as error:
+            reason = f"{_NGINX} cannot be started ({error.strerror}); apt-get install nginx installs it"
+            raise ContainerExit(ExitCode.PROXY, reason) from error
+        if done.returncode:
+            reason = " ".join(done.stderr.split())
+            tls = self._settings.tls_certificate is not None and ("SSL" in reason or "PEM" in reason)
+            code = ExitCode.TLS if tls else ExitCode.PROXY
+            raise ContainerExit(code, f"nginx rejects its configuration: {reason[:400]}")
+
+
+def render_config(settings: ContainerSettings, inference: str) -> str:
+    """Return nginx.conf for *settings* and the TorchServe at the base URL *inference*."""
+    folder, per_client = settings.run_folder, settings.requests_per_client
+    keys = 'map "" $client {\n    default anonymous;\n  }'
+    if settings.api_keys:
+        keys = "js_import api_keys from api_keys.js;\n"
+        keys += f"  js_preload_object keys from {folder}/keys.json;\n  js_set $client api_keys.client;"
+    tls = f"ssl http2;\n    ssl_certificate {settings.tls_certificate};\n    ssl_certificate_key {settings.tls_key};\n"
+    tls += "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
+    zone = f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;"
+    proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
+    proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
+    return _NginxTemplate((_CONFIG_FOLDER / "nginx.conf").read_text()).substitute(
+        folder=folder,
+        # Only root can start workers as another user, and that user could not read the folder.
+        user="user root;" if os.geteuid() == 0 else "",
+        script_folder=_CONFIG_FOLDER,
+        files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _MAX_FILES),
+        drain_s=DRAIN_S,
+        proxies="\n  ".join(proxies),
+        keys=keys,
+        rate_zone=zone if per_client else "",
+        rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
+        connections_per_client=settings.connections_per_client,
+        inference=urlsplit(inference).netloc,
+        listen=f"listen {settings.port} {tls if settings.tls_certificate else ''};",
+        docs=_ROOT / "docs" / "api.html",
+        openapi=_ROOT / "docs" / "openapi.yaml",
+    )
+
+
+def open_listener(port: int) -> socket.socket:
+    """Return a socket that listens on *port* of all addresses; raises `ContainerExit`."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("0.0.0.0", port))  # noqa: S104, the reverse proxy faces the network
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        reason = f"PORT is {port}, which cannot be opened ({error.strerror}); choose another one above 1023"
+        raise ContainerExit(ExitCode.PORT, reason) from error
+    listener.setblocking(False)
+    return listener

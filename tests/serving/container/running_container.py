@@ -1,0 +1,111 @@
+"""The supervisor with nginx and TorchServe, as in the container, as a plain process on free ports."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serving.model_store import ROOT
+from serving.torchserve import Addresses
+from tests.end_to_end.server import READY_S, write_config
+from tests.serving.container.running_proxy import PREDICT, free_port
+
+
+@dataclass
+class RunningContainer:
+    process: "subprocess.Popen[bytes]"
+    port: int
+    config: Path
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log; fails if a line is not a JSON object."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def wait_until(self, happened: Callable[[], bool], timeout_s: float = READY_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not happened():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def workers(self) -> list[dict[str, Any]]:
+        management = Addresses.read(self.config).management
+        workers: list[dict[str, Any]] = httpx.get(f"{management}/models/fruity").json()[0]["workers"]
+        return workers
+
+
+@contextmanager
+def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Iterator[RunningContainer]:
+    """Run while the block does; its log, stdout alone, goes to *folder*/container.log."""
+    port, log, config = free_port(), folder / "container.log", write_config(folder)
+    command = [sys.executable, "-m", "serving.container.supervisor", "--config", str(config)]
+    settings = {"PORT": str(port), "RUN_FOLDER": str(folder / "run"), **environment}
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=output) as process,
+    ):
+        container = RunningContainer(process, port, config, log)
+        try:
+            if wait:
+                container.wait_until(container.is_ready)
+            yield container
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()
+
+
+@dataclass
+class Load:
+    """Clients that ask in a loop until they are stopped or refused."""
+
+    url: str
+    photo: bytes
+    clients: int = 8
+    answers: list[int | str] = field(default_factory=list)
+    """Statuses, and the exceptions of lost requests."""
+
+    @contextmanager
+    def running(self) -> Iterator["Load"]:
+        self._over = threading.Event()
+        with ThreadPoolExecutor(self.clients) as pool:
+            for _ in range(self.clients):
+                pool.submit(self._ask)
+            try:
+                yield self
+            finally:
+                self._over.set()
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not self._over.is_set():
+                try:
+                    self.answers.append(client.post(f"{self.url}{PREDICT}", content=self.photo).status_code)
+                except httpx.ConnectError:
+                    return
+                except httpx.TransportError as lost:
+                    self.answers.append(repr(lost))

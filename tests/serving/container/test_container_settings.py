@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from serving.container.container_settings import ContainerSettings, read_settings
+from serving.container.exit_codes import ContainerExit, ExitCode
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == ContainerSettings()
+    assert read_settings({"PORT": " ", "MODEL_URI": "", "HOME": "/tmp"}) == ContainerSettings()  # noqa: S108
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("PUBLIC_KEY", "API_KEYS", "TLS_CERTIFICATE", "TLS_KEY")}
+    for file in files.values():
+        file.touch()
+    numbers = {"PORT": "80", "CONNECTIONS_PER_CLIENT": "9", "REQUESTS_PER_CLIENT": "8", "START_TIMEOUT_S": "7"}
+    rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
+
+    settings = read_settings({**{name: str(file) for name, file in files.items()}, **numbers, **rest})
+
+    assert settings == ContainerSettings(
+        port=80,
+        model_uri="gs://b/p/1.0.0",
+        public_key=files["PUBLIC_KEY"],
+        api_keys=files["API_KEYS"],
+        tls_certificate=files["TLS_CERTIFICATE"],
+        tls_key=files["TLS_KEY"],
+        trusted_proxies=("10.0.0.0/8", "fd00::/8"),
+        connections_per_client=9,
+        requests_per_client=8,
+        start_timeout_s=7,
+        run_folder=Path("/run/fruity"),
+    )
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/1.0.0", "gs://bucket/a/b/10.20.30", "/models/1.0.0", "models/1.0.0"])
+def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
+    assert read_settings({"MODEL_URI": uri}).model_uri == uri
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "allowed"),
+    [
+        ("PORT", "x" * 40, ExitCode.SETTING, "1 to 65535"),
+        ("PORT", "65536", ExitCode.SETTING, "1 to 65535"),
+        ("PORT", "-1", ExitCode.SETTING, "1 to 65535"),
+        ("PORT", "٣", ExitCode.SETTING, "1 to 65535"),
+        ("CONNECTIONS_PER_CLIENT", "0", ExitCode.SETTING, "1 to 100000"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
+        ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
+        ("MODEL_URI", "gs://bucket/latest", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
+        ("MODEL_URI", "gs:///1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
+        ("MODEL_URI", "https://x/1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
+        ("PUBLIC_KEY", "/no/key", ExitCode.SIGNATURE, r"\(No such file or directory\)"),
+        ("API_KEYS", "/", ExitCode.KEYS, r"\(Is a directory\)"),
+        ("TLS_CERTIFICATE", "/no/tls", ExitCode.TLS, r"\(No such file or directory\)"),
+        ("TLS_KEY", __file__, ExitCode.TLS, "neither"),
+    ],
+)
+def test_an_invalid_setting_is_refused_with_what_is_allowed(
+    name: str, value: str, code: ExitCode, allowed: str
+) -> None:
+    with pytest.raises(ContainerExit, match=rf"{name}.*{allowed}") as ended:
+        read_settings({name: value})
+
+    assert ended.value.code == code
+    assert value in str(ended.value) or value == __file__
+
+
+def test_a_secret_that_is_a_symbolic_link_is_read_where_the_link_points_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name)
+    Path("keys").symlink_to("old")
+
+    path = read_settings({"API_KEYS": "keys"}).api_keys
+    Path("keys").unlink()
+    Path("keys").symlink_to("new")
+
+    assert path == tmp_path / "keys"
+    assert path.read_text() == "new"

@@ -1,0 +1,134 @@
+"""nginx started, logging, reloaded and drained; with TLS."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.container.container_settings import ContainerSettings
+from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.healthcheck import ask
+from serving.container.proxy import Proxy
+from tests.scripts.programs import write_program
+from tests.serving.container.running_container import Load
+from tests.serving.container.running_proxy import PREDICT, RunningProxy, free_port, run_proxy
+from tests.serving.container.upstream import Upstream
+
+
+def test_each_request_has_a_log_line_without_query_and_key(proxy: RunningProxy, client: httpx.Client) -> None:
+    headers = {"X-API-Key": "secret", "X-Request-Id": "id-1", "User-Agent": 'a "quoted" agent'}
+    client.post(f"{PREDICT}?token=secret", content=b"photo", headers=headers)
+    client.get("/readyz")
+    client.get("/models")
+
+    [first, second] = proxy.logged(2)
+
+    assert (first["severity"], first["message"]) == ("INFO", "POST /predictions/fruity 200")
+    assert (first["request_id"], first["client"]) == ("id-1", "anonymous")
+    assert first["httpRequest"]["requestUrl"] == PREDICT
+    assert (first["httpRequest"]["status"], first["httpRequest"]["userAgent"]) == (200, 'a "quoted" agent')
+    assert (second["severity"], second["message"]) == ("WARNING", "GET /models 404")
+    assert "secret" not in proxy.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "logged"),
+    [(("127.0.0.0/8",), "6.6.6.6, 203.0.113.9", "203.0.113.9"), ((), "203.0.113.9", "127.0.0.1")],
+)
+def test_only_a_trusted_proxy_may_name_the_clients_address(
+    nginx: None, upstream: Upstream, tmp_path: Path, trusted: tuple[str, ...], forwarded: str, logged: str
+) -> None:
+    with run_proxy(tmp_path, upstream.url, trusted_proxies=trusted) as proxy:
+        httpx.post(f"{proxy.url}{PREDICT}", content=b"photo", headers={"X-Forwarded-For": forwarded})
+
+        assert proxy.logged(1)[0]["httpRequest"]["remoteIp"] == logged
+
+
+def test_accepted_requests_are_answered_while_nginx_drains(proxy: RunningProxy, upstream: Upstream) -> None:
+    upstream.before_answer = lambda: time.sleep(0.02)
+
+    # The clients end when the port is closed.
+    with Load(proxy.url, bytes(50_000)).running() as load:
+        proxy.logged(20)
+        proxy.proxy.drain()
+
+    assert set(load.answers) <= {200, 503}
+    assert load.answers.count(200) >= 20
+    assert proxy.proxy.wait() == 0
+
+
+def test_a_port_in_use_ends_the_start(nginx: None, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        proxy = Proxy(ContainerSettings(port=port, run_folder=tmp_path), "http://127.0.0.1:1", 2)
+
+        with pytest.raises(ContainerExit, match=rf"PORT is {port}, .*\(Address already in use\)") as ended:
+            proxy.__enter__()
+
+    assert ended.value.code == ExitCode.PORT
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=fruity"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def test_with_a_certificate_nginx_speaks_tls_and_http_2(nginx: None, upstream: Upstream, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    with run_proxy(tmp_path, upstream.url, tls_certificate=certificate, tls_key=key) as proxy:
+        command = ["curl", "-sSk", "--http2", "-w", "%{http_version}", "-o", "/dev/null", f"{proxy.url}/readyz"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        plain = httpx.get(proxy.url.replace("https", "http"))
+        status, _ = ask(proxy.port, tls=True)
+
+    assert (done.stdout, status, plain.status_code) == ("2", 200, 400)
+
+
+def test_an_invalid_certificate_ends_the_start(nginx: None, tmp_path: Path) -> None:
+    file = tmp_path / "tls.crt"
+    file.write_text("not a certificate")
+    settings = ContainerSettings(port=free_port(), run_folder=tmp_path, tls_certificate=file, tls_key=file)
+
+    with pytest.raises(ContainerExit, match=r"tls\.crt") as ended:
+        Proxy(settings, "http://127.0.0.1:1", 2).__enter__()
+
+    assert ended.value.code == ExitCode.TLS
+
+
+def test_sighup_right_after_the_start_reloads(nginx: None, upstream: Upstream, tmp_path: Path) -> None:
+    with run_proxy(tmp_path, upstream.url) as proxy:
+        # Before nginx handles it, SIGHUP would end nginx.
+        os.kill(proxy.proxy.pid, signal.SIGHUP)
+
+        assert httpx.get(f"{proxy.url}/readyz", timeout=30).status_code == 200
+
+
+def test_an_nginx_that_does_not_start_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = write_program(tmp_path / "nginx", 'case " $* " in *" -t "*) ;; *) exec sleep 60 ;; esac')
+    monkeypatch.setattr("serving.container.proxy._NGINX", str(program))
+    monkeypatch.setattr("serving.container.proxy._START_S", 0.1)
+    settings = ContainerSettings(port=free_port(), run_folder=tmp_path)
+    proxy = Proxy(settings, "http://127.0.0.1:8080", subprocess.DEVNULL)
+
+    with pytest.raises(ContainerExit, match=r"0\.1 s") as ended:
+        proxy.__enter__()
+
+    assert ended.value.code == ExitCode.PROXY
+    with pytest.raises(ProcessLookupError):
+        os.kill(proxy.pid, 0)
+
+
+def test_a_missing_nginx_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.container.proxy._NGINX", "/no/nginx")
+
+    with pytest.raises(ContainerExit, match="/no/nginx") as ended:
+        Proxy(ContainerSettings(port=free_port(), run_folder=tmp_path), "http://127.0.0.1:1", 2).__enter__()
+
+    assert ended.value.code == ExitCode.PROXY
