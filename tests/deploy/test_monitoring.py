@@ -18,8 +18,8 @@ DASHBOARD: dict[str, Any] = json.loads((MONITORING / "grafana_dashboard.json").r
 RULES = [rule for group in read_yaml("monitoring/alerts.yaml")["groups"] for rule in group["rules"]]
 
 # PromQL's functions and keywords, and the labels that stand outside of braces.
-_NOT_METRICS = set("by or offset sum rate max changes increase absent topk vector e6 e3 histogram_quantile".split())
-_NOT_METRICS |= {"le", "ModelVersion", "Outcome", "Label", "WorkerName"}
+_NOT_METRICS = {"by", "or", "offset", "sum", "rate", "max", "changes", "increase", "absent", "topk", "vector", "e6"}
+_NOT_METRICS |= {"e3", "histogram_quantile", "le", "ModelVersion", "Outcome", "Label", "WorkerName"}
 
 
 def find_metrics(expression: str) -> set[str]:
