@@ -91,8 +91,7 @@ def update(commands: Commands, vm: Vm, cloud_init: str, *, drop_keys: bool) -> N
 def render(image: str, model_uri: str, public_key: Path | None, api_keys: Path | None) -> str:
     """Return the cloud-init document; raise `DeploymentError` if *image* has no digest."""
     if not re.fullmatch(r"[^/]+/.+@sha256:[0-9a-f]{64}", image):
-        allowed = "it must be HOST/REPOSITORY/NAME@sha256:DIGEST, so that each VM runs the same"
-        raise DeploymentError(f"image is {image!r}, {allowed}")
+        raise DeploymentError(f"image is {image!r}, it must be HOST/REPOSITORY/NAME@sha256:DIGEST")
     environment = {"IMAGE": image, "REGISTRY_HOST": image.partition("/")[0], "PORT": str(PORT)}
     environment |= {"MODEL_URI": model_uri} if model_uri else {}
     keys = {name: file for name, file in zip(_KEYS, (public_key, api_keys), strict=True) if file}
