@@ -119,7 +119,7 @@ def _check_periodically(server: TorchServe, settings: ContainerSettings, health:
 
 @lru_cache(maxsize=4)
 def _read_golden_sample(archive: Path, version: str) -> list[GoldenPhoto]:
-    """Return the first golden sample, whose label is the same whatever the CPU's rounding; one is cheap to ask."""
+    """Return the first golden sample, whose label does not depend on the rounding of the CPU; one is cheap to ask."""
     return read_golden(archive)[:1]
 
 
