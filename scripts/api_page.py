@@ -1,7 +1,4 @@
-"""Write docs/openapi.yaml as a page for people, docs/api.html: python -m scripts.api_page.
-
-The page is one file without scripts, fonts or pictures, so the reverse proxy can serve it with a strict policy.
-"""
+"""Write docs/openapi.yaml as a page for people, docs/api.html: python -m scripts.api_page."""
 
 import base64
 import hashlib
@@ -20,26 +17,21 @@ from serving.model_store import ROOT
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
 PAGE = ROOT / "docs" / "api.html"
 
-_METHODS = ("get", "put", "post", "delete")
-
 
 def main() -> None:
-    """Write the page."""
     PAGE.write_text(render_page(yaml.safe_load(DOCUMENT.read_text())))
     print(f"api page: {PAGE}")
 
 
 def render_page(document: Mapping[str, Any]) -> str:
     """Return the page; its policy allows its own style sheet and nothing else."""
+    folder = Path(__file__).parent
+    loader = jinja2.FileSystemLoader(folder)
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     templates.filters["prose"] = mark_code
-    style = (Path(__file__).parent / "api_page.css").read_text()
+    style = (folder / "api_page.css").read_text()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return templates.get_template("api_page.html.j2").render(
         document=document,
@@ -47,7 +39,7 @@ def render_page(document: Mapping[str, Any]) -> str:
             (method, path, operation)
             for path, item in document["paths"].items()
             for method, operation in item.items()
-            if method in _METHODS
+            if "responses" in operation
         ],
         style=style,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'",
@@ -64,7 +56,7 @@ def resolve(document: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[st
     found: Any = document
     for key in value["$ref"].removeprefix("#/").split("/"):
         found = found[key]
-    return resolve(document, found)
+    return dict(found)
 
 
 def mark_code(text: str) -> Markup:

@@ -16,7 +16,6 @@ _BLOCK = re.compile(r"```console\n\$ (DRY_RUN=1 make [^\n]+)\n.*?```\n", flags=r
 
 
 def main() -> None:
-    """Update the page."""
     PAGE.write_text(refresh(PAGE.read_text()))
     print(f"dry runs: {PAGE}")
 
@@ -27,26 +26,14 @@ def refresh(page: str) -> str:
 
 
 def _run(command: str) -> str:
-    # Runs the verb without make's installation of packages, and without the variables of a make around this.
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-    }
-    goal, *variables = shlex.split(command.removeprefix("DRY_RUN=1 make "))
-    make = ["make", "--dry-run", "--old-file=.venv/.serve", goal, *variables, "VENV=.venv"]
-    printed = subprocess.run(make, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    program, *arguments = shlex.split(printed.replace("\\\n", ""))
-    if program != ".venv/bin/python":
-        raise ValueError(f"make {goal} runs {program}, which has no dry run")
-    environment["DRY_RUN"] = "1"
-    verb = [sys.executable, *arguments]
-    output = subprocess.run(verb, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    return "".join(_wrap(line) + "\n" for line in output.splitlines())
-
-
-def _wrap(line: str) -> str:
-    """Return *line* broken at spaces, with a backslash at the end of each line of up to 118 columns."""
-    lines = textwrap.wrap(line, 116, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-    return " \\\n".join(lines)
+    """Run make without its installation of packages, and without the variables of a make around this."""
+    outside = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    dry_run, make, *arguments = shlex.split(command)
+    make_here = [make, f"--old-file={sys.prefix}/.serve", f"VENV={sys.prefix}", dry_run, *arguments]
+    done = subprocess.run(make_here, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    wrap = textwrap.TextWrapper(116, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False).wrap
+    return "".join(" \\\n".join(wrap(line)) + "\n" for line in done.stdout.splitlines())
 
 
 if __name__ == "__main__":

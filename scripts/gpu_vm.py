@@ -1,20 +1,16 @@
-"""Run fruity on a self-healing GPU VM: python -m scripts.gpu_vm create|update --help.
-
-A managed instance group keeps one VM whose /readyz answers; `update` starts a second one with the new image before it
-stops the first, and rolls back if the new one does not get ready. DRY_RUN=1 prints each command and runs none.
-"""
+"""Run fruity in a managed instance group of one GPU VM: python -m scripts.gpu_vm create|update --help."""
 
 import base64
 import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
-from scripts.commands import CommandError, Commands, DeploymentError, deployment_parser, rolled_back, run_verb
+from scripts.commands import Commands, DeploymentError, deployment_parser, rolled_back, run_verb, service_account
 from serving.model_store import BUILD, ROOT
 
 TEMPLATE = ROOT / "deploy" / "gpu_vm" / "cloud_init.yaml"
@@ -25,20 +21,17 @@ PORT = 8000
 # The sources of Google's health checks and of its SSH tunnel.
 _HEALTH_RANGES = "130.211.0.0/22,35.191.0.0/16"
 _TUNNEL_RANGE = "35.235.240.0/20"
-_DIGEST = re.compile(r"[^/]+/.+@sha256:[0-9a-f]{64}")
 _FOLDER = "/etc/fruity"
-_ENVIRONMENT = f"{_FOLDER}/environment"
 _KEYS = ("PUBLIC_KEY", "API_KEYS")
 _COMPUTE = ("gcloud", "compute")
+_TEMPLATES = (*_COMPUTE, "instance-templates")
 _GROUPS = (*_COMPUTE, "instance-groups", "managed")
 
 
-@dataclass(frozen=True)
-class Vm:
+class Vm(NamedTuple):
     project: str
     zone: str
     machine_type: str
-    service_account: str
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -46,10 +39,8 @@ class Vm:
 
 
 def main() -> None:
-    """Create or update the group, or exit with what went wrong."""
-    parser = deployment_parser(
-        "Run fruity on a self-healing GPU VM.", image="HOST/REPOSITORY/NAME@sha256:DIGEST, built for CUDA"
-    )
+    image = "HOST/REPOSITORY/NAME@sha256:DIGEST, built for CUDA"
+    parser = deployment_parser("Run fruity on a self-healing GPU VM.", image)
     parser.add_argument("verb", choices=("create", "update"), help="create the group, or give it another image")
     parser.add_argument("--zone", required=True, help="a zone that has the GPU, as europe-west1-b")
     parser.add_argument("--machine-type", default="g2-standard-4", help="with its GPU (default: %(default)s, one L4)")
@@ -57,8 +48,7 @@ def main() -> None:
     parser.add_argument("--api-keys", type=Path, help="the file with the clients' hashed keys")
     parser.add_argument("--drop-keys", action="store_true", help="update even if the VM has keys that are not named")
     given = parser.parse_args()
-    account = given.service_account or f"fruity@{given.project}.iam.gserviceaccount.com"
-    vm = Vm(given.project, given.zone, given.machine_type, account)
+    vm = Vm(given.project, given.zone, given.machine_type)
 
     def act(commands: Commands) -> str:
         cloud_init = render(given.image, given.model_uri, given.public_key, given.api_keys)
@@ -72,7 +62,7 @@ def main() -> None:
 
 
 def create(commands: Commands, vm: Vm, cloud_init: str) -> None:
-    """Create the health check, its firewall rule, the template and a group of one VM."""
+    """Create the health check, its firewall rules, the template and a group of one VM."""
     project = f"--project={vm.project}"
     check = ("health-checks", "create", "http", NAME, project, f"--port={PORT}", "--request-path=/readyz")
     commands.run(*_COMPUTE, *check, "--check-interval=10s", "--timeout=5s", "--unhealthy-threshold=6")
@@ -86,11 +76,8 @@ def create(commands: Commands, vm: Vm, cloud_init: str) -> None:
     _wait(commands, vm)
 
 
-def update(commands: Commands, vm: Vm, cloud_init: str, *, drop_keys: bool = False) -> None:
-    """Replace the VM if its image or settings changed; raise `DeploymentError` after a rollback.
-
-    Refused if the new VM would lack keys that the current one has, unless *drop_keys*.
-    """
+def update(commands: Commands, vm: Vm, cloud_init: str, *, drop_keys: bool) -> None:
+    """Replace the VM if its image or settings changed; raise `DeploymentError` if refused or rolled back."""
     describe = ("describe", NAME, *vm.place, "--format=value(versions[0].instanceTemplate.basename())")
     previous = commands.read(*_GROUPS, *describe, dry="OLD_TEMPLATE")
     if not drop_keys:
@@ -103,18 +90,14 @@ def update(commands: Commands, vm: Vm, cloud_init: str, *, drop_keys: bool = Fal
 
 def render(image: str, model_uri: str, public_key: Path | None, api_keys: Path | None) -> str:
     """Return the cloud-init document; raise `DeploymentError` if *image* has no digest."""
-    if not _DIGEST.fullmatch(image):
-        raise DeploymentError(
-            f"image is {image!r}, it must be HOST/REPOSITORY/NAME@sha256:DIGEST, so that each VM runs the same"
-        )
+    if not re.fullmatch(r"[^/]+/.+@sha256:[0-9a-f]{64}", image):
+        raise DeploymentError(f"image is {image!r}, it must be HOST/REPOSITORY/NAME@sha256:DIGEST")
     environment = {"IMAGE": image, "REGISTRY_HOST": image.partition("/")[0], "PORT": str(PORT)}
     environment |= {"MODEL_URI": model_uri} if model_uri else {}
-    files = {}
-    for name, file in zip(_KEYS, (public_key, api_keys), strict=True):
-        if file is not None:
-            environment[name] = f"{_FOLDER}/{name.lower()}"
-            files[environment[name]] = file.read_bytes()
-    files[_ENVIRONMENT] = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
+    keys = {name: file for name, file in zip(_KEYS, (public_key, api_keys), strict=True) if file}
+    environment |= {name: _key_path(name) for name in keys}
+    files = {_key_path(name): file.read_bytes() for name, file in keys.items()}
+    files[f"{_FOLDER}/environment"] = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
     document = yaml.safe_load(TEMPLATE.read_text())
     document["write_files"] += [
         {"path": path, "permissions": "0644", "encoding": "b64", "content": base64.b64encode(content).decode()}
@@ -123,40 +106,40 @@ def render(image: str, model_uri: str, public_key: Path | None, api_keys: Path |
     return "#cloud-config\n" + yaml.safe_dump(document, sort_keys=False)
 
 
-def read_keys(cloud_init: str) -> set[str]:
-    """Return which of PUBLIC_KEY and API_KEYS the container of a cloud-init document has."""
-    files = (yaml.safe_load(cloud_init) or {}).get("write_files", [])
-    contents = [base64.b64decode(file["content"]).decode() for file in files if file["path"] == _ENVIRONMENT]
-    return {key for key in _KEYS for content in contents if re.search(rf"^{key}=", content, flags=re.MULTILINE)}
+def _key_path(name: str) -> str:
+    return f"{_FOLDER}/{name.lower()}"
 
 
 def _check_keys(commands: Commands, vm: Vm, previous: str, cloud_init: str) -> None:
-    describe = ("instance-templates", "describe", previous, f"--project={vm.project}")
-    description = commands.read(*_COMPUTE, *describe, "--format=json(properties.metadata.items)", dry="{}")
-    items = (json.loads(description or "{}") or {}).get("properties", {}).get("metadata", {}).get("items", [])
-    keys = {key for item in items if item["key"] == "user-data" for key in read_keys(item["value"])}
-    if dropped := sorted(keys - read_keys(cloud_init)):
-        raise DeploymentError(
-            f"the update would drop {' and '.join(dropped)}, which the VM has; name the files (make gpu-vm "
-            "PUBLIC_KEY=fruity.pub API_KEYS=api_keys), or drop them with --drop-keys"
-        )
+    """Raise `DeploymentError` if the new VM would lack keys that the current one has."""
+    describe = ("describe", previous, f"--project={vm.project}", "--format=json(properties.metadata.items)")
+    description = json.loads(commands.read(*_TEMPLATES, *describe, dry="{}") or "{}") or {}
+    items = description.get("properties", {}).get("metadata", {}).get("items", [])
+    keys = {key for item in items if item["key"] == "user-data" for key in _find_keys(item["value"])}
+    if dropped := sorted(keys - _find_keys(cloud_init)):
+        files = "name the files (make gpu-vm PUBLIC_KEY=fruity.pub API_KEYS=api_keys), or drop them with --drop-keys"
+        raise DeploymentError(f"the update would drop {' and '.join(dropped)}, which the VM has; {files}")
+
+
+def _find_keys(cloud_init: str) -> set[str]:
+    paths = {file["path"] for file in (yaml.safe_load(cloud_init) or {}).get("write_files", [])}
+    return {name for name in _KEYS if _key_path(name) in paths}
 
 
 def _create_template(commands: Commands, vm: Vm, cloud_init: str) -> str:
     """Return the name of the template, which ends in a digest of its content; create it if it does not exist."""
+    project = f"--project={vm.project}"
     template = f"{NAME}-{hashlib.sha256(f'{vm}{cloud_init}'.encode()).hexdigest()[:8]}"
-    listing = ("instance-templates", "list", f"--project={vm.project}", f"--filter=name={template}")
-    if commands.read(*_COMPUTE, *listing, "--format=value(name)", dry=""):
+    if commands.read(*_TEMPLATES, "list", project, f"--filter=name={template}", "--format=value(name)", dry=""):
         return template
     file = MANIFESTS / f"{template}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(cloud_init)
     machine = (f"--machine-type={vm.machine_type}", "--maintenance-policy=TERMINATE", "--boot-disk-size=50GB")
     image = ("--image-family=cos-stable", "--image-project=cos-cloud", "--shielded-secure-boot")
-    identity = (f"--service-account={vm.service_account}", "--scopes=cloud-platform", f"--tags={NAME}")
+    identity = (f"--service-account={service_account(vm.project)}", "--scopes=cloud-platform", f"--tags={NAME}")
     data = (f"--metadata-from-file=user-data={os.path.relpath(file, ROOT)}", "--metadata=google-logging-enabled=true")
-    options = (f"--project={vm.project}", *machine, *image, *identity, *data)
-    commands.run(*_COMPUTE, "instance-templates", "create", template, *options)
+    commands.run(*_TEMPLATES, "create", template, project, *machine, *image, *identity, *data)
     return template
 
 
@@ -169,7 +152,7 @@ def _replace(commands: Commands, vm: Vm, template: str) -> None:
 def _restore(commands: Commands, vm: Vm, previous: str) -> str:
     try:
         _replace(commands, vm, previous)
-    except CommandError as error:
+    except DeploymentError as error:
         return f"The rollback to {previous} failed, too ({error})"
     return f"The group has {previous} again"
 

@@ -12,30 +12,29 @@ _LINE = re.compile(r"([A-Za-z0-9._-]{1,64})\s+([0-9a-f]{64})")
 def write_keys(source: Path, target: Path) -> int:
     """Write the keys of *source* to *target* as nginx reads them; return how many. Raises `ContainerExit`."""
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        keys = _parse(source.read_text(encoding="utf-8"))
+    except OSError as error:
         raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {source} cannot be read ({error})") from error
-    keys = parse_keys(lines)
+    except ValueError as error:
+        raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {source}: {error}") from error
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(keys))
     partial.replace(target)
     return len(keys)
 
 
-def parse_keys(lines: list[str]) -> dict[str, str]:
-    """Return the SHA-256 of each key by the client's name, without empty lines and comments; raise `ContainerExit`."""
+def _parse(text: str) -> dict[str, str]:
+    """Return the SHA-256 of each key by the client's name; errors do not show a line, which may hold a key."""
     keys: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not (text := line.partition("#")[0].strip()):
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not (entry := line.partition("#")[0].strip()):
             continue
-        match = _LINE.fullmatch(text)
-        # The error does not show the line: it may hold a key.
+        match = _LINE.fullmatch(entry)
         if match is None:
-            reason = f"line {number} is not `name sha256-in-hex`; python -m scripts.api_key NAME makes such a line"
-            raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {reason}")
+            raise ValueError(f"line {number} is not `name sha256-in-hex`, as python -m scripts.api_key NAME prints")
         if match[1] in keys:
-            raise ContainerExit(ExitCode.KEYS, f"API_KEYS: line {number} repeats the name {match[1]}; names are unique")
+            raise ValueError(f"line {number} repeats the name {match[1]}; names are unique")
         keys[match[1]] = match[2]
     if not keys:
-        raise ContainerExit(ExitCode.KEYS, "API_KEYS: the file has no key; unset API_KEYS to admit everybody")
+        raise ValueError("the file has no key; unset API_KEYS to admit everybody")
     return keys

@@ -1,6 +1,5 @@
 """The archive that the container serves: the one of MODEL_URI or the one in the image, verified."""
 
-from collections.abc import Iterator
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
@@ -19,22 +18,21 @@ _CLOCK_WORDS = ("not yet valid", "has expired", "check your iat and exp", "token
 
 def place_archive(settings: ContainerSettings) -> Path:
     """Return the archive, verified and copied into the model store; raise `ContainerExit`."""
+    store = settings.run_folder / STORE
     try:
         if not settings.model_uri:
-            archive = newest_archive(BUILD, DEFAULT_ARCHIVES)
-            return stage(archive, settings.run_folder / STORE, settings.public_key)
+            return stage(newest_archive(BUILD, DEFAULT_ARCHIVES), store, settings.public_key)
         uri, _, version = settings.model_uri.rpartition("/")
-        archive = open_registry(uri).fetch(version, settings.run_folder / "fetched", settings.public_key)
-        return stage(archive, settings.run_folder / STORE)
+        return stage(open_registry(uri).fetch(version, settings.run_folder / "fetched", settings.public_key), store)
     except (ModelStoreError, RegistryError, SignatureError, ArchiveError, OSError) as error:
-        raise ContainerExit(
-            _exit_code(error), f"{settings.model_uri or 'the archive in the image'}: {error}"
-        ) from error
+        reason = f"{settings.model_uri or 'the archive in the image'}: {error}"
+        raise ContainerExit(_exit_code(error), reason) from error
 
 
 def _exit_code(error: BaseException) -> ExitCode:
     """Return the exit code for the causes of *error*: the registry raises one type for all of them."""
-    for cause in _causes(error):
+    cause: BaseException | None = error
+    while cause:
         if any(word in str(cause).lower() for word in _CLOCK_WORDS):
             return ExitCode.CLOCK
         if isinstance(cause, SignatureError):
@@ -44,10 +42,5 @@ def _exit_code(error: BaseException) -> ExitCode:
             return ExitCode.PERMISSION
         if isinstance(cause, OSError) and cause.errno in (ENOSPC, EDQUOT):
             return ExitCode.SPACE
+        cause = cause.__cause__ or cause.__context__
     return ExitCode.ARCHIVE
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

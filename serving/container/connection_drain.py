@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 
-_LINGER_S = 1.0
 _POLL_S = 0.02
 # The time to fill the queue, and then for clients to read their answer.
 _CLOSE_S = 0.5
@@ -40,10 +39,9 @@ def drain_connections(listener: socket.socket, is_over: Callable[[], bool], *, t
 
 
 def _stop_queueing(listener: socket.socket, tls: bool) -> None:
-    """Fill *listener*'s queue with a connection of our own, so that the kernel ignores new ones from now on.
+    """Fill *listener*'s queue with a connection of our own, so that none but this can be reset by the close.
 
-    The kernel of such a client tries again after 1 s, and is then refused by a closed port. A connection that was
-    queued between the last accept and the close would be reset; after this it can only be our own.
+    The kernel ignores new connections from now on; the client's kernel tries again after 1 s, at a closed port.
     """
     listener.listen(0)
     deadline = time.monotonic() + _CLOSE_S
@@ -66,7 +64,7 @@ def _refuse_queued(listener: socket.socket, tls: bool) -> None:
 
 def _refuse(connection: socket.socket, tls: bool) -> None:
     with connection, contextlib.suppress(OSError):
-        connection.settimeout(_LINGER_S)
+        connection.settimeout(1)
         if not tls:
             connection.sendall(_ANSWER)
         connection.shutdown(socket.SHUT_WR)

@@ -1,8 +1,4 @@
-"""The container's settings: environment variables, checked once (docs/container.md has the table).
-
-Parsed by hand. msgspec was tried: its errors name no range, each kind of value needs a hook, and its lax mode reads
-`PUBLIC_KEY=null` as not set, which would turn verification off.
-"""
+"""The container's settings: environment variables, checked once (docs/container.md has the table)."""
 
 import ipaddress
 import re
@@ -39,69 +35,64 @@ class ContainerSettings:
 def read_settings(environment: Mapping[str, str]) -> ContainerSettings:
     """Return the settings in *environment*, where an empty value counts as not set; raise `ContainerExit`."""
     given = {name: value for name, text in environment.items() if name in _PARSERS and (value := text.strip())}
-    values: dict[str, Any] = {name.lower(): _PARSERS[name](name, value) for name, value in given.items()}
-    settings = ContainerSettings(**values)
+    settings = ContainerSettings(**{name.lower(): _parse(name, value) for name, value in given.items()})
     if (settings.tls_certificate is None) != (settings.tls_key is None):
-        raise ContainerExit(
-            ExitCode.TLS, "only one of TLS_CERTIFICATE and TLS_KEY is set; set both, or neither for plain HTTP"
-        )
+        allowed = "set both, or neither for plain HTTP"
+        raise ContainerExit(ExitCode.TLS, f"only one of TLS_CERTIFICATE and TLS_KEY is set; {allowed}")
     return settings
 
 
-def _whole_number(least: int, most: int) -> Callable[[str, str], int]:
-    def parse(name: str, value: str) -> int:
+def _parse(name: str, value: str) -> Any:
+    code, parse = _PARSERS[name]
+    try:
+        return parse(value)
+    except OSError as error:
+        reason = f"it cannot be read ({error.strerror}); mount the file there"
+        raise ContainerExit(code, f"{name} is {value[:200]!r}: {reason}") from error
+    except ValueError as error:
+        raise ContainerExit(code, f"{name} is {value[:200]!r}: {error}") from error
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
         if not (re.fullmatch("[0-9]{1,9}", value) and least <= int(value) <= most):
-            raise ContainerExit(
-                ExitCode.SETTING, f"{name} is {value[:40]!r}, it must be a whole number from {least} to {most}"
-            )
+            raise ValueError(f"it must be a whole number from {least} to {most}")
         return int(value)
 
     return parse
 
 
-def _readable_file(code: ExitCode) -> Callable[[str, str], Path]:
-    def parse(name: str, value: str) -> Path:
-        try:
-            with Path(value).open("rb"):
-                # Symbolic links are kept: Kubernetes and certbot rotate a secret by changing one.
-                return Path(value).absolute()
-        except OSError as error:
-            raise ContainerExit(
-                code, f"{name} is {value}, which cannot be read ({error.strerror}); mount the file there"
-            ) from error
-
-    return parse
+def _readable_file(value: str) -> Path:
+    with Path(value).open("rb"):
+        # Symbolic links are kept: Kubernetes and certbot rotate a secret by changing one.
+        return Path(value).absolute()
 
 
-def _archive_uri(name: str, value: str) -> str:
+def _archive_uri(value: str) -> str:
     if not _ARCHIVE_URI.fullmatch(value):
-        raise ContainerExit(
-            ExitCode.ARCHIVE,
-            f"{name} is {value[:200]!r}, it must be a bucket or a folder with a version at the end, as "
-            "gs://bucket/prefix/1.0.0 or /models/1.0.0",
-        )
+        example = "gs://bucket/prefix/1.0.0 or /models/1.0.0"
+        raise ValueError(f"it must be a bucket or a folder with a version at the end, as {example}")
     return value.rstrip("/")
 
 
-def _networks(name: str, value: str) -> tuple[str, ...]:
+def _networks(value: str) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_network(network.strip())) for network in value.split(","))
     except ValueError as error:
-        raise ContainerExit(
-            ExitCode.SETTING, f"{name} is {value[:200]!r}: {error}; it must be networks, as 10.0.0.0/8,fd00::/8"
-        ) from error
+        raise ValueError(f"{error}; it must be networks, as 10.0.0.0/8,fd00::/8") from error
 
 
-_PARSERS: dict[str, Callable[[str, str], Any]] = {
-    "PORT": _whole_number(1, 65_535),
-    "MODEL_URI": _archive_uri,
-    "PUBLIC_KEY": _readable_file(ExitCode.SIGNATURE),
-    "API_KEYS": _readable_file(ExitCode.KEYS),
-    "TLS_CERTIFICATE": _readable_file(ExitCode.TLS),
-    "TLS_KEY": _readable_file(ExitCode.TLS),
-    "TRUSTED_PROXIES": _networks,
-    "CONNECTIONS_PER_CLIENT": _whole_number(1, 100_000),
-    "REQUESTS_PER_CLIENT": _whole_number(0, 100_000),
-    "START_TIMEOUT_S": _whole_number(1, 3600),
-    "RUN_FOLDER": lambda _, value: Path(value).absolute(),
+# By hand: the errors of msgspec name no range, and its lax mode would read `PUBLIC_KEY=null` as not set.
+_PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
+    "PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
+    "MODEL_URI": (ExitCode.ARCHIVE, _archive_uri),
+    "PUBLIC_KEY": (ExitCode.SIGNATURE, _readable_file),
+    "API_KEYS": (ExitCode.KEYS, _readable_file),
+    "TLS_CERTIFICATE": (ExitCode.TLS, _readable_file),
+    "TLS_KEY": (ExitCode.TLS, _readable_file),
+    "TRUSTED_PROXIES": (ExitCode.SETTING, _networks),
+    "CONNECTIONS_PER_CLIENT": (ExitCode.SETTING, _whole_number(1, 100_000)),
+    "REQUESTS_PER_CLIENT": (ExitCode.SETTING, _whole_number(0, 100_000)),
+    "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
+    "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

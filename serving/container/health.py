@@ -1,74 +1,169 @@
-"""Readiness and liveness of the container, from periodic checks of TorchServe; /readyz and /healthz show them."""
+"""Readiness and liveness: the model is checked periodically; /readyz and /healthz give the result to nginx."""
 
+import json
+import socketserver
+import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
-from serving.readiness import Busy, NotReady
+import httpx
 
-STUCK_S = 120.0
-"""Without an answer for this long the container is stuck and must be restarted."""
+from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.identity import ArchiveError
+from serving.container.archive_placement import STORE
+from serving.container.container_settings import ContainerSettings
+from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.json_log import log
+from serving.readiness import Busy, NotReady, check_ready, read_default
+from serving.torchserve import MODEL, TorchServe, TorchServeError
 
+INTERVAL_S = 5.0
+# Without an answer for this long the container is stuck and must be restarted.
+_STUCK_S = 120.0
 _MAX_DEATHS = 2
 _DEATHS_WINDOW_S = 60.0
 
-Workers = dict[str, int]
-"""The process id of each worker of the default version."""
 
-
-@dataclass
 class Health:
-    """Written by one thread, read by others."""
+    """Written by one thread, read by others; a reason is empty when all is well."""
 
-    clock: Callable[[], float] = time.monotonic
-    unready_reason: str = "the model is not loaded yet"
-    """Empty when ready."""
-    _last_answer_s: float = field(default=0.0, init=False)
-    _stopping: bool = field(default=False, init=False)
-    _workers: Workers = field(default_factory=dict, init=False)
-    _deaths_s: deque[float] = field(default_factory=deque, init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, unready_reason: str = "the model is not loaded yet") -> None:
+        self.unready_reason = unready_reason
+        self.clock: Callable[[], float] = time.monotonic
         self._last_answer_s = self.clock()
+        self._stopping = False
+        self._workers: dict[str, int] = {}
+        self._deaths_s: deque[float] = deque()
 
     @property
     def stuck_reason(self) -> str:
-        """Empty while TorchServe answers."""
         silent_s = self.clock() - self._last_answer_s
-        return f"the model has not answered for {silent_s:.0f} s" if silent_s > STUCK_S else ""
+        return f"the model has not answered for {silent_s:.0f} s" if silent_s > _STUCK_S else ""
 
     def stop(self) -> None:
         """Be unready from now on."""
         self._stopping = True
         self.unready_reason = "the container is stopping"
 
-    def check(self, ask: Callable[[], Workers]) -> None:
-        """Check once: *ask* returns the workers of a model that answers, and raises `NotReady` if it does not."""
+    def check(self, ask: Callable[[], dict[str, int]]) -> None:
+        """Check once: *ask* returns the process id of each worker if the model answers, else raises `NotReady`."""
         try:
-            self._count_deaths(ask())
-            unready_reason = self._too_many_deaths()
+            deaths = self._count_deaths(ask())
+            reason = f"{deaths} workers died within {_DEATHS_WINDOW_S:.0f} s" if deaths > _MAX_DEATHS else ""
+            self._last_answer_s = self.clock()
         except Busy:
             # Readiness stays: otherwise the load would move to the next instance, and then to the one after it.
-            unready_reason = self.unready_reason
-        except NotReady as reason:
-            self._set(str(reason))
-            return
-        self._last_answer_s = self.clock()
-        self._set(unready_reason)
+            reason = self.unready_reason
+            self._last_answer_s = self.clock()
+        except NotReady as error:
+            reason = str(error)
+        if not self._stopping:
+            self.unready_reason = reason
 
-    def _count_deaths(self, workers: Workers) -> None:
-        """Count restarts: TorchServe starts a dead worker under its old name, as a new process."""
+    def _count_deaths(self, workers: dict[str, int]) -> int:
+        """Count recent restarts: TorchServe starts a dead worker under its old name, as a new process."""
         now_s = self.clock()
         self._deaths_s.extend(now_s for name, process in workers.items() if self._workers.get(name, process) != process)
         self._workers = workers
         while self._deaths_s and self._deaths_s[0] < now_s - _DEATHS_WINDOW_S:
             self._deaths_s.popleft()
+        return len(self._deaths_s)
 
-    def _too_many_deaths(self) -> str:
-        deaths = len(self._deaths_s)
-        return f"{deaths} workers died within {_DEATHS_WINDOW_S:.0f} s" if deaths > _MAX_DEATHS else ""
 
-    def _set(self, unready_reason: str) -> None:
-        if not self._stopping:
-            self.unready_reason = unready_reason
+def watch_model(
+    server: TorchServe, settings: ContainerSettings, health: Health, end: Callable[[ContainerExit], None]
+) -> None:
+    """Keep *health* up to date; call *end* if the model is not ready in time, or if the check itself fails."""
+    try:
+        version = server.wait_until_ready(settings.start_timeout_s)
+        _check_periodically(server, settings, health, version)
+    except TorchServeError as reason:
+        end(ContainerExit(ExitCode.MODEL, f"{reason}"))
+    except (ArchiveError, OSError) as reason:
+        end(ContainerExit(ExitCode.ARCHIVE, f"the archive cannot be read: {reason}"))
+    # Without this thread the container would report its last state for ever.
+    except Exception:
+        end(ContainerExit(ExitCode.BUG, traceback.format_exc().strip()))
+
+
+def _check_periodically(server: TorchServe, settings: ContainerSettings, health: Health, version: str) -> None:
+    def ask() -> dict[str, int]:
+        default = read_default(management, MODEL)
+        # The default version may change at run time; each archive has its own golden samples.
+        try:
+            golden = _read_golden_sample(settings.run_folder / STORE / default.archive_name, default.version)
+        except (ArchiveError, OSError) as reason:
+            raise NotReady(f"the golden sample of {default.version} cannot be read: {reason}") from reason
+        check_ready(inference, management, MODEL, golden)
+        return default.processes
+
+    with (
+        httpx.Client(base_url=server.addresses.inference, timeout=10) as inference,
+        httpx.Client(base_url=server.addresses.management, timeout=10) as management,
+    ):
+        health.check(ask)
+        log("NOTICE", f"{MODEL} {version} answers at port {settings.port}")
+        while True:
+            time.sleep(INTERVAL_S)
+            before = health.unready_reason
+            health.check(ask)
+            if (reason := health.unready_reason) != before:
+                log("WARNING" if reason else "NOTICE", f"not ready: {reason}" if reason else "ready again")
+
+
+@lru_cache(maxsize=4)
+def _read_golden_sample(archive: Path, version: str) -> list[GoldenPhoto]:
+    """Return the first golden sample, whose label does not depend on the rounding of the CPU; one is cheap to ask."""
+    return read_golden(archive)[:1]
+
+
+@contextmanager
+def serve_health(health: Health, folder: Path) -> Iterator[None]:
+    """Answer at *folder*/health.sock while the block runs."""
+    path = folder / "health.sock"
+    path.unlink(missing_ok=True)
+    with _Server(str(path), _Page) as server:
+        server.health = health
+        threading.Thread(target=server.serve_forever, name="health pages", daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    health: Health
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 5
+
+    def do_GET(self) -> None:
+        health = self.server.health
+        reason = {"/readyz": health.unready_reason, "/healthz": health.stuck_reason}.get(self.path)
+        status, title = (404, "Not found") if reason is None else (503, "Not ready") if reason else (200, "ok")
+        document: dict[str, object] = {"status": title}
+        if status != 200:
+            document = {"type": "urn:fruity:not-ready", "title": title, "status": status, "detail": reason or self.path}
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002, the base class names it
+        """Do not log probes."""

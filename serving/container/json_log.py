@@ -6,9 +6,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Self
 
 _MAX_LINE_BYTES = 64 * 1024
 # nginx: `2026/11/23 12:00:00 [error] 7#7: *1 message`.
@@ -23,29 +22,25 @@ def log(severity: str, message: str, **fields: object) -> None:
     _write({"time": time, "severity": severity, "message": message, **fields})
 
 
-class LogPipe:
-    """A pipe for a child's stdout and stderr: JSON lines pass unchanged, others are wrapped in JSON."""
+@contextlib.contextmanager
+def log_pipe(name: str) -> Iterator[int]:
+    """Yield a file descriptor for a child's stdout and stderr: JSON lines pass unchanged, others become JSON."""
+    read_end, write_end = os.pipe()
+    thread = threading.Thread(target=_copy, args=(read_end, name), name=f"log of {name}", daemon=True)
+    thread.start()
+    try:
+        yield write_end
+    finally:
+        os.close(write_end)
+        # Copies what is left; a grandchild may keep the pipe open.
+        thread.join(timeout=1)
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        read_end, self.output = os.pipe()
-        self._lines = os.fdopen(read_end, "rb")
-        self._thread = threading.Thread(target=self._copy, name=f"log of {name}", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Copy what is left; do not wait for a grandchild that keeps the pipe open."""
-        os.close(self.output)
-        self._thread.join(timeout=1)
-
-    def _copy(self) -> None:
-        with self._lines:
-            while line := self._lines.readline(_MAX_LINE_BYTES):
-                if text := line.decode(errors="replace").strip():
-                    _copy_line(self._name, text)
+def _copy(read_end: int, name: str) -> None:
+    with os.fdopen(read_end, "rb") as lines:
+        while line := lines.readline(_MAX_LINE_BYTES):
+            if text := line.decode(errors="replace").strip():
+                _copy_line(name, text)
 
 
 def _copy_line(name: str, text: str) -> None:

@@ -9,7 +9,7 @@ import string
 import subprocess
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from serving.container.api_keys import write_keys
@@ -24,12 +24,9 @@ DRAIN_S = 6
 _ROOT = Path(__file__).parents[2]
 _CONFIG_FOLDER = _ROOT / "dockerfiles" / "serve"
 _NGINX = "/usr/sbin/nginx"
-_PID_FILE = "nginx.pid"
-_BACKLOG = 511
 _MAX_FILES = 32_768
 # Until nginx has read its configuration; a busy machine may need seconds.
 _START_S = 30
-_POLL_S = 0.01
 # Busy clients get an answer with `Connection: close` in this time, before idle connections are closed.
 _CLOSE_HEADER_S = 0.5
 
@@ -44,20 +41,18 @@ class Proxy:
     def __init__(self, settings: ContainerSettings, inference: str, output: int) -> None:
         """*inference* is TorchServe's base URL; *output* is the file descriptor for nginx's log."""
         self._settings, self._inference, self._output = settings, inference, output
-        self._config = settings.run_folder / "nginx.conf"
+        self._folder = settings.run_folder
 
     def __enter__(self) -> Self:
         """Start nginx; raises `ContainerExit` if the port, the keys or the certificate cannot be used."""
-        settings = self._settings
-        for name in ("draining", _PID_FILE):
-            (settings.run_folder / name).unlink(missing_ok=True)
-        if settings.api_keys:
-            write_keys(settings.api_keys, settings.run_folder / "keys.json")
-        self._config.write_text(render_config(settings, self._inference))
+        for name in ("draining", "nginx.pid"):
+            (self._folder / name).unlink(missing_ok=True)
+        self._write_keys()
+        (self._folder / "nginx.conf").write_text(render_config(self._settings, self._inference))
         with contextlib.ExitStack() as stack:
-            self._listener = stack.enter_context(open_listener(settings.port))
+            self._listener = stack.enter_context(open_listener(self._settings.port))
             self._check_config()
-            self._process = self._start()
+            self.process = self._start()
             stack.callback(self._kill)
             self._wait_for_signal_handlers()
             self._stack = stack.pop_all()
@@ -66,77 +61,57 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def wait(self) -> int:
-        """Return nginx's exit code when it has ended."""
-        return self._process.wait()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def reload(self) -> None:
         """Read keys and certificate again; invalid ones are logged and the old ones stay."""
         try:
-            if self._settings.api_keys:
-                count = write_keys(self._settings.api_keys, self._settings.run_folder / "keys.json")
-                log("NOTICE", f"reload: {count} API keys are valid now")
+            self._write_keys()
             self._check_config()
         except ContainerExit as reason:
             log("ERROR", f"reload failed, the old keys and certificate stay: {reason}")
             return
-        self._process.send_signal(signal.SIGHUP)
+        self.process.send_signal(signal.SIGHUP)
+
+    def _write_keys(self) -> None:
+        if self._settings.api_keys:
+            count = write_keys(self._settings.api_keys, self._folder / "keys.json")
+            log("NOTICE", f"{count} API keys are valid now")
 
     def drain(self) -> None:
         """Answer the accepted requests, refuse new connections, and end nginx."""
-        (self._settings.run_folder / "draining").touch()
+        (self._folder / "draining").touch()
         time.sleep(_CLOSE_HEADER_S)
-        self._process.send_signal(signal.SIGQUIT)
+        self.process.send_signal(signal.SIGQUIT)
         deadline = time.monotonic() + DRAIN_S + 0.5
+        tls = self._settings.tls_certificate is not None
         drain_connections(
-            self._listener,
-            lambda: self._process.poll() is not None or time.monotonic() > deadline,
-            tls=self._settings.tls_certificate is not None,
+            self._listener, lambda: self.process.poll() is not None or time.monotonic() > deadline, tls=tls
         )
-        if self._process.poll() is None:
+        if self.process.poll() is None:
             log("WARNING", f"requests were cut off: they took more than {DRAIN_S} s after SIGTERM")
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        descriptor = self._listener.fileno()
-        return subprocess.Popen(
-            self._command(),
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=[descriptor],
-            # nginx inherits the listening sockets that this variable names, as in its own binary upgrade.
-            env={"NGINX": f"{descriptor};"},
-            start_new_session=True,
-        )
+        # nginx inherits the listening sockets that this variable names, as in its own binary upgrade.
+        inherit, output = {"NGINX": f"{self._listener.fileno()};"}, self._output
+        options: dict[str, Any] = {"pass_fds": [self._listener.fileno()], "env": inherit, "start_new_session": True}
+        return subprocess.Popen(self._command(), stdout=output, stderr=output, **options)
 
     def _kill(self) -> None:
         # The process group: workers would keep serving after their master.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def _wait_for_signal_handlers(self) -> None:
-        """Return when nginx handles signals; before that, a SIGHUP or SIGQUIT would end it immediately.
-
-        It writes its pid after that (`nginx -t` leaves the file empty). If it has ended, `wait` reports it.
-        """
-        deadline = time.monotonic() + _START_S
-        while self._process.poll() is None and self._read_pid() != self._process.pid:
+        """Return when nginx has written its pid; before that, a SIGHUP or SIGQUIT would end it immediately."""
+        deadline, path = time.monotonic() + _START_S, self._folder / "nginx.pid"
+        # `nginx -t` leaves the file empty. If nginx has ended, `wait` reports it.
+        while self.process.poll() is None and not (path.exists() and path.read_text().strip()):
             if time.monotonic() > deadline:
                 raise ContainerExit(ExitCode.PROXY, f"nginx did not start within {_START_S} s; is the machine busy?")
-            time.sleep(_POLL_S)
-
-    def _read_pid(self) -> int:
-        """Return the pid that nginx has written, 0 if none."""
-        path = self._settings.run_folder / _PID_FILE
-        return int(path.read_text().strip() or 0) if path.exists() else 0
+            time.sleep(0.01)
 
     def _command(self, *options: str) -> list[str]:
-        folder = self._settings.run_folder
-        return [_NGINX, "-e", "stderr", "-p", str(folder), "-c", str(self._config), *options]
+        return [_NGINX, "-e", "stderr", "-p", str(self._folder), "-c", str(self._folder / "nginx.conf"), *options]
 
     def _check_config(self) -> None:
         """Let nginx check its configuration; raises `ContainerExit` with nginx's own message."""
@@ -185,14 +160,12 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
 
 def open_listener(port: int) -> socket.socket:
     """Return a socket that listens on *port* of all addresses; raises `ContainerExit`."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("0.0.0.0", port))  # noqa: S104, the reverse proxy faces the network
-        listener.listen(_BACKLOG)
+        listener = socket.create_server(("0.0.0.0", port), backlog=511)  # noqa: S104, it faces the network
     except OSError as error:
-        listener.close()
-        reason = f"PORT is {port}, which cannot be opened ({error.strerror}); choose another one above 1023"
+        reason = (
+            f"PORT is {port}, which cannot be opened ({os.strerror(error.errno or 0)}); choose another one above 1023"
+        )
         raise ContainerExit(ExitCode.PORT, reason) from error
     listener.setblocking(False)
     return listener

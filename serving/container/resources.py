@@ -7,13 +7,11 @@ from pathlib import Path
 
 from serving.container.exit_codes import ContainerExit, ExitCode
 
-MIN_FREE_BYTES = 64 * 1024 * 1024
-"""For the archive, packed and unpacked, and for request bodies that nginx buffers on disk."""
-MIN_MEMORY_BYTES = 640 * 1024 * 1024
-"""PSS of all processes with the default archive and 2 workers, and a fifth more."""
-
+# For the archive, packed and unpacked, and for request bodies that nginx buffers on disk.
+_MIN_FREE_BYTES = 64 * 1024 * 1024
+# PSS of all processes with the default archive and 2 workers, and a fifth more.
+_MIN_MEMORY_BYTES = 640 * 1024 * 1024
 _CGROUP = Path("/sys/fs/cgroup")
-_DAY_S = 86_400
 
 
 def check_folder(folder: Path) -> None:
@@ -25,39 +23,32 @@ def check_folder(folder: Path) -> None:
         probe.unlink()
         free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
-        raise ContainerExit(
-            ExitCode.SPACE, f"{folder} is not writable ({error.strerror}); mount a tmpfs or a volume there"
-        ) from error
-    if free_bytes < MIN_FREE_BYTES:
-        needed = f"{free_bytes / 1e6:.0f} MB free, {MIN_FREE_BYTES / 1e6:.0f} MB are needed"
+        reason = f"{folder} is not writable ({error.strerror}); mount a tmpfs or a volume there"
+        raise ContainerExit(ExitCode.SPACE, reason) from error
+    if free_bytes < _MIN_FREE_BYTES:
+        needed = f"{free_bytes / 1e6:.0f} MB free, {_MIN_FREE_BYTES / 1e6:.0f} MB are needed"
         raise ContainerExit(ExitCode.SPACE, f"{folder} has {needed}; enlarge its tmpfs or volume")
 
 
 def check_memory(cgroup: Path = _CGROUP) -> None:
     """Check the memory limit of this container's cgroup, version 2 or 1; no limit is fine."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limit = (cgroup / name).read_text().strip()
-        except OSError:
-            continue
-        if limit != "max" and int(limit) < MIN_MEMORY_BYTES:
-            needed = f"{int(limit) / 1e6:.0f} MB, the model needs {MIN_MEMORY_BYTES / 1e6:.0f} MB"
-            raise ContainerExit(ExitCode.MEMORY, f"the container's memory limit is {needed}; set it to 1 GB")
-        return
+    files = (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes")
+    limit = next((file.read_text().strip() for file in files if file.exists()), "max")
+    if limit != "max" and int(limit) < _MIN_MEMORY_BYTES:
+        needed = f"{int(limit) / 1e6:.0f} MB, the model needs {_MIN_MEMORY_BYTES / 1e6:.0f} MB"
+        raise ContainerExit(ExitCode.MEMORY, f"the container's memory limit is {needed}; set it to 1 GB")
 
 
 def check_clock(now_s: float | None = None, program: Path = Path(__file__)) -> None:
     """Refuse a clock that is a day before *program* was written: by it, certificates would not be valid yet."""
     now_s = time.time() if now_s is None else now_s
-    if now_s < program.stat().st_mtime - _DAY_S:
+    if now_s < program.stat().st_mtime - 86_400:
         date = f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%d}"
         raise ContainerExit(ExitCode.CLOCK, f"the clock says {date}, before this image was built; set the clock")
 
 
 def count_oom_kills(cgroup: Path = _CGROUP) -> int:
     """Return how many processes of this container the kernel killed for lack of memory; 0 if it is not known."""
-    try:
-        lines = (cgroup / "memory.events").read_text().splitlines()
-    except OSError:
-        return 0
+    events = cgroup / "memory.events"
+    lines = events.read_text().splitlines() if events.exists() else []
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

@@ -15,17 +15,13 @@ from tests.deploy.manifests import DEPLOY, read_documents, read_yaml
 
 KUBERNETES = DEPLOY / "kubernetes" / "fruity.yaml"
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yaml")}
+VALIDATE = str(Path(sys.executable).with_name("kubernetes-validate"))
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 
 
 def render_service() -> dict[str, Any]:
-    release = Release("h/p/fruity@sha256:0", "1.1.0", "", "fruity@p.iam.gserviceaccount.com")
-    return render(read_yaml("cloud_run/service.yaml"), release, release.image, "fruity-1-0-0-0")
-
-
-def validate(file: Path) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("kubernetes-validate"))
-    return subprocess.run([program, "--strict", str(file)], capture_output=True, text=True, check=False)
+    release = Release("h/p/fruity@sha256:0", "1.1.0", "", "fruity@p.iam.gserviceaccount.com", "a.mar")
+    return render(release, "fruity-1-0-0-0")
 
 
 def steps_of(workflow: str, job: str) -> list[dict[str, Any]]:
@@ -33,36 +29,22 @@ def steps_of(workflow: str, job: str) -> list[dict[str, Any]]:
     return steps
 
 
-def test_the_kubernetes_manifests_are_valid() -> None:
-    done = validate(KUBERNETES)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_containers_of_cloud_run_are_a_valid_pod(tmp_path: Path) -> None:
+def test_the_manifests_are_valid(tmp_path: Path) -> None:
     spec = render_service()["spec"]["template"]["spec"]
     # Fields that Knative adds to a pod's specification.
     assert (spec.pop("containerConcurrency"), spec.pop("timeoutSeconds")) == (16, 60)
     pod = tmp_path / "pod.yaml"
     pod.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fruity"}, "spec": spec}))
 
-    done = validate(pod)
-
-    assert done.returncode == 0, done.stdout + done.stderr
+    for file in (KUBERNETES, pod):
+        done = subprocess.run([VALIDATE, "--strict", str(file)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_placeholder_is_left_for_cloud_run() -> None:
     values = re.findall(r": ([A-Z_]+)$", yaml.safe_dump(render_service()), flags=re.MULTILINE)
 
     assert set(values) == {"MODEL_URI", "PUBLIC_KEY", "API_KEYS"}
-
-
-@pytest.mark.parametrize("pod", [render_service(), read_documents(KUBERNETES)[0]], ids=["Cloud Run", "Kubernetes"])
-def test_a_container_starts_by_readiness_and_is_restarted_by_liveness(pod: dict[str, Any]) -> None:
-    container = pod["spec"]["template"]["spec"]["containers"][0]
-
-    assert container["startupProbe"]["httpGet"]["path"] == "/readyz"
-    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
 def test_the_page_creates_every_secret_of_the_service() -> None:
@@ -138,14 +120,6 @@ def test_the_deployment_gets_a_fresh_token_and_its_traffic_is_restored_if_it_is_
 @pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
 def test_credentials_of_a_workflow_are_ignored(file: str) -> None:
     assert "gha-creds-*.json" in (ROOT / file).read_text().splitlines()
-
-
-def test_an_image_of_cloud_build_has_provenance_and_needs_no_log_bucket() -> None:
-    build = read_yaml("cloudbuild.yaml")
-
-    assert build["images"] == ["${_IMAGE}"]
-    assert build["options"]["requestedVerifyOption"] == "VERIFIED"
-    assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY"
 
 
 def test_a_pod_leaves_the_endpoints_before_it_drains_and_has_time_for_both() -> None:

@@ -37,12 +37,6 @@ class RunningContainer:
         """Return the log; fails if a line is not a JSON object."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200
-        except httpx.TransportError:
-            return False
-
     def wait_until(self, happened: Callable[[], bool], timeout_s: float = READY_S) -> None:
         deadline = time.monotonic() + timeout_s
         while not happened():
@@ -54,6 +48,13 @@ class RunningContainer:
         management = Addresses.read(self.config).management
         workers: list[dict[str, Any]] = httpx.get(f"{management}/models/fruity").json()[0]["workers"]
         return workers
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Ite
         container = RunningContainer(process, port, config, log)
         try:
             if wait:
-                container.wait_until(container.is_ready)
+                container.wait_until(lambda: is_ready(container.url))
             yield container
         finally:
             process.send_signal(signal.SIGTERM)

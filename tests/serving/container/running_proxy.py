@@ -12,8 +12,7 @@ from typing import Any
 import httpx
 
 from serving.container.container_settings import ContainerSettings
-from serving.container.health import Health
-from serving.container.health_pages import serve_pages
+from serving.container.health import Health, serve_health
 from serving.container.proxy import Proxy
 
 PREDICT = "/predictions/fruity"
@@ -60,7 +59,7 @@ def run_proxy(folder: Path, inference: str, **settings: Any) -> Iterator[Running
     scheme = "https" if "tls_certificate" in settings else "http"
     with (
         log.open("wb") as output,
-        serve_pages(health, run_folder),
+        serve_health(health, run_folder),
         Proxy(ContainerSettings(port=port, run_folder=run_folder, **settings), inference, output.fileno()) as proxy,
     ):
         yield RunningProxy(proxy, health, port, log, scheme)

@@ -24,36 +24,26 @@ def read_all(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-@pytest.mark.parametrize("waiting", [1, 5])
-def test_queued_connections_get_503_even_if_they_are_sending_a_photo(listener: socket.socket, waiting: int) -> None:
-    clients = [socket.create_connection(listener.getsockname(), timeout=10) for _ in range(waiting)]
+def test_queued_and_later_connections_get_503_until_the_port_is_closed(listener: socket.socket) -> None:
+    over, address = threading.Event(), listener.getsockname()
+    clients = [socket.create_connection(address, timeout=10) for _ in range(5)]
     for client in clients:
-        head = b"POST /predictions/fruity HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
-        client.sendall(head + bytes(50_000))
+        # In the middle of a photo.
+        client.sendall(b"POST /predictions/fruity HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000))
 
-    drain_connections(listener, lambda: True)
-
-    for client in clients:
-        with client:
-            head, _, body = read_all(client).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 503 ")
-            assert b"Retry-After: 1" in head
-            assert json.loads(body)["type"] == "urn:fruity:stopping"
-
-
-def test_later_connections_get_503_too_until_the_port_is_closed(listener: socket.socket) -> None:
-    over = threading.Event()
-    address = listener.getsockname()
     draining = threading.Thread(target=drain_connections, args=(listener, over.is_set))
     draining.start()
-
-    with socket.create_connection(address, timeout=10) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        answer = read_all(client)
+    clients.append(socket.create_connection(address, timeout=10))
+    answers = [read_all(client) for client in clients]
     over.set()
     draining.join(timeout=10)
 
-    assert answer.startswith(b"HTTP/1.1 503 ")
+    for client, answer in zip(clients, answers, strict=True):
+        client.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1" in head
+        assert json.loads(body)["type"] == "urn:fruity:stopping"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=10)
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from serving.container.json_log import LogPipe, log
+from serving.container.json_log import log, log_pipe
 
 
 def copy(capfd: pytest.CaptureFixture[str], *lines: bytes) -> list[dict[str, Any]]:
     """Return the log of a child that prints *lines*."""
-    with LogPipe("child") as pipe:
-        os.write(pipe.output, b"".join(line + b"\n" for line in lines))
+    with log_pipe("child") as output:
+        for line in lines:
+            os.write(output, line + b"\n")
     return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
@@ -30,29 +31,27 @@ def test_json_of_a_child_passes_unchanged_and_broken_characters_are_replaced(
     assert lines == [{"severity": "INFO", "n": 1}, {"message": "\ufffd"}]
 
 
-@pytest.mark.parametrize("line", [b"WARNING: reflection", b"[1, 2]", b"12", b'{"cut', b'"text"'])
-def test_other_output_of_a_child_becomes_json(capfd: pytest.CaptureFixture[str], line: bytes) -> None:
-    [copied] = copy(capfd, line)
-
-    assert (copied["severity"], copied["message"], copied["logger"]) == ("DEFAULT", line.decode(), "child")
-
-
 @pytest.mark.parametrize(
-    ("level", "severity"), [("error", "ERROR"), ("warn", "WARNING"), ("emerg", "EMERGENCY"), ("new", "DEFAULT")]
+    ("line", "severity", "message"),
+    [
+        *((text, "DEFAULT", text) for text in ("WARNING: reflection", "[1, 2]", "12", '{"cut', '"text"')),
+        ("2026/11/23 12:00:00 [error] 7#8: *9 it failed", "ERROR", "it failed"),
+        ("2026/11/23 12:00:00 [warn] 7#8: it failed", "WARNING", "it failed"),
+        ("2026/11/23 12:00:00 [new] 7#8: it failed", "DEFAULT", "it failed"),
+    ],
 )
-def test_nginx_levels_become_severities(capfd: pytest.CaptureFixture[str], level: str, severity: str) -> None:
-    [copied] = copy(capfd, f"2026/11/23 12:00:00 [{level}] 7#8: *9 it failed".encode())
+def test_other_output_of_a_child_becomes_json(
+    capfd: pytest.CaptureFixture[str], line: str, severity: str, message: str
+) -> None:
+    [copied] = copy(capfd, line.encode())
 
-    assert (copied["severity"], copied["message"]) == (severity, "it failed")
+    assert (copied["severity"], copied["message"], copied["logger"]) == (severity, message, "child")
 
 
 def test_a_line_without_end_is_split_at_64_kib(capfd: pytest.CaptureFixture[str]) -> None:
-    with LogPipe("child") as pipe:
-        for _ in range(70):
-            os.write(pipe.output, b"a" * 1024)
+    lines = copy(capfd, b"a" * 70 * 1024)
 
-    messages = [json.loads(line)["message"] for line in capfd.readouterr().out.splitlines()]
-    assert [len(message) for message in messages] == [64 * 1024, 6 * 1024]
+    assert [len(line["message"]) for line in lines] == [64 * 1024, 6 * 1024]
 
 
 def test_a_closed_stdout_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What the reverse proxy passes on, and what clients get."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -20,11 +21,8 @@ NOT_FOUND = [
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-@pytest.mark.parametrize("version", ["", "/1.0.0", "/1.0"])
-@pytest.mark.parametrize("route", ["/predictions/fruity", "/explanations/fruity"])
-def test_photos_are_passed_on(client: httpx.Client, method: str, route: str, version: str) -> None:
-    path = route + version
-
+@pytest.mark.parametrize("path", [PREDICT, f"{PREDICT}/1.0", "/explanations/fruity", "/explanations/fruity/1.0.0"])
+def test_photos_are_passed_on(client: httpx.Client, method: str, path: str) -> None:
     response = client.request(method, path, content=b"photo", headers={"Content-Type": "image/jpeg"})
 
     asked = response.json()
@@ -33,15 +31,15 @@ def test_photos_are_passed_on(client: httpx.Client, method: str, route: str, ver
 
 
 @pytest.mark.parametrize("draining", [False, True])
-@pytest.mark.parametrize("path", NOT_FOUND)
 def test_every_other_path_is_not_found(
-    client: httpx.Client, upstream: Upstream, tmp_path: Path, path: str, draining: bool
+    client: httpx.Client, upstream: Upstream, tmp_path: Path, draining: bool
 ) -> None:
     if draining:
         (tmp_path / "run" / "draining").touch()
 
-    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
-        assert_is_problem(client.request(method, path), 404, "not-found")
+    for path in NOT_FOUND:
+        for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
+            assert_is_problem(client.request(method, path), 404, "not-found")
 
     assert upstream.requests == []
 
@@ -78,21 +76,14 @@ def test_the_form_type_that_breaks_photos_is_replaced(client: httpx.Client, give
     assert asked["headers"]["content-type"] == "application/octet-stream"
 
 
-@pytest.mark.parametrize("given", ["abc-1.2_3", "a" * 64])
-def test_a_request_id_is_kept(client: httpx.Client, given: str) -> None:
-    response = client.post(PREDICT, content=b"photo", headers={"X-Request-Id": given})
-
-    assert response.headers.get_list("x-request-id") == [given]
-    assert response.json()["headers"]["x-request-id"] == given
-
-
-@pytest.mark.parametrize("given", [b"", b"a" * 65, b"a b", b'a"b', "ä".encode()])
-def test_a_missing_or_invalid_request_id_is_replaced(client: httpx.Client, given: bytes) -> None:
+@pytest.mark.parametrize("given", [b"abc-1.2_3", b"a" * 64, b"", b"a" * 65, b"a b", b'a"b', "ä".encode()])
+def test_a_request_id_is_kept_if_it_is_valid(client: httpx.Client, given: bytes) -> None:
     response = client.post(PREDICT, content=b"photo", headers=[(b"X-Request-Id", given)])
 
-    [made] = response.headers.get_list("x-request-id")
-    assert len(made) == 32
-    assert response.json()["headers"]["x-request-id"] == made
+    [used] = response.headers.get_list("x-request-id")
+    is_valid = re.fullmatch(rb"[\w.-]{1,64}", given)
+    assert used == given.decode() if is_valid else len(used) == 32
+    assert response.json()["headers"]["x-request-id"] == used
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])

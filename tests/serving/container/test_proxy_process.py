@@ -6,13 +6,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from serving.container import healthcheck
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
-from serving.container.healthcheck import ask
 from serving.container.proxy import Proxy
 from tests.scripts.programs import write_program
 from tests.serving.container.running_container import Load
@@ -59,53 +60,54 @@ def test_accepted_requests_are_answered_while_nginx_drains(proxy: RunningProxy, 
 
     assert set(load.answers) <= {200, 503}
     assert load.answers.count(200) >= 20
-    assert proxy.proxy.wait() == 0
+    assert proxy.proxy.process.wait() == 0
 
 
-def test_a_port_in_use_ends_the_start(nginx: None, tmp_path: Path) -> None:
+def test_a_proxy_that_cannot_start_ends_with_the_reason(
+    nginx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tls.crt"
+    file.write_text("not a certificate")
+    port = free_port()
+
+    def start(**settings: Any) -> ContainerExit:
+        with pytest.raises(ContainerExit) as ended:
+            Proxy(ContainerSettings(run_folder=tmp_path, **settings), "http://127.0.0.1:1", 2).__enter__()
+        return ended.value
+
+    bad_tls = start(port=port, tls_certificate=file, tls_key=file)
     with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = busy.getsockname()[1]
-        proxy = Proxy(ContainerSettings(port=port, run_folder=tmp_path), "http://127.0.0.1:1", 2)
+        in_use = start(port=busy.getsockname()[1])
+    monkeypatch.setattr("serving.container.proxy._NGINX", "/no/nginx")
+    no_nginx = start(port=port)
 
-        with pytest.raises(ContainerExit, match=rf"PORT is {port}, .*\(Address already in use\)") as ended:
-            proxy.__enter__()
-
-    assert ended.value.code == ExitCode.PORT
-
-
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "tls.crt", folder / "tls.key"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=fruity"
-    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
+    assert [end.code for end in (bad_tls, in_use, no_nginx)] == [ExitCode.TLS, ExitCode.PORT, ExitCode.PROXY]
+    assert "tls.crt" in str(bad_tls)
+    assert "(Address already in use)" in str(in_use)
+    assert "/no/nginx" in str(no_nginx)
 
 
-def test_with_a_certificate_nginx_speaks_tls_and_http_2(nginx: None, upstream: Upstream, tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+def test_with_a_certificate_nginx_speaks_tls_and_http_2(
+    nginx: None, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=fruity"
+    subprocess.run([*request.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
     with run_proxy(tmp_path, upstream.url, tls_certificate=certificate, tls_key=key) as proxy:
         command = ["curl", "-sSk", "--http2", "-w", "%{http_version}", "-o", "/dev/null", f"{proxy.url}/readyz"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         plain = httpx.get(proxy.url.replace("https", "http"))
-        status, _ = ask(proxy.port, tls=True)
+        monkeypatch.setenv("PORT", str(proxy.port))
+        monkeypatch.setenv("TLS_CERTIFICATE", str(certificate))
+        healthcheck.main()
 
-    assert (done.stdout, status, plain.status_code) == ("2", 200, 400)
-
-
-def test_an_invalid_certificate_ends_the_start(nginx: None, tmp_path: Path) -> None:
-    file = tmp_path / "tls.crt"
-    file.write_text("not a certificate")
-    settings = ContainerSettings(port=free_port(), run_folder=tmp_path, tls_certificate=file, tls_key=file)
-
-    with pytest.raises(ContainerExit, match=r"tls\.crt") as ended:
-        Proxy(settings, "http://127.0.0.1:1", 2).__enter__()
-
-    assert ended.value.code == ExitCode.TLS
+    assert (done.stdout, plain.status_code) == ("2", 400)
 
 
 def test_sighup_right_after_the_start_reloads(nginx: None, upstream: Upstream, tmp_path: Path) -> None:
     with run_proxy(tmp_path, upstream.url) as proxy:
         # Before nginx handles it, SIGHUP would end nginx.
-        os.kill(proxy.proxy.pid, signal.SIGHUP)
+        os.kill(proxy.proxy.process.pid, signal.SIGHUP)
 
         assert httpx.get(f"{proxy.url}/readyz", timeout=30).status_code == 200
 
@@ -122,13 +124,4 @@ def test_an_nginx_that_does_not_start_is_killed(tmp_path: Path, monkeypatch: pyt
 
     assert ended.value.code == ExitCode.PROXY
     with pytest.raises(ProcessLookupError):
-        os.kill(proxy.pid, 0)
-
-
-def test_a_missing_nginx_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.container.proxy._NGINX", "/no/nginx")
-
-    with pytest.raises(ContainerExit, match="/no/nginx") as ended:
-        Proxy(ContainerSettings(port=free_port(), run_folder=tmp_path), "http://127.0.0.1:1", 2).__enter__()
-
-    assert ended.value.code == ExitCode.PROXY
+        os.kill(proxy.process.pid, 0)
