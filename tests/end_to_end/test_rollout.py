@@ -17,7 +17,7 @@ from benchmarks.load import Sample, run_in_background
 from benchmarks.version_swaps import measure, plot
 from serving.management import open_server
 from serving.model_store import ROOT, read_archive
-from serving.rollout.versions import list_rows
+from serving.rollout.registered import list_rows
 from serving.torchserve import TorchServe
 from tests.end_to_end.server import READY_S, run_server
 from tests.end_to_end.versions import (

@@ -64,14 +64,9 @@ def test_a_public_key_admits_only_what_was_signed_with_its_private_key(
     ("version", "registry", "error", "reason"),
     [
         ("latest", None, ArchiveError, "'latest'"),
-        (
-            "9.9.9",
-            None,
-            ArchiveError,
-            r"fruity-9\.9\.9\.mar is not in .*/build or .*/default or .*/fetched or .*/store",
-        ),
+        ("9.9.9", None, ArchiveError, r"fruity-9\.9\.9\.mar .*/build or .*/default or .*/fetched or .*/store"),
         ("9.9.9", "registry", RegistryError, r"9\.9\.9"),
-        ("1.1.0", "regsitry", RegistryError, "there is no registry .*regsitry"),
+        ("1.1.0", "regsitry", RegistryError, "regsitry"),
     ],
 )
 def test_a_version_that_cannot_be_resolved_is_named(

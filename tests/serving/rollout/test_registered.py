@@ -7,7 +7,7 @@ from model_archive.signature import SignatureError, create_keys
 from serving.management import ManagementError, UnknownVersion
 from serving.model_store import Source, read_archive
 from serving.rollout.record import Record, RolloutError, Underway, read_record, write_record
-from serving.rollout.versions import Row, list_rows, promote, register, scale, unregister
+from serving.rollout.registered import Row, list_rows, promote, register, scale, unregister
 from tests.scripts.damages import write_damaged
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import FakeVersion, write_archive
