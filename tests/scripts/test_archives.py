@@ -69,12 +69,6 @@ def test_an_entry_that_cannot_be_read_does_not_hide_the_others(
     assert capsys.readouterr().out.splitlines()[-1].split()[0] == "1.1.0"
 
 
-def test_an_empty_registry_names_what_adds_a_version(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "registry").mkdir()
-
-    assert "make publish" in run("list")
-
-
 @pytest.mark.parametrize("words", [("list",), ("fetch", "1.1.0")])
 def test_a_registry_that_does_not_exist_is_named_and_not_created(
     words: tuple[str, ...], archive: Path, tmp_path: Path, run: Run
@@ -102,13 +96,14 @@ def test_another_version_or_an_unsigned_archive_is_not_published(
     assert not (tmp_path / "registry").exists()
 
 
-def test_ctrl_c_says_that_the_command_can_be_resumed(
+def test_an_empty_registry_names_what_adds_a_version_and_ctrl_c_what_resumes(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object) -> Path:
         raise KeyboardInterrupt
 
     (tmp_path / "registry").mkdir()
+    assert "make publish" in run("list")
     monkeypatch.setattr(Registry, "fetch", interrupt)
 
     with pytest.raises(SystemExit, match="130"):

@@ -159,13 +159,9 @@ def test_a_killed_rollout_is_reported_once(place: Path, capsys: pytest.CaptureFi
     promote(place / "store", "1.2.3", underway=Underway("1.3.0", 7, "2026-06-06"))
 
     serve.main()
-    first = capsys.readouterr().out
     serve.main()
-    second = capsys.readouterr().out
 
-    assert "A rollout to 1.3.0 was killed before its end (process 7, since 2026-06-06)" in first
-    assert "serve: 1.2.3 was promoted last\n" in first
-    assert "1.3.0" not in second
+    assert capsys.readouterr().out.count("to 1.3.0 was killed before its end (process 7, since 2026-06-06)") == 1
 
 
 def test_a_kept_version_that_cannot_be_registered_again_does_not_stop_the_server(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from model_archive.registry import open_registry
-from model_archive.signature import create_keys, sign_archive
+from model_archive.signature import create_keys
 from scripts import rollout, versions
 from serving.model_store import ROOT, stage
 from serving.rollout.comparison import CLIENT_SIZES
@@ -105,19 +105,6 @@ def test_a_version_is_rolled_out_rolled_back_and_unregistered(
     assert "rollout: 1.1.0 serves" in there
     assert "rollback: 1.0.0 serves" in back
     assert torchserve.changes == ["register 1.1.0", "promote 1.1.0", "promote 1.0.0", "unregister 1.1.0"]
-
-
-def test_a_signed_archive_is_rolled_out_with_the_key_that_is_named(
-    run: Run, torchserve: FakeTorchServe, tmp_path: Path, thresholds: str
-) -> None:
-    private_key, public_key = create_keys(tmp_path)
-    archive = write_archive(tmp_path / "elsewhere", "1.2.0")
-    sign_archive(archive, private_key)
-
-    options = ("--public-key", str(public_key), "--thresholds", thresholds)
-    run("rollout", "1.2.0", "--archive", str(archive), *options)
-
-    assert torchserve.default == "1.2.0"
 
 
 @pytest.mark.parametrize("words", [("register", "1.1.0"), ("rollout", "1.1.0"), ("rollout", "1.3.0", "--archive")])

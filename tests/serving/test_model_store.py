@@ -100,18 +100,6 @@ def test_a_store_without_room_is_named_and_nothing_half_written_stays(
     assert sorted(path.name for path in store.glob("*.*")) == ["1.0.0-contents", "fruity-1.0.0.mar"]
 
 
-def test_an_archive_is_staged_under_the_name_that_is_loaded(tmp_path: Path) -> None:
-    archive = make_files(tmp_path / "build", "fruity-1.0.0.mar") / "fruity-1.0.0.mar"
-    store = tmp_path / "deep" / "store"
-    stage(archive, store)
-    archive.write_bytes(b"newer")
-
-    staged = stage(archive, store)
-
-    assert (staged, staged.read_bytes()) == (store / "fruity.mar", b"newer")
-    assert list(store.iterdir()) == [staged]
-
-
 def test_with_a_key_only_what_it_signed_under_its_own_name_is_staged(tmp_path: Path) -> None:
     private_key, public_key = create_keys(tmp_path)
     archive = write_archive(tmp_path / "build")

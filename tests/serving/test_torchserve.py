@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.server_process import free_ports
 from serving import torchserve
-from serving.torchserve import Addresses, TorchServe, TorchServeError
+from serving.torchserve import TorchServe, TorchServeError
 from serving.torchserve import write_config as change_config
 from tests.scripts.programs import write_java, write_program
 
@@ -50,12 +50,6 @@ def write_config(folder: Path, ports: list[int]) -> Path:
 
 def start(machine: Path, ports: list[int] | None = None, output: int = 1) -> TorchServe:
     return TorchServe(write_config(machine, ports or free_ports(5)), machine, machine / "fruity.mar", output)
-
-
-def test_every_listener_is_on_loopback() -> None:
-    addresses = Addresses.read(ROOT / "config.properties")
-
-    assert list(vars(addresses).values()) == [f"http://127.0.0.1:{port}" for port in (8080, 8081, 8082)]
 
 
 def test_a_configuration_is_changed_line_by_line(tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
-from serving.rollout.comparison import Answer, Pair, ask, measure, recent_photos
+from serving.rollout.comparison import Answer, Pair, measure, recent_photos
 from serving.rollout.record import RolloutError
 from serving.rollout.thresholds import check, read_thresholds
 
@@ -49,16 +48,6 @@ def test_without_answers_of_both_only_the_error_rate_is_a_figure() -> None:
 @pytest.mark.parametrize("probability", [0.8, 1.0])
 def test_confidence_may_shift_up_or_down(probability: float) -> None:
     assert compare(Answer(200, 0.01, "apple", probability))["confidence_shift"] == 0.1
-
-
-def test_a_server_that_does_not_answer_is_an_answer_without_label() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
-
-    with httpx.Client(transport=httpx.MockTransport(refuse), base_url="http://server") as client:
-        answer = ask(client, "1.0.0", b"photo")
-
-    assert (answer.status, answer.label) == (0, None)
 
 
 def test_the_newest_photos_of_a_folder_are_taken(tmp_path: Path) -> None:

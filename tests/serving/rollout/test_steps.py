@@ -174,11 +174,3 @@ def test_a_version_that_fails_on_its_share_never_becomes_the_default(place: Plac
 
     assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
     assert not list(proxy.iterdir())
-
-
-def test_a_share_of_zero_leaves_the_canary_out(place: Place, proxy: Path) -> None:
-    place.thresholds = msgspec.structs.replace(place.thresholds, canary_share=0)
-
-    place.roll_out(proxy=proxy)
-
-    assert "canary" not in place.steps

@@ -82,22 +82,15 @@ class Clock:
         return self.now_s
 
 
-def test_an_unused_version_is_drained_after_one_response_timeout(place: Place) -> None:
-    assert Clock(place).drain() == pytest.approx(10, abs=0.3)
-
-
-def test_a_queue_that_is_not_empty_restarts_the_wait(place: Place) -> None:
-    # Described once before the wait, then each 0.2 s.
-    place.torchserve.versions["1.0.0"].pending = [0] + [3] * 25
-
-    assert Clock(place).drain() == pytest.approx(15, abs=0.3)
-
-
-def test_a_request_by_number_restarts_the_wait(place: Place) -> None:
+def test_a_version_is_drained_one_response_timeout_after_its_last_request(place: Place) -> None:
     def ask_until_5_s(now_s: float) -> None:
         place.torchserve.versions["1.0.0"].asked += now_s < 5
 
+    assert Clock(place).drain() == pytest.approx(10, abs=0.3)
     assert Clock(place, ask_until_5_s).drain() == pytest.approx(15, abs=0.5)
+    # Described once before the wait, then each 0.2 s.
+    place.torchserve.versions["1.0.0"].pending = [0] + [3] * 25
+    assert Clock(place).drain() == pytest.approx(15, abs=0.3)
 
 
 def test_a_version_that_clients_keep_naming_is_not_drained(place: Place) -> None:
