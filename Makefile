@@ -120,7 +120,7 @@ prune: $(VENV)/.train  ## Remove AMOUNT of RUN's channels, fine-tune, report acc
 archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
 	$(BIN)/python -m model_archive.build --run $(RUN) --version $(VERSION) --engines $(ENGINES) \
 	  --precision $(PRECISION) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
-	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.track_archive $(RUN) $(VERSION); fi
+	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(VERSION); fi
 
 default-archive: $(VENV)/.train  ## Rebuild the committed archive after a change of handler/ or its labels
 	$(BIN)/python -m scripts.default_archive

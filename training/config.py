@@ -27,30 +27,24 @@ class _Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class DataConfig(_Node, frozen=True):
     source: str
-    """What `training.data.sources.load_photos` reads: a folder, a manifest, a name, a bucket or shards."""
     cache: str
     seed: int
     val_share: Share
     test: str | None = None
-    """A second source whose photos are all evaluated as a test split, never trained on."""
 
 
 class NetworkConfig(_Node, frozen=True):
     architecture: str
     weights: str
     size: Side | None
-    """Side of the input that is evaluated and served; None: the pretrained weights' own."""
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None
     dropout: Share
-    drop_path: Share
 
 
 class AugmentConfig(_Node, frozen=True):
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
     flip: Share
     rand_augment_ops: Count
-    rand_augment_magnitude: Annotated[int, msgspec.Meta(ge=0, le=30)]
-    erase: Share
     mixup: Rate
     cutmix: Rate
     mix_share: Share
@@ -60,28 +54,20 @@ class RecipeConfig(_Node, frozen=True):
     method: Literal["probe", "finetune"]
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
     classifier: Literal["new", "probe"]
-    """What fine-tuning starts from: random weights, or a probe's (Kumar et al., ICLR 2022)."""
     epochs: Positive
-    freeze_epochs: Count
     freeze_norms: bool
-    """Keep the running statistics of the batch norms, which pretrained features depend on."""
     frozen_stages: Count
     refit_epochs: Count
     refit_lr_share: Share
     batch: Positive
     start_size: Side | None
-    train_size: Side | None
     lr: Annotated[float, msgspec.Meta(gt=0.0)]
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
     weight_decay: Rate
     warmup_epochs: Rate
     label_smoothing: Share
-    class_weighting: bool
     clip_norm: Rate
-    """Largest norm of the gradient; 0 leaves it as it is."""
     ema_decay: Share
-    patience: Count
-    keep: Literal["last", "best"]
 
 
 class TrainerConfig(_Node, frozen=True):
@@ -90,8 +76,6 @@ class TrainerConfig(_Node, frozen=True):
     nodes: Positive
     strategy: str
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    """As Lightning names them; `auto` in training/conf is the fastest that keeps the range of float32."""
-    channels_last: bool
     workers: Count
     threads: Positive
 
@@ -100,7 +84,6 @@ class EvaluationConfig(_Node, frozen=True):
     precision: Share
     robustness_photos: Count
     calibration_photos: Count = 0
-    """Photos of train that the run keeps, so that an archive can be made in int8; older runs kept none."""
     gate_photos: Count = 0
 
 
@@ -113,12 +96,9 @@ class Config(_Node, frozen=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]*$")]
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
     runs: str
-    """Folder of the finished runs."""
     logs: str
-    """Folder of curves and checkpoints, a folder for each run's id."""
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     resume: bool
-    """Resume the interrupted run *id*."""
     data: DataConfig
     network: NetworkConfig
     augment: AugmentConfig
@@ -134,26 +114,20 @@ def read_config(node: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        return convert_config(resolve_precision(OmegaConf.to_container(node, resolve=True)))
+        values = OmegaConf.to_container(node, resolve=True)
+        return convert_config(resolve_precision(values, torch.cpu.get_capabilities()))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
 
 
-def resolve_precision(values: Any) -> Any:
-    """Return *values* with the precision that `auto` means on this machine, so that a run records it.
-
-    bfloat16 on GPUs and where the CPU multiplies it; elsewhere it is emulated (lite2: a tenth of float32's speed).
-    """
-    trainer = values.get("trainer")
-    if isinstance(trainer, dict) and trainer.get("precision") == "auto":
-        fast = trainer.get("accelerator") != "cpu" or has_bfloat16(torch.cpu.get_capabilities())
-        return {**values, "trainer": {**trainer, "precision": "bf16-mixed" if fast else "32-true"}}
+def resolve_precision(values: Any, capabilities: Mapping[str, Any]) -> Any:
+    """Return *values* with the precision that `auto` means here; *capabilities* are the CPU's, as torch names them."""
+    # A CPU that emulates bfloat16 has a tenth of float32's speed (lite2).
+    trainer = values.get("trainer", {})
+    if trainer.get("precision") == "auto":
+        fast = trainer["accelerator"] != "cpu" or any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+        trainer["precision"] = "bf16-mixed" if fast else "32-true"
     return values
-
-
-def has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
-    """Return whether a CPU with torch's *capabilities* multiplies bfloat16 in hardware."""
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def format_override(key: str, value: object) -> str:
@@ -174,33 +148,26 @@ def convert_config(values: Any) -> Config:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}; {_describe_value(values, str(error))}") from error
-    if config.recipe.method == "probe":
-        _check_probe(config)
-    else:
-        _check_epochs(config.recipe)
-        _check_norms(config)
+    _check_together(config)
     return config
 
 
-def _check_probe(config: Config) -> None:
-    if config.recipe.refit_epochs or config.trainer.devices * config.trainer.nodes > 1:
+def _check_together(config: Config) -> None:
+    """Raise `ConfigError` if values exclude each other that are allowed one by one."""
+    recipe, trainer = config.recipe, config.trainer
+    probe = recipe.method == "probe"
+    if probe and (recipe.refit_epochs or trainer.devices * trainer.nodes > 1):
         raise ConfigError(
-            f"configuration: a probe runs in one process and has no epochs, but trainer.devices is "
-            f"{config.trainer.devices}, trainer.nodes {config.trainer.nodes} and recipe.refit_epochs "
-            f"{config.recipe.refit_epochs}; set them to 1, 1 and 0, or recipe.method=finetune"
+            f"configuration: a probe runs in one process and has no epochs, but trainer.devices is {trainer.devices}, "
+            f"trainer.nodes {trainer.nodes} and recipe.refit_epochs {recipe.refit_epochs}; set them to 1, 1 and 0, or "
+            "recipe.method=finetune"
         )
-
-
-def _check_epochs(recipe: RecipeConfig) -> None:
-    if recipe.freeze_epochs >= recipe.epochs or recipe.warmup_epochs >= recipe.epochs:
+    if not probe and recipe.warmup_epochs >= recipe.epochs:
         raise ConfigError(
-            f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs} and recipe.warmup_epochs "
-            f"{recipe.warmup_epochs}, each must be less than recipe.epochs, which is {recipe.epochs}"
+            f"configuration: recipe.warmup_epochs is {recipe.warmup_epochs} and must be less than recipe.epochs, "
+            f"which is {recipe.epochs}"
         )
-
-
-def _check_norms(config: Config) -> None:
-    if config.recipe.freeze_norms and config.network.weights == "random":
+    if not probe and recipe.freeze_norms and config.network.weights == "random":
         raise ConfigError(
             "configuration: recipe.freeze_norms keeps the batch norms' pretrained statistics, but network.weights is "
             "random and has none; set recipe.freeze_norms=false"

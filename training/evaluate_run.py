@@ -14,11 +14,11 @@ from training.evaluation.measures import Decision
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
 from training.process_setup import keep_freed_memory
-from training.run_folder import format_json, load_network, read_run_config
+from training.run_folder import load_network, read_run_config
 
 
 def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
-    """Return the figures of the finished *run* on *source*; raise `DataError`, `NetworkError` or `SpecError`."""
+    """Return the figures of the finished *run* on *source*; raise `ConfigError`, `DataError` or `NetworkError`."""
     spec = read_spec(run)
     evaluation_set = EvaluationSet(_find_unseen(run, spec, source, cache), spec.labels, spec.groups, spec.preprocessing)
     return evaluate_decision(load_network(run, spec), evaluation_set, Decision(spec.temperature, spec.threshold))
@@ -26,12 +26,13 @@ def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
 
 def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, Sequence[Photo]]:
     """Return the photos of *source*; if the run was trained on it, without the train photos."""
-    # A source of test photos alone cannot be loaded to train, and the run of the default model has no configuration.
-    with suppress(DataError, ConfigError):
+    if spec.provenance.data_digest:
         data = read_run_config(run).data
-        photos = load_photos(source, cache=cache, seed=data.seed, val_share=data.val_share)
-        if photos.digest == spec.provenance.data_digest:
-            return {"val": photos.of("val"), "test": photos.of("test")}
+        # A source of test photos alone cannot be loaded to train.
+        with suppress(DataError):
+            photos = load_photos(source, cache=cache, seed=data.seed, val_share=data.val_share)
+            if photos.digest == spec.provenance.data_digest:
+                return {"val": photos.of("val"), "test": photos.of("test")}
     return {"test": load_test_photos(source, spec.labels, cache=cache).photos}
 
 
@@ -40,18 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="a run folder, for example runs/latest")
     parser.add_argument("source", help="what training.data.sources reads: a folder, a manifest, a name, a bucket")
     parser.add_argument("--cache", type=Path, default=Path("data"), help="where remote photos are kept")
-    parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
         result = evaluate_run(options.run, options.source, options.cache)
-    except (DataError, NetworkError, SpecError) as error:
+    except (ConfigError, DataError, NetworkError, SpecError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: stopped; nothing was written")
     print_summary(result.summary)
-    if options.json:
-        options.json.write_bytes(format_json(result.figures))
 
 
 if __name__ == "__main__":

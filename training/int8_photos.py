@@ -18,8 +18,7 @@ from training.data.photo_set import Photo, PhotoSet
 from training.loader import ServedPhotos
 from training.progress import track
 
-KeptPhotos = Mapping[str, ServedPhotos]
-"""By its name in `PHOTO_SETS`."""
+KeptPhotos = Mapping[str, ServedPhotos]  # by its name in `PHOTO_SETS`
 
 
 def keep_photos(
@@ -28,11 +27,9 @@ def keep_photos(
     """Return what *config* asks for of train and val; None where it asks for none of one of them."""
     if not (config.calibration_photos and config.gate_photos):
         return None
-    chosen = (
-        draw_evenly(photos.of("train"), config.calibration_photos, seed),
-        _shuffle(photos.of("val"), seed)[: config.gate_photos],
-    )
-    served = (ServedPhotos(some, photos.labels, preprocessing) for some in chosen)
+    calibration = draw_evenly(photos.of("train"), config.calibration_photos, seed)
+    gate = _shuffle(photos.of("val"), seed)[: config.gate_photos]
+    served = (ServedPhotos(chosen, photos.labels, preprocessing) for chosen in (calibration, gate))
     return dict(zip(PHOTO_SETS, served, strict=True))
 
 

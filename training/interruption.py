@@ -1,13 +1,12 @@
-"""Stopping and resuming: a checkpoint after every epoch, and in the middle of one on Ctrl-C."""
+"""Stopping: a checkpoint to resume from after every epoch, and in the middle of one on Ctrl-C."""
 
 import signal
-import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.callbacks import Checkpoint
 
 
 class InterruptionError(Exception):
@@ -17,8 +16,8 @@ class InterruptionError(Exception):
 class Interruptible(Checkpoint):
     """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the current batch and stops.
 
-    A second Ctrl-C stops at once: a resume then starts from the last checkpoint. It is a `Checkpoint` and the last of
-    the callbacks, so that the state of the others (patience, the best epoch) is in the file.
+    A second Ctrl-C stops at once: a resume then starts from the last checkpoint. It is a `Checkpoint`, so that
+    Lightning calls it after all others.
     """
 
     def __init__(self, checkpoint: Path) -> None:
@@ -27,29 +26,28 @@ class Interruptible(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._request_stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         progress = trainer.fit_loop.epoch_loop.batch_progress
         # After the last batch come validation and the end of the epoch: stop there instead.
         if not progress.is_last_batch and self._should_stop(trainer):
-            self._save(trainer)
+            trainer.save_checkpoint(self._checkpoint)
             raise InterruptionError(
                 f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs} after "
                 f"{progress.current.ready} of {trainer.num_training_batches} batches"
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
+        trainer.save_checkpoint(self._checkpoint)
         if self._should_stop(trainer):
             raise InterruptionError(f"stopped after epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._restore_handlers()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, *_: Any) -> None:
         self._restore_handlers()
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
@@ -60,26 +58,6 @@ class Interruptible(Checkpoint):
         # All processes must stop after the same batch, or the others wait for ever.
         return bool(trainer.strategy.reduce_boolean_decision(self._stop, all=False))
 
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self._checkpoint)
-
     def _restore_handlers(self) -> None:
         while self._handlers:
             signal.signal(*self._handlers.popitem())
-
-
-class History(Callback):
-    """The figures of each epoch, kept through a resume."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch + 1, **figures})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = list(state_dict["epochs"])

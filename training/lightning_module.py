@@ -3,6 +3,7 @@
 Axes: B batch, C channel, H height, W width, K class.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -11,15 +12,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
+from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from handler.spec import Preprocessing
 from training.augment import Mixing
 from training.config import RecipeConfig
 from training.loader import derive_seed
-from training.network import group_parameters, train_backbone
+from training.network import freeze_layers, group_parameters
 
 _SIZE_STEP = 32
 
@@ -27,19 +28,8 @@ _SIZE_STEP = 32
 class FineTuning(LightningModule):
     """Trains *network*; `best_network` is the one to evaluate and keep."""
 
-    mean_C: Tensor
-    std_C: Tensor
-    class_weights_K: Tensor | None
-
     def __init__(
-        self,
-        network: nn.Module,
-        recipe: RecipeConfig,
-        preprocessing: Preprocessing,
-        *,
-        mixing: Mixing | None = None,
-        class_weights_K: Tensor | None = None,
-        seed: int = 0,
+        self, network: nn.Module, recipe: RecipeConfig, preprocessing: Preprocessing, mixing: Mixing, seed: int
     ) -> None:
         super().__init__()
         self.network = network
@@ -47,13 +37,9 @@ class FineTuning(LightningModule):
         self.train_loss = MeanMetric()
         # Part of the checkpoint, so that a resumed epoch's mean counts the batches before the stop.
         self.train_loss.persistent(True)
-        self._recipe = recipe
-        self._train_size = recipe.train_size or preprocessing.size
-        self._mixing = mixing
-        self._seed = seed
-        self.register_buffer("class_weights_K", class_weights_K, persistent=False)
-        self.register_buffer("mean_C", torch.tensor(preprocessing.mean) * 255.0, persistent=False)
-        self.register_buffer("std_C", torch.tensor(preprocessing.std) * 255.0, persistent=False)
+        self._recipe, self._preprocessing, self._mixing, self._seed = recipe, preprocessing, mixing, seed
+        self.epochs: list[dict[str, float]] = []
+        """The figures of each epoch, kept through a resume."""
 
     @property
     def best_network(self) -> nn.Module:
@@ -61,50 +47,41 @@ class FineTuning(LightningModule):
         return self.network if self.average is None else self.average.module
 
     def on_train_start(self) -> None:
-        # A run that resumes in mid-epoch does not get on_train_epoch_start.
-        self._freeze_layers()
+        freeze_layers(self.network, freeze_norms=self._recipe.freeze_norms, frozen_stages=self._recipe.frozen_stages)
 
     def on_train_epoch_start(self) -> None:
         # A checkpoint of an epoch's end still holds the mean of that epoch.
         self.train_loss.reset()
-        self._freeze_layers()
-
-    def _freeze_layers(self) -> None:
-        train_backbone(
-            self.network,
-            learns=self.current_epoch >= self._recipe.freeze_epochs,
-            freeze_norms=self._recipe.freeze_norms,
-            frozen_stages=self._recipe.frozen_stages,
-        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # The seed of a step depends only on its place, so that a resumed run draws the same numbers.
         torch.manual_seed(derive_seed(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        photos_BCHW, targets = batch
-        photos_BCHW = self._resize(photos_BCHW)
-        if self._mixing is not None:
-            photos_BCHW, targets = self._mixing(photos_BCHW, targets)
-        loss = functional.cross_entropy(
-            self.network(self._normalise(photos_BCHW)),
-            targets,
-            weight=self.class_weights_K,
-            label_smoothing=self._recipe.label_smoothing,
-        )
+        photos_BCHW, targets = self._mixing(self._resize(batch[0]), batch[1])
+        logits_BK = self.network(self._normalise(photos_BCHW))
+        loss = functional.cross_entropy(logits_BK, targets, label_smoothing=self._recipe.label_smoothing)
         self.train_loss.update(loss.detach())
-        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         photos_BCHW, classes_B = batch
         logits_BK = self.best_network(self._normalise(photos_BCHW)).float()
-        figures = {
-            "val_loss": functional.cross_entropy(logits_BK, classes_B),
-            "val_top1": (logits_BK.argmax(dim=1) == classes_B).float().mean(),
-        }
+        top1 = (logits_BK.argmax(dim=1) == classes_B).float().mean()
+        figures = {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
         # Every process sees all of val, so there is nothing to gather.
-        self.log_dict(figures, prog_bar=True, batch_size=len(classes_B), sync_dist=False)
+        self.log_dict(figures, batch_size=len(classes_B), sync_dist=False)
+
+    def on_train_epoch_end(self) -> None:
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": self.current_epoch + 1, **figures})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epochs"] = self.epochs
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.epochs = checkpoint["epochs"]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -113,32 +90,32 @@ class FineTuning(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         recipe = self._recipe
-        groups = group_parameters(self.network, recipe.lr, recipe.layer_decay, recipe.weight_decay)
+        optimizer = torch.optim.AdamW(
+            group_parameters(self.network, recipe.lr, recipe.layer_decay, recipe.weight_decay)
+        )
         num_steps = int(self.trainer.estimated_stepping_batches)
         num_warmup = round(num_steps * recipe.warmup_epochs / recipe.epochs)
-        optimizer = torch.optim.AdamW(groups)
-        schedule = build_schedule(optimizer, num_steps, num_warmup)
+        schedule = LambdaLR(optimizer, lambda step: lr_share(step, num_steps, num_warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _resize(self, photos_BCHW: Tensor) -> Tensor:
         """Scale a batch to the side of this epoch: small at first, which is fast (Tan & Le, ICML 2021)."""
-        size = size_of_epoch(self.current_epoch, self._recipe.epochs, self._recipe.start_size, self._train_size)
-        photos_BCHW = photos_BCHW.float()
-        if size == photos_BCHW.shape[-1]:
-            return photos_BCHW
-        return functional.interpolate(photos_BCHW, size=(size, size), mode="bilinear", antialias=True)
+        recipe, full = self._recipe, self._preprocessing.size
+        size = size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, full)
+        if size == full:
+            return photos_BCHW.float()
+        return functional.interpolate(photos_BCHW.float(), size=(size, size), mode="bilinear", antialias=True)
 
     def _normalise(self, photos_BCHW: Tensor) -> Tensor:
-        return (photos_BCHW - self.mean_C[:, None, None]) / self.std_C[:, None, None]
+        how = self._preprocessing
+        return normalize(photos_BCHW.float() / 255.0, list(how.mean), list(how.std))  # type: ignore[no-any-return]
 
 
-def build_schedule(optimizer: Optimizer, num_steps: int, num_warmup: int) -> LRScheduler:
-    """Return the learning rate of each step: a linear rise over *num_warmup* steps, then half a cosine to nearly 0."""
-    cosine = CosineAnnealingLR(optimizer, max(1, num_steps - num_warmup))
-    if not num_warmup:
-        return cosine
-    warmup = LinearLR(optimizer, start_factor=1 / (num_warmup + 1), total_iters=num_warmup)
-    return SequentialLR(optimizer, [warmup, cosine], [num_warmup])
+def lr_share(step: int, num_steps: int, num_warmup: int) -> float:
+    """Return the learning rate of *step* as a share: a linear rise over *num_warmup* steps, then half a cosine to 0."""
+    if step < num_warmup:
+        return (step + 1) / (num_warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup)))
 
 
 def size_of_epoch(epoch: int, num_epochs: int, start: int | None, end: int) -> int:

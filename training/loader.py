@@ -51,9 +51,7 @@ class AugmentedPhotos(_Photos):
         self, photos: Sequence[Photo], labels: Sequence[str], augmentation: Augmentation, short_side: int, seed: int
     ) -> None:
         super().__init__(photos, labels)
-        self._augmentation = augmentation
-        self._short_side = short_side
-        self._seed = seed
+        self._augmentation, self._short_side, self._seed = augmentation, short_side, seed
 
     def __getitem__(self, key: tuple[int, int]) -> Example:
         """Return a uint8 CHW photo and its class index."""
@@ -81,18 +79,14 @@ class ShuffledShard(Sampler[tuple[int, int]]):
     """One process's share of each epoch: equal in size for all, overlapping with none."""
 
     def __init__(self, num_photos: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self._num_photos = num_photos
-        self._seed = seed
-        self._rank = rank
-        self._world = world
-        self._epoch = 0
-        self._num_done = 0
+        self._num_photos, self._seed, self._rank, self._world = num_photos, seed, rank, world
+        self._epoch = self._num_done = 0
 
     def __len__(self) -> int:
         return self._num_photos // self._world
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Choose the order of *epoch*; Lightning calls this before each one."""
         self._epoch = epoch
 
     def skip(self, num_done: int) -> None:
@@ -115,13 +109,8 @@ class PhotoData(LightningDataModule):
 
     def __init__(self, train: AugmentedPhotos, val: ServedPhotos, batch: int, workers: int, seed: int) -> None:
         super().__init__()
-        self._train = train
-        self._val = val
-        self._batch = batch
-        self._workers = workers
-        self._seed = seed
-        self._epoch = 0
-        self._num_batches_done = 0
+        self._train, self._val, self._batch, self._workers, self._seed = train, val, batch, workers, seed
+        self._epoch = self._num_batches_done = 0
 
     def train_dataloader(self) -> DataLoader[Example]:
         shard = ShuffledShard(len(self._train), self._seed, self.trainer.global_rank, self.trainer.world_size)
@@ -137,14 +126,13 @@ class PhotoData(LightningDataModule):
         return _build_loader(self._val, self._batch, self._workers)
 
     def state_dict(self) -> dict[str, Any]:
-        num_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        epoch, num_done = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         if num_done >= self.trainer.num_training_batches:
-            return {"epoch": self.trainer.current_epoch + 1, "num_batches_done": 0}
-        return {"epoch": self.trainer.current_epoch, "num_batches_done": num_done}
+            epoch, num_done = epoch + 1, 0
+        return {"epoch": epoch, "num_batches_done": num_done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._epoch = state_dict["epoch"]
-        self._num_batches_done = state_dict["num_batches_done"]
+        self._epoch, self._num_batches_done = state_dict["epoch"], state_dict["num_batches_done"]
 
 
 def serve_batches(

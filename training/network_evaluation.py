@@ -33,13 +33,12 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class EvaluationResult:
+    """Predictions and figures (as in metrics.json) by split; top-1 by corruption and degree where it was measured."""
+
     decision: Decision
     predictions: Mapping[str, Predictions]
-    """By split."""
     figures: Mapping[str, Any]
-    """By split, as in metrics.json."""
     robustness: Mapping[str, Mapping[str, float]]
-    """Top-1 by corruption and degree; empty if it was not measured."""
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
@@ -48,10 +47,7 @@ class EvaluationResult:
 
 
 def evaluate_network(network: nn.Module, evaluation_set: EvaluationSet, config: EvaluationConfig) -> EvaluationResult:
-    """Return the figures of *network* with temperature and threshold fitted on the split `val`.
-
-    Raises `NetworkError` if its logits are not finite.
-    """
+    """Return the figures, temperature and threshold fitted on val; raise `NetworkError` if logits are not finite."""
     predictions = _predict_splits(network, evaluation_set)
     if not np.isfinite(predictions["val"].logits_NK).all():
         raise NetworkError("the network's logits are not finite, so training has diverged; lower recipe.lr")
@@ -73,15 +69,11 @@ def evaluate_decision(network: nn.Module, evaluation_set: EvaluationSet, decisio
 
 
 def evaluate_refitted(network: nn.Module, before: EvaluationResult, evaluation_set: EvaluationSet) -> EvaluationResult:
-    """Return the figures of *network*, which has learned from val since *before*.
-
-    The figures of val stay as they were; its embeddings are those of *network*.
-    """
-    predictions = _predict_splits(network, evaluation_set)
-    after = {name: found for name, found in predictions.items() if name != "val"}
-    val = replace(before.predictions["val"], embeddings_ND=predictions["val"].embeddings_ND)
-    figures = {"val": before.figures["val"], **_measure(evaluation_set, after, before.decision)}
-    return EvaluationResult(before.decision, {"val": val, **after}, figures, before.robustness)
+    """Return the figures of *network*, which has learned from val since *before*: the figures of val stay."""
+    after = evaluate_decision(network, evaluation_set, before.decision)
+    val = replace(before.predictions["val"], embeddings_ND=after.predictions["val"].embeddings_ND)
+    figures = {**after.figures, "val": before.figures["val"]}
+    return EvaluationResult(before.decision, {**after.predictions, "val": val}, figures, before.robustness)
 
 
 def print_summary(summary: Mapping[str, Mapping[str, float]]) -> None:
@@ -93,27 +85,19 @@ def print_summary(summary: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _predict_splits(network: nn.Module, evaluation_set: EvaluationSet) -> dict[str, Predictions]:
-    how = evaluation_set.preprocessing
+    labels, how = evaluation_set.labels, evaluation_set.preprocessing
     return {
-        name: predict_batches(
-            network, track(serve_batches(photos, evaluation_set.labels, how, _BATCH), f"evaluating {name}"), how
-        )
+        name: predict_batches(network, track(serve_batches(photos, labels, how, _BATCH), f"evaluating {name}"), how)
         for name, photos in evaluation_set.splits.items()
         if photos
     }
 
 
 def _measure(
-    evaluation_set: EvaluationSet,
-    predictions: Mapping[str, Predictions],
-    decision: Decision,
-    *,
-    fitted_on: str | None = None,
+    evaluated: EvaluationSet, predictions: Mapping[str, Predictions], decision: Decision, fitted_on: str | None = None
 ) -> dict[str, Any]:
-    labels, groups = evaluation_set.labels, evaluation_set.groups
+    labels, groups = evaluated.labels, evaluated.groups
     return {
-        name: evaluate_split(
-            found, evaluation_set.splits[name], labels, groups, decision, fitted_here=name == fitted_on
-        )
+        name: evaluate_split(found, evaluated.splits[name], labels, groups, decision, fitted_here=name == fitted_on)
         for name, found in predictions.items()
     }

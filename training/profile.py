@@ -1,39 +1,33 @@
 """Which limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
 
-Takes the arguments of `training.train`. Writes profile.svg, speed.json, trace.json (for Perfetto) and operators.txt to
-logs/<id>/.
+Takes the arguments of `training.train`. Writes profile.svg, speed.json and trace.json (for Perfetto) to logs/<id>/.
 """
 
 import json
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
-import torch
-from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 from rich.console import Console
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError
 from training.evaluation.plots import draw_profile
-from training.fine_tuning import Job, build_job, fine_tune
+from training.fine_tuning import Job, fine_tune
 from training.interruption import InterruptionError
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
 from training.process_setup import set_up_process
 
-_NUM_WARM_UP = 2
-_NUM_TIMED = 8
-_NUM_TRACED = 2
-_NUM_OPERATORS = 25
+_NUM_WARM_UP, _NUM_TIMED, _NUM_TRACED = 2, 8, 2
 _NUM_DRAWN = 10
 
 
@@ -50,8 +44,8 @@ class StepClock(Callback):
         self._num_batches = num_batches
         self._last_s = 0.0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._last_s = time.perf_counter()
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self._lap()
 
     def on_train_batch_start(self, *_: Any) -> None:
         self.waits_s.append(self._lap())
@@ -66,9 +60,8 @@ class StepClock(Callback):
         return self._last_s - before
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Median seconds of a batch."""
+class Speed(NamedTuple):
+    """Median seconds of a batch, and its photos."""
 
     wait_s: float
     step_s: float
@@ -87,30 +80,27 @@ def profile_training(config: Config) -> Speed:
     """Return the speed of the configured training, write its picture and trace; raise what `train` raises."""
     set_up_process(config.trainer)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
-    job = build_job("profile", config, load_photo_set(config.data), preprocessing)
-    clock = _run_batches(config, job, _NUM_WARM_UP + _NUM_TIMED)
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-    with profile(activities=activities, record_shapes=True) as trace:
-        _run_batches(config, job, _NUM_TRACED)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    trace.export_chrome_trace(str(job.folder / "trace.json"))
-    operators = trace.key_averages()
-    table = operators.table(sort_by="self_cpu_time_total", row_limit=_NUM_OPERATORS)
-    (job.folder / "operators.txt").write_text(table)
+    job = Job("profile", config, load_photo_set(config.data), preprocessing)
+    clock = _run_batches(job, _NUM_WARM_UP + _NUM_TIMED)
+    with profile() as trace:
+        _run_batches(job, _NUM_TRACED)
+    folder = job.checkpoint.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    trace.export_chrome_trace(str(folder / "trace.json"))
     waits_s, steps_s = clock.waits_s[_NUM_WARM_UP:], clock.steps_s[_NUM_WARM_UP:]
-    longest = sorted(operators, key=lambda operator: operator.self_cpu_time_total, reverse=True)[:_NUM_DRAWN]
+    longest = sorted(trace.key_averages(), key=lambda operator: -operator.self_cpu_time_total)[:_NUM_DRAWN]
     seconds = {operator.key: operator.self_cpu_time_total / 1e6 / _NUM_TRACED for operator in longest}
-    (job.folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
+    (folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
     speed = Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))
-    (job.folder / "speed.json").write_text(json.dumps(asdict(speed)))
+    (folder / "speed.json").write_text(json.dumps(speed._asdict()))
     return speed
 
 
-def _run_batches(config: Config, job: Job, num_batches: int) -> StepClock:
+def _run_batches(job: Job, num_batches: int) -> StepClock:
     clock = StepClock(num_batches)
-    network = start_network(config.network, config.recipe, len(job.labels))
+    network = start_network(job.config.network, job.config.recipe, len(job.photos.labels))
     with suppress(_EnoughError):
-        fine_tune(network, replace(job, callbacks=(clock,)), config)
+        fine_tune(network, replace(job, callbacks=(clock,)))
     return clock
 
 
@@ -123,9 +113,8 @@ def main(node: DictConfig) -> None:
         sys.exit(f"error: {error}")
     except (InterruptionError, KeyboardInterrupt):
         sys.exit("error: stopped; nothing was written")
-    Console().print(
-        f"{speed}\npicture: {Path(config.logs) / config.id / 'profile.svg'}", soft_wrap=True, highlight=False
-    )
+    picture = Path(config.logs) / config.id / "profile.svg"
+    Console().print(f"{speed}\npicture: {picture}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,8 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-INTERVAL_S = 30.0
-"""Time between two lines."""
+INTERVAL_S = 30.0  # between two lines
 
 Item = TypeVar("Item")
 
@@ -22,10 +21,6 @@ Item = TypeVar("Item")
 def print_line(line: str) -> None:
     """Print *line* to stderr, only in the first of several processes."""
     Console(stderr=True).print(line, soft_wrap=True, highlight=False)
-
-
-def has_terminal() -> bool:
-    return Console(stderr=True).is_terminal
 
 
 @contextmanager
@@ -80,34 +75,31 @@ def format_left(elapsed_s: float, num_done: int, num_all: int) -> str:
     return f"{_format_duration(elapsed_s / max(1, num_done) * (num_all - num_done))} left"
 
 
-class ProgressLines(Callback):
-    """A line after each epoch, and in a long epoch every `INTERVAL_S`: loss, val top-1 and the time that is left."""
+class EpochProgress(Callback):
+    """Shows how many batches are done, and prints a line after each epoch: loss and val top-1."""
 
-    def __init__(self, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, title: str) -> None:
         self._title = title
-        self._clock = clock
-        self._first_step = 0
-        self._started_s = self._line_s = 0.0
+        self._shown = ExitStack()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._first_step = trainer.global_step
-        self._started_s = self._line_s = self._clock()
+        num_steps = int(trainer.estimated_stepping_batches)
+        progress = show_progress(self._title, num_steps, "batches", done=trainer.global_step)
+        self._advance = self._shown.enter_context(progress)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        if self._clock() - self._line_s >= INTERVAL_S and batch < trainer.num_training_batches:
-            self._print(trainer, f"batch {batch} of {trainer.num_training_batches}, loss {float(outputs['loss']):.3f}")
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._advance(1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        figures = trainer.callback_metrics
-        self._print(trainer, f"loss {figures['train_loss']:.3f}, val top-1 {figures['val_top1']:.3f}")
+        epoch, figures = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}", trainer.callback_metrics
+        result = f"loss {figures['train_loss']:.3f}, val top-1 {figures['val_top1']:.3f}"
+        print_line(f"{self._title}: {epoch}, {result}")
 
-    def _print(self, trainer: Trainer, state: str) -> None:
-        self._line_s = self._clock()
-        done = trainer.global_step - self._first_step
-        num_all = int(trainer.estimated_stepping_batches) - self._first_step
-        left = format_left(self._line_s - self._started_s, done, num_all)
-        print_line(f"{self._title}: epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, {state}, {left}")
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._shown.close()
+
+    def on_exception(self, *_: Any) -> None:
+        self._shown.close()
 
 
 def _format_duration(duration_s: float) -> str:

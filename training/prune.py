@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from torch import nn
 from handler.spec import Spec, SpecError, read_spec
 from training.config import Config, ConfigError
 from training.data.photo_set import DataError, PhotoSet
-from training.fine_tuning import build_job, fine_tune
+from training.fine_tuning import Job, fine_tune
 from training.interruption import InterruptionError
 from training.loader import load_photo_set
 from training.network import NetworkError
@@ -36,10 +37,7 @@ _NUM_TIMED = 30
 
 
 def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
-    """Return the run of the network of *run* without *amount* of each layer's channels; `latest` stays as it is.
-
-    Raises `ConfigError`, `DataError`, `NetworkError`, `RunError`, `SpecError` or `InterruptionError`.
-    """
+    """Return the run of the network of *run* without *amount* of each layer's channels; `latest` stays as it is."""
     started_s = time.monotonic()
     spec = read_spec(run)
     config = _configure(run, amount, epochs, lr)
@@ -48,43 +46,24 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     photos = load_photo_set(config.data)
     _check_comparable(run, spec, config, photos)
     before = load_network(run, spec)
-    network = remove_channels(load_network(run, spec), amount, spec)
-    job = build_job("prune", config, photos, spec.preprocessing)
-    network = fine_tune(network, job, config).network
+    job = Job("prune", config, photos, spec.preprocessing)
+    network = fine_tune(remove_channels(load_network(run, spec), amount, spec), job).network
     splits = {"val": photos.of("val"), "test": photos.of("test")}
     evaluation_set = EvaluationSet(splits, photos.labels, photos.groups, spec.preprocessing)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
-    speed_before, speed = measure_speeds([before, network], spec.preprocessing.size)
-    pruning = {
-        "of": run.resolve().name,
-        "amount": amount,
-        "parameters_before": count_parameters(before),
-        "parameters": count_parameters(network),
-        "top1_before": spec.metrics["val"]["top1"],
-        "photos_per_s_before": speed_before,
-        "photos_per_s": speed,
-    }
-    minutes = (time.monotonic() - started_s) / 60
-    result = TrainingResult(network, evaluation, (), minutes, pruning)
+    pruning = {"of": run.resolve().name, "amount": amount, **_compare(before, network, spec)}
+    result = TrainingResult(network, evaluation, (), (time.monotonic() - started_s) / 60, pruning)
     pruned = write_result(config, photos, evaluation_set, result, None)
-    for checkpoint in job.folder.glob("prune*.ckpt"):
-        checkpoint.unlink()
+    job.checkpoint.unlink()
     return pruned
 
 
 def _configure(run: Path, amount: float, epochs: int, lr: float) -> Config:
     config = read_run_config(run)
+    # Every layer's inputs have changed, and with them the statistics of its norm.
+    learning = {"frozen_stages": 0, "freeze_norms": False, "start_size": None}
     recipe = msgspec.structs.replace(
-        config.recipe,
-        method="finetune",
-        epochs=epochs,
-        lr=lr,
-        warmup_epochs=0.0,
-        freeze_epochs=0,
-        # Every layer's inputs have changed, and with them the statistics of its norm.
-        frozen_stages=0,
-        freeze_norms=False,
-        start_size=None,
+        config.recipe, method="finetune", epochs=epochs, lr=lr, warmup_epochs=0.0, **learning
     )
     run_id = f"{run.resolve().name}-pruned-{round(100 * amount)}"
     return msgspec.structs.replace(config, id=run_id, runs=str(run.resolve().parent), recipe=recipe, resume=False)
@@ -99,6 +78,18 @@ def _check_comparable(run: Path, spec: Spec, config: Config, photos: PhotoSet) -
         )
     if photos.digest != spec.provenance.data_digest:
         raise DataError(f"{config.data.source} has changed since {run} was trained; prune with the same photos")
+
+
+def _compare(before: nn.Module, network: nn.Module, spec: Spec) -> dict[str, Any]:
+    """Return the size and speed of the pruned *network* and of the one *before*, and the val top-1 of that."""
+    speed_before, speed = measure_speeds([before, network], spec.preprocessing.size)
+    return {
+        "parameters_before": count_parameters(before),
+        "parameters": count_parameters(network),
+        "top1_before": spec.metrics["val"]["top1"],
+        "photos_per_s_before": speed_before,
+        "photos_per_s": speed,
+    }
 
 
 def remove_channels(network: nn.Module, amount: float, spec: Spec) -> nn.Module:
@@ -140,18 +131,15 @@ def measure_speeds(networks: Sequence[nn.Module], size: int) -> list[float]:
     """Return each network's photos a second as it is served on a CPU: OpenVINO, float32, one thread, one photo."""
     photo_BCHW = torch.zeros(1, 3, size, size)
     options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = [
-        openvino.compile_model(openvino.convert_model(torch.export.export(network, (photo_BCHW,))), "CPU", options)
-        for network in networks
-    ]
-    times_s: list[list[float]] = [[] for _ in networks]
+    programs = [torch.export.export(network, (photo_BCHW,)) for network in networks]
+    engines = [openvino.compile_model(openvino.convert_model(program), "CPU", options) for program in programs]
+    times_s = np.empty((_NUM_TIMED, len(engines)))
     # In turn, because a machine's speed drifts; CPU time, because others use it too.
-    for _ in range(_NUM_TIMED):
-        for engine, found in zip(compiled, times_s, strict=True):
-            started_s = time.process_time()
-            engine(photo_BCHW.numpy())
-            found.append(time.process_time() - started_s)
-    return [1 / float(np.median(found)) for found in times_s]
+    for turn, index in np.ndindex(*times_s.shape):
+        started_s = time.process_time()
+        engines[index](photo_BCHW.numpy())
+        times_s[turn, index] = time.process_time() - started_s
+    return [float(rate) for rate in 1 / np.median(times_s, axis=0)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,22 +150,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=3e-4)
     options = parser.parse_args(arguments)
     if not 0 < options.amount < 1 or options.epochs < 1:
-        parser.error(
-            f"--amount must be between 0 and 1 and --epochs at least 1, not --amount {options.amount:g} "
-            f"--epochs {options.epochs}"
-        )
+        asked = f"--amount {options.amount:g} --epochs {options.epochs}"
+        parser.error(f"--amount must be between 0 and 1 and --epochs at least 1, not {asked}")
     try:
         pruned = prune_run(options.run, options.amount, options.epochs, options.lr)
-    except (ConfigError, DataError, NetworkError, RunError, SpecError) as error:
+    except (ConfigError, DataError, NetworkError, OSError, RunError, SpecError) as error:
         sys.exit(f"error: {error}")
     except (InterruptionError, KeyboardInterrupt):
         sys.exit("error: stopped; nothing was written")
     print_summary(read_spec(pruned).metrics)
-    Console().print(
-        f"run     {pruned}\nreport  {pruned / REPORT_FILE}\narchive make archive RUN={pruned}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    lines = f"run     {pruned}\nreport  {pruned / REPORT_FILE}\narchive make archive RUN={pruned}"
+    Console().print(lines, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ runs/<id>/
 └── report.html         the evaluation, for people
 """
 
-import errno
 import os
 import shutil
 import subprocess
@@ -32,14 +31,12 @@ from training.config import Config, ConfigError, convert_config
 from training.int8_photos import KeptPhotos, write_photos
 from training.network import build_network, load_weights, read_weights
 
-METRICS_FILE = "metrics.json"
 CONFIG_FILE = "config.yaml"
 REPORT_FILE = "report.html"
-LATEST = "latest"
 
 
 class RunError(Exception):
-    """The run folder cannot be written."""
+    """The run exists already."""
 
 
 def write_run(
@@ -53,20 +50,20 @@ def write_run(
     report: str | None = None,
     photos: KeptPhotos | None = None,
 ) -> Path:
-    """Write the run *folder* and return it; after a `RunError` nothing of it is left.
+    """Write the run *folder* and return it; raise `RunError` or `OSError`, after which nothing of it is left.
 
-    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A run is never
-    overwritten. A part that is None is not written.
+    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A part that is None is not written.
     """
     check_free(folder)
-    partial = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        partial.chmod(0o755)
-        _write_weights(state_dict, partial / WEIGHTS_FILE)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        partial = Path(temporary, folder.name)
+        partial.mkdir()
+        # Channels-last weights are stored by their logical axes, so that equal weights give equal bytes.
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+        (partial / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
         write_spec(spec, partial)
-        (partial / METRICS_FILE).write_bytes(format_json(metrics))
+        (partial / "metrics.json").write_bytes(format_json(metrics))
         (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
         if reference is not None:
             np.savez_compressed(partial / REFERENCE_FILE, allow_pickle=False, **reference)
@@ -75,11 +72,6 @@ def write_run(
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
         partial.rename(folder)
-    except OSError as error:
-        raise RunError(f"the run {folder} cannot be written: {_explain(error)}") from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -129,10 +121,10 @@ def check_free(folder: Path) -> None:
 
 def point_latest(folder: Path) -> None:
     """Point the link `latest` beside the run *folder* at it, in one step."""
-    link = folder.parent / f".{LATEST}-{os.getpid()}"
+    link = folder.parent / f".latest-{os.getpid()}"
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
-    link.replace(folder.parent / LATEST)
+    link.replace(folder.parent / "latest")
 
 
 def format_json(value: Any) -> bytes:
@@ -148,15 +140,3 @@ def read_code_revision(checkout: Path) -> str | None:
     command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or None
-
-
-def _write_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
-    # Channels-last weights are stored by their logical axes, so that equal weights give equal bytes.
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    path.write_bytes(safetensors.torch.save(weights))
-
-
-def _explain(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space"
-    return f"{error.strerror or error}; choose another folder with runs=…"

@@ -1,27 +1,25 @@
 """A search for better values: `python -m training.sweep finetune --trials 20 data.source=FOLDER`.
 
-Each trial is one `training.train` in a process of its own; the study lies in a file, so that a
-stopped sweep resumes.
+Each trial is one `training.train` in a process of its own; the study is a file, so that a stopped sweep resumes.
 """
 
 import argparse
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import optuna
 import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from rich.console import Console
 
 from handler.spec import read_spec
 from training.config import format_override
 from training.evaluation.plots import draw_study
-from training.progress import format_left, print_line
+from training.progress import print_line, show_progress
 
 _SPACES = Path(__file__).parent / "conf" / "sweep"
 
@@ -30,101 +28,78 @@ class SweepError(Exception):
     """The search space cannot be read, or every trial failed."""
 
 
-class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The values that one key may take: between *low* and *high*, whole where both are, or one of *choices*."""
+class Sweep(NamedTuple):
+    """A search space, where the study and the runs of its trials are kept, and what all trials are given."""
 
-    low: int | float = 0
-    high: int | float = 0
-    log: bool = False
-    choices: tuple[str | float | int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if bool(self.choices) == (self.low < self.high):
-            raise ValueError(f"low is {self.low}, high {self.high}, choices {self.choices}")
-
-    def suggest(self, trial: optuna.Trial, key: str) -> Any:
-        """Return the value of *key* that *trial* tries."""
-        if self.choices:
-            return trial.suggest_categorical(key, self.choices)
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return trial.suggest_int(key, self.low, self.high, log=self.log)
-        return trial.suggest_float(key, self.low, self.high, log=self.log)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A search space, and where the study and the runs of its trials are kept."""
-
-    space: dict[str, Range]
+    space: dict[str, BaseDistribution]
     folder: Path
     overrides: tuple[str, ...]
-    seed: int = 0
 
 
-def read_space(name: str) -> dict[str, Range]:
+def read_space(name: str) -> dict[str, BaseDistribution]:
     """Return the ranges of training/conf/sweep/*name*.yaml, or of the file *name*; raise `SweepError`."""
     path = Path(name) if name.endswith(".yaml") else _SPACES / f"{name}.yaml"
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), dict[str, Range])
+        return {key: _read_range(**values) for key, values in yaml.safe_load(path.read_text()).items()}
     except FileNotFoundError as error:
         known = ", ".join(sorted(file.stem for file in _SPACES.glob("*.yaml")))
         raise SweepError(f"the sweep {name!r} does not exist; known are {known}, or give a .yaml file") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise SweepError(f"{path}: {error}; each key needs either low below high, or choices") from error
 
 
-def run_sweep(
-    sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[[Sweep, optuna.Trial], float] | None = None
-) -> optuna.Study:
+def _read_range(**values: Any) -> BaseDistribution:
+    """Return the range of one key: whole numbers where *low* and *high* are, or one of *choices*."""
+    if "choices" in values:
+        return CategoricalDistribution(**values)
+    whole = all(isinstance(values.get(bound), int) for bound in ("low", "high"))
+    return (IntDistribution if whole else FloatDistribution)(**values)
+
+
+def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[..., float] | None = None) -> optuna.Study:
     """Run trials until the study has *num_trials* finished ones, *num_jobs* at a time; raise `SweepError`."""
-    started_s = time.time()
-    study = open_study(sweep)
-    # A new sampler starts its random stream again: the same seed would try the same values.
-    study.sampler = optuna.samplers.TPESampler(seed=sweep.seed + len(study.trials))
-    left = num_trials - sum(trial.state.is_finished() for trial in study.trials)
-    if left > 0:
-        study.optimize(
-            lambda trial: (run or run_trial)(sweep, trial),
-            n_trials=left,
-            n_jobs=num_jobs,
-            callbacks=[lambda study, trial: _print_trial(study, trial, num_trials, started_s)],
-            catch=(subprocess.CalledProcessError,),
-        )
-    if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials):
-        raise SweepError(f"none of {len(study.trials)} trials finished; see the logs in {sweep.folder}")
+    study = open_study(sweep.folder)
+    num_done = sum(trial.state.is_finished() for trial in study.trials)
+    with show_progress("sweep", num_trials, "trials", done=num_done) as advance, ThreadPoolExecutor(num_jobs) as pool:
+        for _ in pool.map(lambda _: _try_values(sweep, study, run or run_trial), range(num_done, num_trials)):
+            advance(1)
     values = [trial.value for trial in study.trials if trial.value is not None]
+    if not values:
+        raise SweepError(f"none of {len(study.trials)} trials finished; see the logs in {sweep.folder}")
     (sweep.folder / "study.svg").write_text(draw_study(values))
     return study
 
 
-def _print_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial, num_trials: int, started_s: float) -> None:
-    finished = [other for other in study.trials if other.state.is_finished()]
-    new = sum(other.datetime_start is not None and other.datetime_start.timestamp() >= started_s for other in finished)
-    best = max((other.value for other in finished if other.value is not None), default=float("nan"))
-    result = "failed" if trial.value is None else f"val top-1 {trial.value:.4f}"
-    left = format_left(time.time() - started_s, new, new + num_trials - len(finished))
-    print_line(f"trial {trial.number}: {result}, best {best:.4f}, {len(finished)} of {num_trials} done, {left}")
-
-
-def open_study(sweep: Sweep) -> optuna.Study:
-    """Return the study that *sweep.folder* keeps, a new one if it keeps none."""
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+def open_study(folder: Path) -> optuna.Study:
+    """Return the study that *folder* keeps, a new one if it keeps none."""
+    folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        study_name="fruity",
-        storage=f"sqlite:///{(sweep.folder / 'study.db').resolve()}",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    storage = f"sqlite:///{(folder / 'study.db').resolve()}"
+    study = optuna.create_study(study_name="fruity", storage=storage, direction="maximize", load_if_exists=True)
+    # A new sampler starts its random stream again: the same seed would try the same values.
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
+    return study
 
 
-def run_trial(sweep: Sweep, trial: optuna.Trial) -> float:
-    """Train with the values that *trial* suggests and return the val top-1; raise `CalledProcessError`."""
-    suggested = [f"{key}={span.suggest(trial, key)}" for key, span in sweep.space.items()]
-    run = f"trial-{trial.number:03}"
+def _try_values(sweep: Sweep, study: optuna.Study, run: Callable[..., float]) -> None:
+    trial = study.ask(sweep.space)
+    try:
+        top1 = run(sweep, trial.number, trial.params)
+    except subprocess.CalledProcessError:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        print_line(f"trial {trial.number}: failed")
+    else:
+        study.tell(trial, top1)
+        print_line(f"trial {trial.number}: val top-1 {top1:.4f}, best {study.best_value:.4f}")
+
+
+def run_trial(sweep: Sweep, number: int, values: Mapping[str, Any]) -> float:
+    """Train with *values* and return the val top-1; raise `CalledProcessError`."""
+    run = f"trial-{number:03}"
+    chosen = [f"{key}={value}" for key, value in values.items()]
     places = [*(format_override(name, sweep.folder / name) for name in ("runs", "logs")), f"id={run}"]
-    command = [sys.executable, "-m", "training.train", *sweep.overrides, *suggested, *places]
-    with (sweep.folder / f"trial-{trial.number:03}.log").open("wb") as log:
+    command = [sys.executable, "-m", "training.train", *sweep.overrides, *chosen, *places]
+    with (sweep.folder / f"{run}.log").open("wb") as log:
         subprocess.run(command, stdout=log, stderr=log, check=True, cwd=Path(__file__).resolve().parent.parent)
     return read_spec(sweep.folder / "runs" / run).metrics["val"]["top1"]
 
@@ -143,12 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: stopped; the same command resumes with the trials that are left")
-    best = " ".join(f"{key}={value}" for key, value in study.best_params.items())
-    Console().print(
-        f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {best}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    values = " ".join(f"{key}={value}" for key, value in study.best_params.items())
+    best = f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {values}"
+    Console().print(best, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

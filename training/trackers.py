@@ -1,24 +1,27 @@
 """Trackers of the curves and results of a run: CSV files, TensorBoard or Weights & Biases.
 
+`python -m training.trackers runs/latest 1.1.0` keeps the run's archive, too, where Weights & Biases tracked the run.
 Axes: H height, W width, C channel.
 """
 
+import argparse
 import itertools
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
+from rich.console import Console
 
-from training.config import TrackerConfig
+from training.config import ConfigError, TrackerConfig
+from training.run_folder import read_run_config
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """An RGB picture, uint8 HWC, with its caption."""
 
     pixels_HWC: NDArray[np.uint8]
@@ -43,14 +46,9 @@ def build_tracker(config: TrackerConfig, folder: Path, run_id: str) -> Logger | 
 
 
 def track_results(
-    tracker: Logger | None,
-    config: Mapping[str, Any],
-    summary: Mapping[str, float],
-    pictures: Mapping[str, list[Picture]],
+    tracker: Logger, config: Mapping[str, Any], summary: Mapping[str, float], pictures: Mapping[str, list[Picture]]
 ) -> None:
     """Send the resolved *config*, the final figures and the *pictures*, by name, to *tracker*."""
-    if tracker is None:
-        return
     tracker.log_hyperparams(dict(config))
     tracker.log_metrics(dict(summary))
     for name, shown in pictures.items():
@@ -62,25 +60,38 @@ def track_results(
     tracker.save()
 
 
-def track_run(tracker: Logger | None, run: Path, name: str) -> None:
-    """Keep the run folder as an artifact, where *tracker* keeps artifacts, and close it."""
+def track_files(tracker: Logger | None, name: str, kind: str, *paths: Path) -> None:
+    """Keep *paths*, files or folders, as an artifact, where *tracker* keeps artifacts, and close it."""
     if isinstance(tracker, WandbLogger):
-        artifact = wandb.Artifact(f"{name}-run", type="run")
-        artifact.add_dir(str(run))
-        _keep(artifact, tracker)
+        artifact = wandb.Artifact(name, type=kind)
+        for path in paths:
+            (artifact.add_dir if path.is_dir() else artifact.add_file)(str(path))
+        tracker.experiment.log_artifact(artifact)
+        tracker.experiment.finish()
     elif tracker is not None:
         tracker.finalize("success")
 
 
-def track_archive(tracker: Logger | None, archive: Path, name: str) -> None:
-    """Keep *archive* and its card as an artifact of the run, where *tracker* keeps artifacts, and close it."""
-    if isinstance(tracker, WandbLogger):
-        artifact = wandb.Artifact(f"{name}-archive", type="model")
-        for file in (archive, archive.with_suffix(".md")):
-            artifact.add_file(str(file))
-        _keep(artifact, tracker)
+def main() -> None:
+    """Keep the archive that the command line names."""
+    parser = argparse.ArgumentParser(description="Keep a run's archive in Weights & Biases, if it tracked the run.")
+    parser.add_argument("run", type=Path, help="the run's folder, for example runs/latest")
+    parser.add_argument("version", help="the archive's, as 1.1.0")
+    parser.add_argument("--out", type=Path, default=Path("build"), help="the archive's folder (default: %(default)s)")
+    asked = parser.parse_args()
+    try:
+        config = read_run_config(asked.run)
+    except ConfigError as error:
+        sys.exit(f"archive: {error}")
+    if config.tracker.kind != "wandb":
+        return
+    archive = asked.out / f"{config.name}-{asked.version}.mar"
+    if not archive.exists():
+        sys.exit(f"archive: {archive} does not exist; make archive builds it")
+    tracker = build_tracker(config.tracker, Path(config.logs) / config.id, config.id)
+    track_files(tracker, f"{config.name}-archive", "model", archive, archive.with_suffix(".md"))
+    Console().print(f"wandb   {archive.name} is an artifact of the run {config.id}", highlight=False)
 
 
-def _keep(artifact: wandb.Artifact, tracker: WandbLogger) -> None:
-    tracker.experiment.log_artifact(artifact)
-    tracker.experiment.finish()
+if __name__ == "__main__":
+    main()

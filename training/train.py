@@ -1,6 +1,5 @@
 """From photos to a run: `python -m training.train data.source=FOLDER experiment=quick`."""
 
-import errno
 import shlex
 import sys
 import time
@@ -15,9 +14,9 @@ from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_test_photos
-from training.fine_tuning import TrainedNetwork, build_job, fine_tune, fine_tune_with_val
+from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
 from training.interruption import InterruptionError
-from training.linear_probe import fit_linear_probe
+from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
 from training.network_evaluation import EvaluationSet, evaluate_network, evaluate_refitted, print_summary
@@ -31,10 +30,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def train(config: Config) -> Path | None:
-    """Return the finished run's folder, or None in every process but the first.
-
-    Raises `ConfigError`, `DataError`, `NetworkError`, `RunError` or `InterruptionError`.
-    """
+    """Return the finished run's folder, or None in every process but the first; raise as `main` catches."""
     started_s = time.monotonic()
     set_up_process(config.trainer)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -48,20 +44,21 @@ def train(config: Config) -> Path | None:
     tracker = build_tracker(config.tracker, logs, config.id)
 
     network = start_network(config.network, config.recipe, len(photos.labels))
-    if config.recipe.method == "probe" or config.recipe.classifier == "probe":
+    # Random features say nothing, and their norms change with the first batch.
+    start = config.recipe.classifier if config.network.weights != "random" and has_linear_classifier(network) else "new"
+    if "probe" in (config.recipe.method, start):
         fit_linear_probe(network, config, photos, preprocessing)
-    job = build_job("fit", config, photos, preprocessing, tracker)
-    trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job, config)
+    job = Job("fit", config, photos, preprocessing, tracker)
+    trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
     evaluation = None
     if trained.is_global_zero:
         evaluation = evaluate_network(trained.network, evaluation_set, config.evaluation)
     if config.recipe.refit_epochs:
-        trained = fine_tune_with_val(trained, job, config)
+        trained = fine_tune_with_val(trained, job)
         evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set) if evaluation else None
     if evaluation is None:
         return None
-    minutes = (time.monotonic() - started_s) / 60
-    result = TrainingResult(trained.network, evaluation, trained.epochs, minutes)
+    result = TrainingResult(trained.network, evaluation, trained.epochs, (time.monotonic() - started_s) / 60)
     run = write_result(config, photos, evaluation_set, result, tracker)
     point_latest(run)
     for checkpoint in logs.glob("*.ckpt"):
@@ -87,7 +84,7 @@ def main(node: DictConfig) -> None:
     except (ConfigError, DataError, NetworkError) as error:
         sys.exit(f"error: {error}")
     except (RunError, OSError) as error:
-        sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
+        sys.exit(f"error: {error}{_explain_resume(config)}")
     except (InterruptionError, KeyboardInterrupt) as stop:
         print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
         sys.exit(_EXIT_INTERRUPTED)
@@ -96,23 +93,12 @@ def main(node: DictConfig) -> None:
         Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
 
 
-def _explain(error: RunError | OSError) -> str:
-    if isinstance(error, RunError):
-        return str(error)
-    if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and run the same command again"
-    return f"{error.strerror or error} ({error.filename or 'no file named'}); fix this and run the same command again"
-
-
 def _explain_resume(config: Config) -> str:
     """Return the command that resumes from the last checkpoint in a fresh shell; empty without one."""
     if not any((Path(config.logs) / config.id).glob("*.ckpt")):
         return ""
-    # Not resolved: the venv's python is a link to one that lacks our packages.
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
-    command = shlex.join([str(python), "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
+    command = shlex.join([sys.executable, "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
     return f"; to resume from its checkpoint:\n  {command}"
 
 

@@ -1,9 +1,8 @@
 """From a trained network and its figures to the run folder and the tracker."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from lightning.pytorch.loggers import Logger
@@ -18,15 +17,14 @@ from training.evaluation.run_report import find_mistakes, render_report
 from training.int8_photos import keep_photos
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import read_code_revision, write_run
-from training.trackers import Picture, track_results, track_run
+from training.trackers import Picture, track_files, track_results
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 # Fruits-360 turns its fruit before the camera: tens of thousands of its photos are near-duplicates.
 _MAX_LISTED = 200
 
 
-@dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(NamedTuple):
     network: nn.Module
     evaluation: EvaluationResult
     epochs: Sequence[Mapping[str, float]]
@@ -62,21 +60,21 @@ def write_result(
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
     )
-    summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
-    pictures = {
-        "confusion": [Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)],
-        "mistakes": [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes],
-    }
-    track_results(tracker, msgspec.to_builtins(config), summary, pictures)
-    track_run(tracker, run, config.name)
+    if tracker is not None:
+        summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
+        confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)
+        wrong = [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes]
+        track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
+        track_files(tracker, f"{config.name}-run", "run", run)
     return run
 
 
 def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult) -> Spec:
-    evaluation, pruning = result.evaluation, result.pruning
+    decision, pruning = result.evaluation.decision, result.pruning
     origin = f"{config.network.architecture} ({config.network.weights}), {config.recipe.method}"
     if pruning is not None:
         origin += f", pruned: {pruning['amount']:.0%} of the channels of run {pruning['of']} removed"
+    revision = read_code_revision(_CHECKOUT)
     return Spec(
         name=config.name,
         architecture=config.network.architecture,
@@ -84,16 +82,11 @@ def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet,
         labels=photos.labels,
         groups=photos.groups,
         preprocessing=evaluation_set.preprocessing,
-        temperature=evaluation.decision.temperature,
-        threshold=evaluation.decision.threshold,
-        metrics=evaluation.summary,
+        temperature=decision.temperature,
+        threshold=decision.threshold,
+        metrics=result.evaluation.summary,
         pruned=msgspec.UNSET if pruning is None else pruning["amount"],
-        provenance=Provenance(
-            weights=origin,
-            data_digest=photos.digest,
-            code_revision=read_code_revision(_CHECKOUT),
-            seed=config.seed,
-        ),
+        provenance=Provenance(weights=origin, data_digest=photos.digest, code_revision=revision, seed=config.seed),
     )
 
 

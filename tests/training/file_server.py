@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class FileServer:
-    content: bytes
+    content: bytes = b""
     ranges: bool = True
     """Whether it can send a part of the file."""
     cut_after: list[int] = field(default_factory=list)
@@ -27,18 +27,12 @@ class FileServer:
 def serve(server: FileServer) -> Iterator[FileServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            requested = self.headers["Range"]
+            requested, size = self.headers["Range"], len(server.content)
             server.ranges_requested.append(requested)
             start = int(requested[len("bytes=") : -1]) if server.ranges and requested else 0
-            if server.statuses:
-                self.send_error(server.statuses.pop(0))
-            elif start and start >= len(server.content):
-                self.send_error(416)
-            else:
-                self.send_content(start)
-
-        def send_content(self, start: int) -> None:
-            size = len(server.content)
+            if server.statuses or start > size:
+                self.send_error(server.statuses.pop(0) if server.statuses else 416)
+                return
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start + server.skew}-{size - 1}/{size}")

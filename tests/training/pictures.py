@@ -1,4 +1,4 @@
-"""Generated photos: each label has a colour, which a tiny model can learn; no two are near-duplicates."""
+"""Generated photos, as files and in shards: each label has a colour; no two are near-duplicates."""
 
 import io
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from webdataset import TarWriter  # type: ignore[import-untyped]  # ships no types
 
 from training.data.manifest import write_manifest
 from training.data.photo_set import Photo
@@ -50,3 +51,15 @@ def write_photo_set(folder: Path, counts: Mapping[str, int]) -> Path:
         ]
     write_manifest(folder / "labels.csv", files)
     return folder
+
+
+def write_shard(path: Path, *samples: dict[str, bytes]) -> Path:
+    """Write a WebDataset shard at *path*."""
+    with TarWriter(str(path)) as shard:
+        for index, sample in enumerate(samples):
+            shard.write({"__key__": f"sample{index}", **sample})
+    return path
+
+
+def sample(label: str, seed: int) -> dict[str, bytes]:
+    return {"jpg": photo_bytes(label, seed), "cls": label.encode()}

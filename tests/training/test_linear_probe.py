@@ -1,11 +1,18 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.training.tiny_runs import tiny_config
+from training.data.photo_set import PhotoSet
 from training.evaluation.network_outputs import Predictions
-from training.linear_probe import fit_classifier, set_classifier
-from training.network import NetworkError, build_network
+from training.linear_probe import digest_backbone, embed_split, fit_classifier, fit_linear_probe
+from training.network import NetworkError, build_network, default_preprocessing
+
+PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)
 
 
 def clusters(num_classes: int, num_photos: int, seed: int) -> Predictions:
@@ -21,7 +28,7 @@ def clusters(num_classes: int, num_photos: int, seed: int) -> Predictions:
 def test_a_probe_tells_clusters_apart(num_classes: int) -> None:
     train, val = clusters(num_classes, 120, seed=0), clusters(num_classes, 80, seed=1)
 
-    weights_KD, biases_K = fit_classifier(train.embeddings_ND, train.classes_N, val, class_weighting=True)
+    weights_KD, biases_K = fit_classifier([train], val)
 
     assert weights_KD.shape == (num_classes, 6)
     logits_NK = val.embeddings_ND @ weights_KD.T + biases_K
@@ -30,27 +37,41 @@ def test_a_probe_tells_clusters_apart(num_classes: int) -> None:
 
 def test_val_keeps_the_probe_from_overfitting() -> None:
     train, val = clusters(4, 40, seed=0), clusters(4, 200, seed=1)
-    random = np.random.default_rng(2)
-    shuffled_N = random.permutation(train.classes_N)
+    shuffled = replace(train, classes_N=np.random.default_rng(2).permutation(train.classes_N))
 
-    weights_KD, _ = fit_classifier(train.embeddings_ND, shuffled_N, val)
-    right_KD, _ = fit_classifier(train.embeddings_ND, train.classes_N, val)
+    weights_KD, _ = fit_classifier([shuffled], val)
+    right_KD, _ = fit_classifier([train], val)
 
     assert np.linalg.norm(weights_KD) < np.linalg.norm(right_KD)
 
 
-def test_the_network_answers_with_its_new_classifier() -> None:
-    network = build_network("test_efficientnet", "random", 3).eval()
-    weights_KD = np.zeros_like(network.state_dict()["classifier.weight"].numpy())
-
-    set_classifier(network, weights_KD, np.array([1.0, 2.0, 3.0]))
-
-    assert network(torch.randn(2, 3, 64, 64)).tolist() == [[1.0, 2.0, 3.0]] * 2
-
-
-def test_a_network_without_a_linear_classifier_is_refused() -> None:
+def test_a_network_without_a_linear_classifier_is_refused(photo_set: PhotoSet, tmp_path: Path) -> None:
     network = build_network("test_efficientnet", "random", 3)
     network.classifier = nn.Sequential(nn.Linear(8, 3))
 
-    with pytest.raises(NetworkError, match=r"Sequential.*recipe\.method=finetune"):
-        set_classifier(network, np.zeros((3, 8)), np.zeros(3))
+    with pytest.raises(NetworkError, match=r"test_efficientnet.*recipe\.method=finetune"):
+        fit_linear_probe(network, tiny_config(tmp_path, tmp_path), photo_set, PREPROCESSING)
+
+
+def test_features_are_computed_once_and_mirrored_ones_are_kept_apart(photo_set: PhotoSet, tmp_path: Path) -> None:
+    network, config = build_network("test_efficientnet", "random", 4), tiny_config(tmp_path, tmp_path)
+    first = embed_split(network, "val", config, photo_set, PREPROCESSING)
+
+    again = embed_split(network, "val", config, replace(photo_set, photos=()), PREPROCESSING)
+    mirrored = embed_split(network, "val", config, photo_set, PREPROCESSING, mirror=True)
+
+    assert np.array_equal(again.embeddings_ND, first.embeddings_ND)
+    assert not np.allclose(mirrored.embeddings_ND, first.embeddings_ND)
+    assert np.allclose(mirrored.brightness_N, first.brightness_N)
+
+
+def test_the_digest_of_a_backbone_sees_its_weights_but_not_the_classifier() -> None:
+    network = build_network("test_efficientnet", "random", 4)
+    before = digest_backbone(network)
+
+    torch.nn.init.zeros_(dict(network.named_parameters())["classifier.weight"])
+    same = digest_backbone(network)
+    torch.nn.init.zeros_(dict(network.named_parameters())["conv_stem.weight"])
+
+    assert same == before
+    assert digest_backbone(network) != before

@@ -20,16 +20,8 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
             ("experiment=full", "tracker=wandb", "DATA=my photos"),
             'training.train data.source="my photos" experiment=full tracker=wandb',
         ),
-        (
-            "train",
-            ("ARGS=recipe.epochs=3 network.size=96",),
-            'training.train experiment=quick data.source="data/photos" recipe.epochs=3 network.size=96',
-        ),
-        (
-            "sweep",
-            ("experiment=full", "ARGS=seed=1"),
-            'training.sweep finetune --trials 20 data.source="data/photos" experiment=full seed=1',
-        ),
+        ("train", ("ARGS=a=3 b=9",), 'training.train experiment=quick data.source="data/photos" a=3 b=9'),
+        ("sweep", ("TRIALS=3",), 'training.sweep finetune --trials 3 data.source="data/photos"'),
         ("profile", ("ARGS=seed=1",), 'training.profile data.source="data/photos" seed=1'),
     ],
 )

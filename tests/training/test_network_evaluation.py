@@ -1,7 +1,5 @@
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,7 +10,6 @@ from training.config import EvaluationConfig
 from training.data.photo_set import PhotoSet
 from training.evaluate_run import evaluate_run, main
 from training.evaluation.network_outputs import predict_batches
-from training.features import digest_backbone, embed_split
 from training.loader import serve_batches
 from training.network import NetworkError, build_network, default_preprocessing
 from training.network_evaluation import EvaluationSet, evaluate_network
@@ -23,11 +20,10 @@ PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)
 def test_a_finished_run_gives_the_figures_that_training_wrote(
     probe_run: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([str(probe_run), str(photo_folder), "--cache", str(tmp_path), "--json", str(tmp_path / "figures.json")])
+    main([str(probe_run), str(photo_folder), "--cache", str(tmp_path)])
 
-    figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["test"]["summary"] == pytest.approx(read_spec(probe_run).metrics["test"], abs=1e-5)
-    assert "top1" in capsys.readouterr().out
+    top1 = next(line for line in capsys.readouterr().out.splitlines() if "top1" in line)
+    assert f"{read_spec(probe_run).metrics['test']['top1']:.4g}" in top1
 
 
 def test_the_photos_that_a_run_learned_from_are_not_evaluated(tmp_path: Path) -> None:
@@ -64,39 +60,4 @@ def test_embeddings_are_what_the_classifier_sees(photo_set: PhotoSet) -> None:
     expected_NK = torch.from_numpy(found.embeddings_ND) @ weights["classifier.weight"].T + weights["classifier.bias"]
     assert torch.allclose(torch.from_numpy(found.logits_NK), expected_NK, atol=1e-5)
     assert [photo_set.labels[index] for index in found.classes_N] == [photo.label for photo in photos]
-    assert found.brightness_N.min() > 0.0
-    assert found.brightness_N.max() < 1.0
-
-
-def test_features_are_computed_once(photo_set: PhotoSet, tmp_path: Path) -> None:
-    network = build_network("test_efficientnet", "random", 4)
-    batches = serve_batches(photo_set.of("val"), photo_set.labels, PREPROCESSING, 3)
-    first = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"))
-
-    again = embed_split(network, serve_batches((), (), PREPROCESSING, 3), PREPROCESSING, tmp_path, ("digest", "val"))
-
-    assert np.array_equal(again.embeddings_ND, first.embeddings_ND)
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_mirrored_features_are_kept_apart(photo_set: PhotoSet, tmp_path: Path) -> None:
-    network = build_network("test_efficientnet", "random", 4)
-    batches = serve_batches(photo_set.of("val"), photo_set.labels, PREPROCESSING, 3)
-
-    plain = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"))
-    mirrored = embed_split(network, batches, PREPROCESSING, tmp_path, ("digest", "val"), mirror=True)
-
-    assert not np.allclose(plain.embeddings_ND, mirrored.embeddings_ND)
-    assert np.allclose(plain.brightness_N, mirrored.brightness_N)
-
-
-def test_the_digest_of_a_backbone_sees_its_weights_but_not_the_classifier() -> None:
-    network = build_network("test_efficientnet", "random", 4)
-    before = digest_backbone(network)
-
-    torch.nn.init.zeros_(dict(network.named_parameters())["classifier.weight"])
-    same = digest_backbone(network)
-    torch.nn.init.zeros_(dict(network.named_parameters())["conv_stem.weight"])
-
-    assert same == before
-    assert digest_backbone(network) != before
+    assert 0.0 < found.brightness_N.min() < found.brightness_N.max() < 1.0

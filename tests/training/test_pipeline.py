@@ -10,15 +10,18 @@ import yaml
 from tests.training.data.test_fetch import ARCHIVE
 
 ROOT = Path(__file__).parents[2]
+CONFIGURATION = (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
 
 
 class Checkout:
     """A copy of what the pipeline needs, with a folder as its remote."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str) -> None:
         self.folder = folder
-        configuration = (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
-        for name in ("handler", "model_archive", "training", *configuration):
+        programs = os.pathsep.join([str(Path(python).parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+        places = {"DVC_SITE_CACHE_DIR": str(folder.parent / "site"), "HOME": str(folder.parent)}
+        self._environment = os.environ | {"PATH": programs} | places
+        for name in ("handler", "model_archive", "training", *CONFIGURATION):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copy(ROOT / name, folder / name)
@@ -26,26 +29,14 @@ class Checkout:
         self.run("dvc", "remote", "modify", "--local", "storage", "url", str(folder.parent / "remote"))
 
     def run(self, *command: str) -> str:
-        done = subprocess.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=self._environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def _environment(self) -> dict[str, str]:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {
-            "PATH": programs,
-            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),
-            "HOME": str(self.folder.parent),
-        }
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path / "fruity")
-
 
 @pytest.mark.slow
-def test_dvc_repro_rebuilds_the_archive_and_its_remote_gives_it_back(checkout: Checkout) -> None:
+def test_dvc_repro_rebuilds_the_archive_and_its_remote_gives_it_back(tmp_path: Path, warm_python: str) -> None:
+    checkout = Checkout(tmp_path / "fruity", warm_python)
     (checkout.folder / "data").mkdir()
     (checkout.folder / "data" / ".grocery.tar.gz").write_bytes(ARCHIVE)
     archive = checkout.folder / "build" / "fruity-1.1.0.mar"
@@ -53,8 +44,7 @@ def test_dvc_repro_rebuilds_the_archive_and_its_remote_gives_it_back(checkout: C
     checkout.run("dvc", "repro")
     built = archive.read_bytes()
     checkout.run("dvc", "push")
-    shutil.rmtree(checkout.folder / ".dvc" / "cache")
-    for name in ("build", "data", "runs"):
+    for name in (".dvc/cache", "build", "data", "runs"):
         shutil.rmtree(checkout.folder / name)
     checkout.run("dvc", "pull")
 

@@ -1,4 +1,3 @@
-import csv
 import sys
 from pathlib import Path
 from typing import Literal
@@ -10,39 +9,27 @@ from lightning.pytorch.loggers import WandbLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from tests.training.tiny_runs import tiny_config
-from training import track_archive
+from training import trackers
 from training.config import TrackerConfig, format_config
-from training.trackers import Picture, build_tracker, track_results, track_run
+from training.trackers import Picture, build_tracker, track_files, track_results
 
 PICTURES = {"mistakes": [Picture(np.zeros((8, 8, 3), np.uint8), "leek")]}
 
 
-def write_figures(kind: Literal["none", "csv", "tensorboard"], folder: Path, top1: float = 0.5) -> None:
+def write_figures(kind: Literal["csv", "tensorboard"], folder: Path, top1: float = 0.5) -> None:
     tracker = build_tracker(TrackerConfig(kind=kind), folder, "one")
+    assert tracker is not None
     track_results(tracker, {"seed": 1}, {"val/top1": top1}, PICTURES)
-    track_run(tracker, folder, "fruity")
+    track_files(tracker, "fruity-run", "run", folder)
 
 
-def test_without_a_tracker_nothing_is_written(tmp_path: Path) -> None:
-    write_figures("none", tmp_path)
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_csv_keeps_figures_and_configuration(tmp_path: Path) -> None:
-    write_figures("csv", tmp_path)
-
-    rows = list(csv.DictReader((tmp_path / "csv" / "metrics.csv").read_text().splitlines()))
-    assert rows[0]["val/top1"] == "0.5"
-    assert (tmp_path / "csv" / "hparams.yaml").read_text() == "seed: 1\n"
-
-
-def test_a_resumed_run_keeps_its_earlier_curves(tmp_path: Path) -> None:
+def test_csv_keeps_configuration_and_figures_also_of_a_resumed_run(tmp_path: Path) -> None:
     for figure in (0.25, 0.5):
         write_figures("csv", tmp_path, figure)
 
     kept = [(tmp_path / name / "metrics.csv").read_text().splitlines()[1] for name in ("csv", "csv-2")]
     assert [row.split(",")[-1] for row in kept] == ["0.25", "0.5"]
+    assert (tmp_path / "csv" / "hparams.yaml").read_text() == "seed: 1\n"
 
 
 def test_tensorboard_keeps_figures_and_pictures(tmp_path: Path) -> None:
@@ -60,10 +47,10 @@ def test_wandb_without_a_key_works_offline_and_keeps_the_run(tmp_path: Path, mon
     (tmp_path / "run" / "spec.json").write_text("{}")
 
     tracker = build_tracker(TrackerConfig(kind="wandb"), tmp_path / "logs", "one")
-    track_results(tracker, {"seed": 1}, {"val/top1": 0.5}, PICTURES)
     assert isinstance(tracker, WandbLogger)
+    track_results(tracker, {"seed": 1}, {"val/top1": 0.5}, PICTURES)
     summary = dict(tracker.experiment.summary)
-    track_run(tracker, tmp_path / "run", "fruity")
+    track_files(tracker, "fruity-run", "run", tmp_path / "run")
 
     assert summary["val/top1"] == 0.5
     assert wandb.run is None
@@ -100,5 +87,5 @@ def test_another_tracker_keeps_no_archive(tmp_path: Path, monkeypatch: pytest.Mo
 def keep_archive(folder: Path, tracker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the archive in *folder* of a run there that *tracker* tracked."""
     (folder / "config.yaml").write_text(format_config(tiny_config(folder, folder, f"tracker={tracker}")))
-    monkeypatch.setattr(sys, "argv", ["track_archive.py", str(folder), "1.1.0", "--out", str(folder)])
-    track_archive.main()
+    monkeypatch.setattr(sys, "argv", ["trackers.py", str(folder), "1.1.0", "--out", str(folder)])
+    trackers.main()

@@ -2,7 +2,6 @@
 
 import base64
 import logging
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import aiohttp
@@ -36,8 +35,6 @@ def mirror_bucket(url: str, cache: Path) -> Path:
     with FileLock(cache / f".{place.partition('/')[0]}.lock"):
         try:
             _mirror(place, folder)
-        except FileNotFoundError as error:
-            raise DataError(f"{url} does not exist ({_first_line(error)}); check the bucket's name") from error
         except (HttpError, GoogleAuthError, aiohttp.ClientError, OSError, ValueError) as error:
             raise DataError(_explain(url, error)) from error
     return folder
@@ -47,35 +44,25 @@ def _mirror(place: str, folder: Path) -> None:
     """Make *folder* equal to the objects below *place* (`bucket/prefix`)."""
     # Without caches: a second call in one process must see what changed.
     storage = GCSFileSystem(
-        access="read_only",
-        requests_timeout=_TIMEOUT,
-        skip_instance_cache=True,
-        use_listings_cache=False,
+        access="read_only", requests_timeout=_TIMEOUT, skip_instance_cache=True, use_listings_cache=False
     )
-    checksums = {
-        name: entry.get("crc32c", "")
-        for name, entry in storage.find(place, detail=True).items()
-        if name.startswith(f"{place}/") and not name.endswith("/")
-    }
-    if not checksums:
+    found = storage.find(place, detail=True)
+    names = [name for name in found if name.startswith(f"{place}/") and not name.endswith("/")]
+    if not names:
         raise DataError(f"gs://{place} holds no objects; check the prefix")
-    paths = {name: folder / _relative_place(name, place) for name in checksums}
+    paths = {name: folder / PurePosixPath(name).relative_to(place) for name in names}
+    if outside := [name for name in names if ".." in PurePosixPath(name).parts]:
+        raise DataError(f"the object {outside[0]!r} would be written outside its folder; rename it")
     _remove_others(folder, set(paths.values()))
-    stale = [name for name in checksums if not _is_current(paths[name], checksums[name])]
+    stale = [name for name in names if not _is_current(paths[name], found[name])]
+    counter = Callback()
     with show_progress("Fetching photos", len(stale), "files") as advance:
+        counter.relative_update = advance
         # More streams for one object would cost a request for the size of each.
-        storage.get(stale, [str(paths[name]) for name in stale], callback=_Counter(advance), concurrency=1)
+        storage.get(stale, [str(paths[name]) for name in stale], callback=counter, concurrency=1)
     # gcsfs compares MD5, which composite objects lack, or CRC32C by another package.
-    damaged = [name for name in stale if not _is_current(paths[name], checksums[name])]
-    if damaged:
+    if damaged := [name for name in stale if not _is_current(paths[name], found[name])]:
         raise DataError(f"gs://{damaged[0]} arrived damaged; run the same command again")
-
-
-def _relative_place(name: str, place: str) -> PurePosixPath:
-    relative = PurePosixPath(name).relative_to(place)
-    if ".." in relative.parts:
-        raise DataError(f"the object {name!r} would be written outside its folder; rename it")
-    return relative
 
 
 def _remove_others(folder: Path, paths: set[Path]) -> None:
@@ -87,34 +74,21 @@ def _remove_others(folder: Path, paths: set[Path]) -> None:
             path.unlink()
 
 
-def _is_current(path: Path, crc32c: str) -> bool:
+def _is_current(path: Path, entry: dict[str, str]) -> bool:
     if not path.exists():
         return False
-    held: str = base64.b64encode(google_crc32c.value(path.read_bytes()).to_bytes(4, "big")).decode()
-    return held == crc32c
-
-
-class _Counter(Callback):  # type: ignore[misc]  # ships no types
-    """Counts the files that were fetched."""
-
-    def __init__(self, advance: Callable[[int], object]) -> None:
-        super().__init__()
-        self._advance = advance
-
-    def relative_update(self, inc: int = 1) -> None:
-        self._advance(inc)
+    checksum = google_crc32c.value(path.read_bytes()).to_bytes(4, "big")
+    return base64.b64encode(checksum).decode() == entry.get("crc32c")
 
 
 def _explain(url: str, error: Exception) -> str:
-    reason = _first_line(error)
+    # Proxies answer with whole pages.
+    reason = str(error).partition("\n")[0]
+    if isinstance(error, FileNotFoundError):
+        return f"{url} does not exist ({reason}); check the bucket's name"
     if isinstance(error, GoogleAuthError) or getattr(error, "code", None) == 401 or reason.startswith("Forbidden"):
         return (
             f"reading {url} is not allowed ({reason}); run `gcloud auth application-default login`, "
             "or ask its owner for the role Storage Object Viewer"
         )
     return f"{url} could not be read ({reason}); run the same command again, it fetches only what is missing"
-
-
-def _first_line(error: Exception) -> str:
-    # Proxies answer with whole pages.
-    return str(error).partition("\n")[0]

@@ -3,10 +3,9 @@
 Axes: N photos, M photos of earlier splits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.data.photo_set import SPLITS, NearDuplicate, Photo
 
@@ -18,29 +17,15 @@ MAX_DIFFERENT_BITS = 4
 _NUM_ROWS = 64
 
 
-def find_near_duplicates(photos: Sequence[Photo], fingerprints: Sequence[bytes]) -> tuple[NearDuplicate, ...]:
-    """Return every photo that resembles one of an earlier split (order: train, val, test), with the closest of them."""
+def find_near_duplicates(photos: Sequence[Photo], fingerprints: Sequence[bytes]) -> Iterator[NearDuplicate]:
+    """Yield every photo that resembles one of an earlier split (order: train, val, test), with the closest of them."""
     prints_N = np.frombuffer(b"".join(fingerprints), dtype=np.uint64)
     ranks_N = np.array([SPLITS.index(photo.split) for photo in photos])
-    found = []
     for rank in range(1, len(SPLITS)):
         later, earlier = np.flatnonzero(ranks_N == rank), np.flatnonzero(ranks_N < rank)
-        if len(later) and len(earlier):
-            twins_N, distances_N = _find_nearest(prints_N[later], prints_N[earlier])
-            found += [
-                NearDuplicate(photos[later[index]], photos[earlier[twins_N[index]]])
-                for index in np.flatnonzero(distances_N <= MAX_DIFFERENT_BITS)
-            ]
-    return tuple(found)
-
-
-def _find_nearest(
-    prints_N: NDArray[np.uint64], prints_M: NDArray[np.uint64]
-) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Return for each of *prints_N* the index of the closest of *prints_M*, and how many bits differ."""
-    twins, distances = [], []
-    for start in range(0, len(prints_N), _NUM_ROWS):
-        distances_NM = np.bitwise_count(prints_N[start : start + _NUM_ROWS, None] ^ prints_M)
-        twins.append(distances_NM.argmin(axis=1))
-        distances.append(distances_NM.min(axis=1))
-    return np.concatenate(twins), np.concatenate(distances)
+        for start in range(0, len(later) if len(earlier) else 0, _NUM_ROWS):
+            rows = later[start : start + _NUM_ROWS]
+            distances_NM = np.bitwise_count(prints_N[rows, None] ^ prints_N[earlier])
+            twins = earlier[distances_NM.argmin(axis=1)]
+            for index in np.flatnonzero(distances_NM.min(axis=1) <= MAX_DIFFERENT_BITS):
+                yield NearDuplicate(photos[rows[index]], photos[twins[index]])

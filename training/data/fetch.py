@@ -1,31 +1,54 @@
-"""A public data set, downloaded and unpacked to a folder: `python -m training.data.fetch grocery --into data`."""
+"""Public data sets, downloaded and unpacked: `python -m training.data.fetch grocery --into data`."""
 
 import argparse
 import logging
 import sys
 import tarfile
 import zlib
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pooch  # type: ignore[import-untyped]  # ships no types
 from filelock import FileLock
 
 from training.data.layouts import list_folder
 from training.data.photo_set import DataError
-from training.data.public_sets import PUBLIC_SETS, PublicSet
-from training.data.resuming_download import ResumingDownload
+from training.data.resuming_download import resume_download
 from training.progress import track
+
+
+class PublicSet(NamedTuple):
+    url: str
+    """A gzipped tar archive."""
+    root: str
+    """Pattern of the one folder in the archive that holds the photos."""
+    digest: str | None = None
+    """`algorithm:hex`, if its publisher or a library gives one; None for the archive of a branch, which changes."""
+
+
+_GITHUB = "https://github.com/{}/archive/HEAD.tar.gz"
+
+PUBLIC_SETS = {
+    # 101 dishes x 1,000 photos, 5 GB. Bossard et al., ECCV 2014. The digest is torchvision's.
+    "food101": PublicSet(
+        "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", "food-101", "md5:85eeb15f3717b99a5da872d97d918f87"
+    ),
+    # Fruit and vegetables on white, 100x100 pixels. M. Oltean, CC BY-SA 4.0. It still grows.
+    "fruits360": PublicSet(_GITHUB.format("fruits-360/fruits-360-100x100"), "fruits-360-100x100-*"),
+    # 81 groceries in 43 groups, photographed in shops. Klasson et al., WACV 2019, MIT.
+    "grocery": PublicSet(_GITHUB.format("marcusklasson/GroceryStoreDataset"), "GroceryStoreDataset-*/dataset"),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.data.fetch", description="Download a public data set.")
     parser.add_argument("name", choices=sorted(PUBLIC_SETS))
     parser.add_argument("--into", type=Path, default=Path("data"), help="the set becomes the folder NAME in it")
-    parser.add_argument("--url", help="address of a mirror that has the same archive")
     arguments = parser.parse_args()
     try:
-        folder = fetch_set(arguments.name, arguments.into, url=arguments.url)
+        folder = fetch_set(arguments.name, arguments.into)
     except DataError as error:
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
@@ -34,19 +57,19 @@ def main() -> int:
     return 0
 
 
-def fetch_set(name: str, into: Path, *, url: str | None = None) -> Path:
-    """Return the folder *into*/*name*; if it does not exist, download it from *url* or its publisher.
+def fetch_set(name: str, into: Path) -> Path:
+    """Return the folder *into*/*name*, downloaded if it does not exist; it appears once it is complete.
 
-    The folder appears once it is complete. Raises `DataError`, also if the archive does not have
-    the digest that is known of it.
+    Raises `DataError`, also if the archive does not have the digest that is known of it.
     """
-    folder = into / name
+    folder, archive_path, public = into / name, into / f".{name}.tar.gz", PUBLIC_SETS[name]
     try:
         into.mkdir(parents=True, exist_ok=True)
         # The processes of a distributed run call this at the same time.
         with FileLock(into / f".{name}.lock"):
             if not folder.exists():
-                _fetch(PUBLIC_SETS[name], folder, url or PUBLIC_SETS[name].url)
+                _download(public, archive_path)
+                _unpack(archive_path, public.root, folder)
     except OSError as error:
         raise DataError(
             f"{error.filename or into} cannot be written ({error.strerror}); free some space or check the permissions "
@@ -55,25 +78,18 @@ def fetch_set(name: str, into: Path, *, url: str | None = None) -> Path:
     return folder
 
 
-def _fetch(public: PublicSet, folder: Path, url: str) -> None:
-    archive_path = folder.with_name(f".{folder.name}.tar.gz")
-    download = ResumingDownload(archive_path.with_name(f"{archive_path.name}.part"))
+def _download(public: PublicSet, archive_path: Path) -> None:
+    download = partial(resume_download, part_path=archive_path.with_name(f"{archive_path.name}.part"))
     # Its log repeats in several lines what the progress shows.
     pooch.get_logger().setLevel(logging.WARNING)
     try:
-        pooch.retrieve(url, public.digest, archive_path.name, archive_path.parent, downloader=download)
+        pooch.retrieve(public.url, public.digest, archive_path.name, archive_path.parent, downloader=download)
     except ValueError as error:
-        raise DataError(f"{url} is not the archive that was published: {error}; download it again") from error
-    try:
-        _unpack(archive_path, public.root, folder)
-    except DataError:
-        archive_path.unlink()
-        raise
-    archive_path.unlink()
+        raise DataError(f"{public.url} is not the archive that was published: {error}; download it again") from error
 
 
 def _unpack(archive_path: Path, root: str, folder: Path) -> None:
-    """Unpack the folder *root* of the archive to *folder*, which appears once it is complete."""
+    """Unpack the folder *root* of the archive to *folder*, and delete the archive."""
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         try:
             with tarfile.open(archive_path, "r|gz") as archive:
@@ -81,10 +97,12 @@ def _unpack(archive_path: Path, root: str, folder: Path) -> None:
                 members = track(archive, f"Unpacking {folder.name}", "files")
                 archive.extractall(temporary, members, filter="data")
         except (tarfile.TarError, EOFError, zlib.error) as error:
+            archive_path.unlink()
             raise DataError(
                 f"the archive of {folder.name} cannot be unpacked ({error}) and is deleted; download it again"
             ) from error
-        found = sorted(Path(temporary).glob(root))
+        archive_path.unlink()
+        found = list(Path(temporary).glob(root))
         if len(found) != 1:
             raise DataError(f"the archive of {folder.name} has {len(found)} folders {root}, it must have one")
         list_folder(found[0])

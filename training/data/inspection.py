@@ -8,10 +8,10 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -29,9 +29,16 @@ FILE_NAME = "inspections.sqlite"
 # Decoding to this short side reads every byte of a JPEG and is about four times as fast as in full.
 _SHORT_SIDE = 64
 
+_CREATE = """CREATE TABLE IF NOT EXISTS inspections
+    (rules TEXT, digest TEXT, problem TEXT, fingerprint BLOB, PRIMARY KEY (rules, digest))"""
+_SELECT = "SELECT digest, problem, fingerprint FROM inspections WHERE rules = ?"
+_INSERT = "INSERT OR IGNORE INTO inspections VALUES (?, ?, ?, ?)"
 
-@dataclass(frozen=True)
-class Inspected:
+_Known = Mapping[str, Sequence[Any]]
+"""The problem and the fingerprint of files, by digest."""
+
+
+class Inspected(NamedTuple):
     photo: Photo
     digest: str
     """SHA-256 of the file's bytes, in hex."""
@@ -45,21 +52,24 @@ def inspect_photos(photos: Sequence[Photo], cache: Path, limits: Limits) -> list
     """Return *photos* in their order, inspected; one that the server would refuse has a problem. Raises `DataError`."""
     # Another Pillow or other limits may give other results.
     rules = f"Pillow {PIL.__version__}, {limits}"
+    inspected: list[Inspected] = []
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(cache / FILE_NAME, timeout=60)) as database:
-            known = _read_results(database, rules)
-            inspected: list[Inspected] = []
+            database.execute(_CREATE)
+            known = {digest: result for digest, *result in database.execute(_SELECT, (rules,))}
             try:
                 inspected.extend(_inspect_all(photos, limits, known))
             finally:
                 # Also after Ctrl-C, so that no photo is inspected twice.
-                _write_results(database, rules, inspected)
-            return inspected
+                with database:
+                    rows = [(rules, item.digest, item.problem, item.fingerprint) for item in inspected]
+                    database.executemany(_INSERT, rows)
     except (sqlite3.DatabaseError, OSError) as error:
         raise DataError(
             f"{cache / FILE_NAME} cannot be used ({error}); delete it, it is only a cache, or choose another place"
         ) from error
+    return inspected
 
 
 def fingerprint(image: Image.Image) -> bytes:
@@ -71,11 +81,7 @@ def fingerprint(image: Image.Image) -> bytes:
     return np.packbits(grey_HW[:, 1:] > grey_HW[:, :-1]).tobytes()
 
 
-_Result = tuple[str | None, bytes]
-"""A problem and a fingerprint."""
-
-
-def _inspect_all(photos: Sequence[Photo], limits: Limits, known: Mapping[str, _Result]) -> Iterator[Inspected]:
+def _inspect_all(photos: Sequence[Photo], limits: Limits, known: _Known) -> Iterator[Inspected]:
     with warnings.catch_warnings(), ThreadPool(count_cpus()) as pool:
         # Decoders silence warnings for themselves, but the filters belong to all threads.
         warnings.simplefilter("ignore")
@@ -83,7 +89,7 @@ def _inspect_all(photos: Sequence[Photo], limits: Limits, known: Mapping[str, _R
         yield from track(inspected, "Inspecting photos", "photos", len(photos))
 
 
-def _inspect(photo: Photo, limits: Limits, known: Mapping[str, _Result]) -> Inspected:
+def _inspect(photo: Photo, limits: Limits, known: _Known) -> Inspected:
     try:
         content = photo.path.read_bytes()
     except OSError as error:
@@ -95,19 +101,3 @@ def _inspect(photo: Photo, limits: Limits, known: Mapping[str, _Result]) -> Insp
         return Inspected(photo, digest, None, fingerprint(decode_photo(content, limits, _SHORT_SIDE)))
     except Problem as problem:
         return Inspected(photo, digest, str(problem), bytes(8))
-
-
-def _read_results(database: sqlite3.Connection, rules: str) -> dict[str, _Result]:
-    with database:
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS inspections "
-            "(rules TEXT, digest TEXT, problem TEXT, fingerprint BLOB, PRIMARY KEY (rules, digest))"
-        )
-    rows = database.execute("SELECT digest, problem, fingerprint FROM inspections WHERE rules = ?", (rules,))
-    return {digest: (problem, fingerprint) for digest, problem, fingerprint in rows}
-
-
-def _write_results(database: sqlite3.Connection, rules: str, inspected: Sequence[Inspected]) -> None:
-    rows = [(rules, item.digest, item.problem, item.fingerprint) for item in inspected]
-    with database:
-        database.executemany("INSERT OR IGNORE INTO inspections VALUES (?, ?, ?, ?)", rows)

@@ -25,39 +25,27 @@ def check_names(listed: Sequence[Photo]) -> None:
 
 def check_labels(source: str, listed: Sequence[Photo], usable: Sequence[Photo]) -> None:
     """Raise `DataError` unless every label *listed* can be learned from the photos that are *usable*, and evaluated."""
-    check_any(source, listed, usable)
     labels = {photo.label for photo in usable}
     lost = {photo.label for photo in listed} - labels
-    if lost:
-        raise DataError(
-            f"{source}: no photo of {list_labels(lost)} is usable; see the reasons above, replace or remove them"
-        )
-    if len(labels) < 2:
-        raise DataError(f"{source} has one label, {list_labels(labels)}, a classifier needs two; add photos of another")
-    learned = {photo.label for photo in usable if photo.split == "train"}
-    if labels - learned:
-        places = {f"{photo.label} in {photo.split}" for photo in usable if photo.label not in learned}
-        raise DataError(
-            f"{source}: train lacks {len(labels - learned):,} of {len(labels):,} labels ({list_labels(places)}); "
-            "move some of their photos to train or remove them all"
-        )
-    if not any(photo.split == "val" for photo in usable):
-        raise DataError(
-            f"{source} leaves no photo for val, which the model is evaluated on; give at least one label two photos "
-            "that are not copies of each other or of test photos"
-        )
-
-
-def check_any(source: str, listed: Sequence[Photo], usable: Sequence[Photo]) -> None:
-    """Raise `DataError` if no photo is *usable*."""
-    if not usable:
-        raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")
+    not_learned = labels - {photo.label for photo in usable if photo.split == "train"}
+    places = {f"{photo.label} in {photo.split}" for photo in usable if photo.label in not_learned}
+    refusals = {
+        f"no usable photo among {len(listed):,} files; see the reasons above": not usable,
+        f"no photo of {list_labels(lost)} is usable; see the reasons above, replace or remove them": lost,
+        f"it has one label, {list_labels(labels)}, a classifier needs two; add photos of another": len(labels) < 2,
+        f"train lacks {len(not_learned):,} of {len(labels):,} labels ({list_labels(places)}); "
+        "move some of their photos to train or remove them all": not_learned,
+        "it leaves no photo for val, which the model is evaluated on; give at least one label two photos "
+        "that are not copies of each other or of test photos": all(photo.split != "val" for photo in usable),
+    }
+    for reason, refused in refusals.items():
+        if refused:
+            raise DataError(f"{source}: {reason}")
 
 
 def check_known(source: str, listed: Sequence[Photo], labels: Collection[str]) -> None:
     """Raise `DataError` if a label *listed* is not one of *labels*."""
-    unknown = {photo.label for photo in listed} - set(labels)
-    if unknown:
+    if unknown := {photo.label for photo in listed} - set(labels):
         raise DataError(
             f"{source} has {len(unknown):,} labels that the model does not know ({list_labels(unknown)}); "
             "remove their photos, or train with them"
@@ -68,17 +56,15 @@ def find_groups(source: str, usable: Sequence[Photo], labels: Sequence[str]) -> 
     """Return the coarse label of each of *labels*, or None if no label has one; raise `DataError`."""
     groups: dict[str, str | None] = {}
     for photo in usable:
-        if groups.setdefault(photo.label, photo.group) != photo.group:
+        first = groups.setdefault(photo.label, photo.group)
+        if first != photo.group:
             raise DataError(
-                f"{source}: label {photo.label!r} has two coarse labels, {groups[photo.label]!r} and {photo.group!r}; "
-                "give it one"
+                f"{source}: label {photo.label!r} has two coarse labels, {first!r} and {photo.group!r}; give it one"
             )
     named = tuple(group for label in labels if (group := groups[label]) is not None)
     if named and len(named) < len(labels):
-        without = [label for label in labels if groups[label] is None]
-        raise DataError(
-            f"{source}: {list_labels(without)} have no coarse label, others have; fill in coarse_label or leave it out"
-        )
+        without = list_labels([label for label in labels if groups[label] is None])
+        raise DataError(f"{source}: {without} have no coarse label, others have; fill in coarse_label or leave it out")
     return named or None
 
 

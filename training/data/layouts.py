@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from training.data import manifest
@@ -10,14 +10,7 @@ from training.data.manifest import check_existence, read_manifest
 from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
 
 _LOG = logging.getLogger(__name__)
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+_SPLIT_FOLDERS = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
 
 
 def list_folder(folder: Path) -> list[Photo]:
@@ -31,10 +24,10 @@ def list_folder(folder: Path) -> list[Photo]:
     for name in manifest.FILE_NAMES:
         if (folder / name).is_file():
             return read_manifest(folder / name)
-    for landmark, read in _LAYOUTS.items():
+    for landmark, read in (("classes.csv", _read_grocery), ("meta/train.txt", _read_food101)):
         if (folder / landmark).is_file():
             try:
-                photos = read(folder)
+                photos = list(read(folder))
             except (LookupError, ValueError, OSError) as error:
                 raise DataError(
                     f"{folder} has {landmark} but not the other files of its publisher ({error!r}); "
@@ -42,71 +35,55 @@ def list_folder(folder: Path) -> list[Photo]:
                 ) from error
             check_existence(photos, folder / landmark)
             return photos
-    return _read_image_folder(folder)
+    return list(_read_image_folder(folder))
 
 
-def _read_grocery(folder: Path) -> list[Photo]:
+def _read_grocery(folder: Path) -> Iterator[Photo]:
     """Read the layout of github.com/marcusklasson/GroceryStoreDataset, its folder `dataset`."""
     _, *classes = csv.reader((folder / "classes.csv").read_text(encoding="utf-8-sig").splitlines())
     names = {label_id: (label, group) for label, label_id, group, *_ in classes}
-    photos = []
     for split in SPLITS:
         path = folder / f"{split}.txt"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         for place, label_id, _ in csv.reader(lines, skipinitialspace=True):
-            photos.append(Photo(folder / place, *names[label_id], split))
-    return photos
+            yield Photo(folder / place, *names[label_id], split)
 
 
-def _read_food101(folder: Path) -> list[Photo]:
+def _read_food101(folder: Path) -> Iterator[Photo]:
     """Read the layout of the Food-101 archive, its folder `food-101`."""
-    photos = []
     for split in ("train", "test"):
         for place in (folder / "meta" / f"{split}.txt").read_text(encoding="utf-8").split():
             label = place.partition("/")[0].replace("_", " ")
-            photos.append(Photo(folder / "images" / f"{place}.jpg", label, None, split))
-    return photos
+            yield Photo(folder / "images" / f"{place}.jpg", label, None, split)
 
 
-_LAYOUTS: dict[str, Callable[[Path], list[Photo]]] = {
-    "classes.csv": _read_grocery,
-    "meta/train.txt": _read_food101,
-}
-
-
-def _read_image_folder(folder: Path) -> list[Photo]:
+def _read_image_folder(folder: Path) -> Iterator[Photo]:
     folders = _list_folders(folder)
     if not folders:
         raise DataError(
             f"{folder} has neither {' nor '.join(manifest.FILE_NAMES)} nor folders; "
             "put the photos of each label into a folder with the label's name"
         )
-    others = [inner.name for inner in folders if inner.name.lower() not in _SPLIT_FOLDERS]
-    if len(others) == len(folders):
-        return _read_label_folders(folders, split="")
-    if others:
+    splits = [_SPLIT_FOLDERS.get(inner.name.lower(), "") for inner in folders]
+    if any(splits) and not all(splits):
+        others = ", ".join(inner.name for inner, split in zip(folders, splits, strict=True) if not split)
         raise DataError(
-            f"{folder} mixes folders of splits with others ({', '.join(others)}); "
-            "a split folder has one folder for each label"
+            f"{folder} mixes folders of splits with others ({others}); a split folder has one folder for each label"
         )
-    photos = []
-    for inner in folders:
-        photos += _read_label_folders(_list_folders(inner), _SPLIT_FOLDERS[inner.name.lower()])
-    return photos
+    for inner, split in zip(folders, splits, strict=True):
+        for label_folder in _list_folders(inner) if split else [inner]:
+            yield from _read_label_folder(label_folder, split)
 
 
-def _read_label_folders(folders: list[Path], split: str) -> list[Photo]:
-    photos = []
-    for folder in folders:
-        visible = [path for path in sorted(folder.rglob("*")) if not _is_hidden(path, folder)]
-        paths = [path for path in visible if path.is_file()]
-        _warn_ignored("are broken links", [path for path in visible if not path.exists()])
-        # rglob does not follow them, and a link to a parent would never end.
-        _warn_ignored("are links to folders", [path for path in visible if path.is_symlink() and path.is_dir()])
-        # A label may be absent from val and test, but not from train.
-        if not paths and split in ("", "train"):
-            raise DataError(f"the label folder {folder} is empty; put photos into it or remove it")
-        photos += [Photo(path, folder.name, None, split) for path in paths]
+def _read_label_folder(folder: Path, split: str) -> list[Photo]:
+    visible = [path for path in sorted(folder.rglob("*")) if "/." not in f"/{path.relative_to(folder).as_posix()}"]
+    photos = [Photo(path, folder.name, None, split) for path in visible if path.is_file()]
+    _warn_ignored("are broken links", [path for path in visible if not path.exists()])
+    # rglob does not follow them, and a link to a parent would never end.
+    _warn_ignored("are links to folders", [path for path in visible if path.is_symlink() and path.is_dir()])
+    # A label may be absent from val and test, but not from train.
+    if not photos and split in ("", "train"):
+        raise DataError(f"the label folder {folder} is empty; put photos into it or remove it")
     return photos
 
 
@@ -118,10 +95,6 @@ def _list_folders(folder: Path) -> list[Path]:
         photos = [path for path in visible if path.suffix.lower().lstrip(".") in PHOTO_KINDS and path not in folders]
         _warn_ignored("lie beside the label folders", photos)
     return folders
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _warn_ignored(reason: str, paths: list[Path]) -> None:

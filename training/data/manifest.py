@@ -12,8 +12,6 @@ _LOG = logging.getLogger(__name__)
 FILE_NAMES = ("labels.csv", "manifest.csv")
 COLUMNS = ("file", "label", "coarse_label", "split")
 
-_REQUIRED = ("file", "label")
-
 
 def read_manifest(path: Path) -> list[Photo]:
     """Return the photos that the manifest *path* lists; paths are relative to its folder. Raises `DataError`."""
@@ -21,7 +19,12 @@ def read_manifest(path: Path) -> list[Photo]:
         # Spreadsheets put a byte order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines, strict=True)
-            _check_columns(rows.fieldnames or (), path)
+            columns = rows.fieldnames or ()
+            if missing := [column for column in ("file", "label") if column not in columns]:
+                raise DataError(
+                    f"{path} has no column {' and no column '.join(missing)}, it has {', '.join(columns) or 'none'}; "
+                    "name them in its first line (file and label are required, split and coarse_label are optional)"
+                )
             photos = [_parse_row(row, f"{path}, line {rows.line_num}", path.parent) for row in rows]
     except FileNotFoundError as error:
         raise DataError(f"the manifest {path} does not exist; check its path") from error
@@ -45,43 +48,32 @@ def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
 
 def check_existence(photos: Sequence[Photo], path: Path) -> None:
     """Raise `DataError` if a file of *photos*, listed by *path*, does not exist."""
-    missing = [photo.path for photo in photos if not photo.path.is_file()]
-    if missing:
+    if missing := [photo.path for photo in photos if not photo.path.is_file()]:
         raise DataError(
             f"{path} lists {len(missing):,} of {len(photos):,} files that do not exist, the first is {missing[0]}; "
             f"paths are relative to {path.parent}"
         )
 
 
-def _check_columns(columns: Iterable[str], path: Path) -> None:
-    missing = [column for column in _REQUIRED if column not in columns]
-    if missing:
-        raise DataError(
-            f"{path} has no column {' and no column '.join(missing)}, it has {', '.join(columns) or 'none'}; "
-            f"name them in its first line ({', '.join(_REQUIRED)} are required, split and coarse_label are optional)"
-        )
+def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Photo:
+    file, label, group, split = ((row.get(column) or "").strip() for column in COLUMNS)
+    if None in row:
+        raise DataError(f"{place}: the row has more cells than the first line has columns; quote what has a comma")
+    if not (file and label):
+        raise DataError(f"{place}: {'label' if file else 'file'} is empty; fill it in or delete the row")
+    if split and split not in SPLITS:
+        raise DataError(f"{place}: split is {split!r}, it may be {', '.join(SPLITS)} or empty")
+    return Photo(folder / file, label, group or None, split)
 
 
 def _drop_repeated(photos: Sequence[Photo], path: Path) -> list[Photo]:
     """Return *photos* without rows that repeat an earlier one; raise `DataError` for one file with two labels."""
-    by_path: dict[Path, Photo] = {}
+    labels: dict[Path, str] = {}
     for photo in photos:
-        first = by_path.setdefault(photo.path, photo)
-        if first.label != photo.label:
-            raise DataError(f"{path} gives {photo.path} two labels, {first.label!r} and {photo.label!r}; keep one row")
+        first = labels.setdefault(photo.path, photo.label)
+        if first != photo.label:
+            raise DataError(f"{path} gives {photo.path} two labels, {first!r} and {photo.label!r}; keep one row")
     distinct = list(dict.fromkeys(photos))
     if len(distinct) < len(photos):
         _LOG.warning("%s repeats %d row(s), which are ignored", path, len(photos) - len(distinct))
     return distinct
-
-
-def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Photo:
-    if None in row:
-        raise DataError(f"{place}: the row has more cells than the first line has columns; quote what has a comma")
-    values = {column: (row.get(column) or "").strip() for column in COLUMNS}
-    empty = [column for column in _REQUIRED if not values[column]]
-    if empty:
-        raise DataError(f"{place}: {empty[0]} is empty; fill it in or delete the row")
-    if values["split"] and values["split"] not in SPLITS:
-        raise DataError(f"{place}: split is {values['split']!r}, it may be {', '.join(SPLITS)} or empty")
-    return Photo(folder / values["file"], values["label"], values["coarse_label"] or None, values["split"])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
 PHOTO_KINDS = ("jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "heic")
@@ -23,14 +24,12 @@ class Photo:
     """One of `SPLITS`; empty as long as the source gives none and none was chosen."""
 
 
-@dataclass(frozen=True)
-class SkippedPhoto:
+class SkippedPhoto(NamedTuple):
     path: Path
     reason: str
 
 
-@dataclass(frozen=True)
-class NearDuplicate:
+class NearDuplicate(NamedTuple):
     """A photo that resembles one of an earlier split, so that val or test figures may be too high."""
 
     photo: Photo

@@ -28,20 +28,16 @@ def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
     """
     paths = _find_shards(pattern)
     cache.mkdir(parents=True, exist_ok=True)
-    photos = []
     with FileLock(cache / ".lock"):
-        for path in track(paths, "Unpacking", "shards"):
-            photos += read_manifest(_unpack(path, cache) / _MANIFEST)
-    return photos
+        folders = [_unpack(path, cache) for path in track(paths, "Unpacking", "shards")]
+    return [photo for folder in folders for photo in read_manifest(folder / _MANIFEST)]
 
 
 def _find_shards(pattern: str) -> list[Path]:
-    paths = [Path(place) for place in expand_urls(pattern)]
-    if "*" in pattern:
-        paths = sorted(found for path in paths for found in path.parent.glob(path.name))
-    missing = [path for path in paths if not path.is_file()]
-    if missing or not paths:
-        raise DataError(f"the shard {missing[0] if missing else pattern} does not exist; check the pattern {pattern}")
+    places = [Path(place) for place in expand_urls(pattern)]
+    paths = [path for place in places for path in sorted(place.parent.glob(place.name)) or [place]]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise DataError(f"the shard {missing[0]} does not exist; check the pattern {pattern}")
     return paths
 
 
@@ -64,13 +60,15 @@ def _unpack(shard_path: Path, cache: Path) -> Path:
 def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[Photo]:
     try:
         for index, sample in enumerate(_read_samples(shard_path)):
-            place = f"{shard_path}, sample {sample['__key__']}"
-            kind = next((kind for kind in PHOTO_KINDS if kind in sample), None)
-            if kind is None:
+            label, group = _read_label(sample)
+            kind = next((kind for kind in PHOTO_KINDS if kind in sample), "")
+            if not (kind and label):
+                fields = ", ".join(sorted(name for name in sample if not name.startswith("__")))
+                fix = "add cls, or label in json" if kind else f"add one of {', '.join(PHOTO_KINDS)}"
                 raise DataError(
-                    f"{place} has no photo, it has {_name_fields(sample)}; add one of {', '.join(PHOTO_KINDS)}"
+                    f"{shard_path}, sample {sample['__key__']} has no {'label' if kind else 'photo'}, "
+                    f"it has {fields}; {fix}"
                 )
-            label, group = _read_label(sample, place)
             path = folder / f"{index:08}.{kind}"
             path.write_bytes(sample[kind])
             yield Photo(path, label, group, split)
@@ -84,14 +82,8 @@ def _read_samples(shard_path: Path) -> Iterator[Mapping[str, Any]]:
         yield from group_by_keys(tar_file_expander([{"url": str(shard_path), "stream": shard}]))
 
 
-def _read_label(sample: Mapping[str, Any], place: str) -> tuple[str, str | None]:
+def _read_label(sample: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the label, empty if there is none, and the coarse label."""
     fields = {"label": sample["cls"].decode()} if "cls" in sample else json.loads(sample.get("json", b"{}"))
-    label = fields.get("label") if isinstance(fields, dict) else None
-    if label is None or not str(label).strip():
-        raise DataError(f"{place} has no label, it has {_name_fields(sample)}; add cls, or label in json")
-    group = fields.get("coarse_label")
-    return str(label).strip(), None if group is None else str(group)
-
-
-def _name_fields(sample: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(name for name in sample if not name.startswith("__")))
+    label, group = (fields.get(name) if isinstance(fields, dict) else None for name in ("label", "coarse_label"))
+    return "" if label is None else str(label).strip(), None if group is None else str(group)

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from handler.settings import Limits
 from training.data.duplicates import find_near_duplicates
+from training.data.fetch import PUBLIC_SETS, fetch_set
 from training.data.inspection import Inspected, inspect_photos
-from training.data.labels import check_any, check_known, check_labels, check_names, find_groups, list_labels
+from training.data.labels import check_known, check_labels, check_names, find_groups, list_labels
 from training.data.layouts import list_folder
 from training.data.manifest import read_manifest
-from training.data.photo_set import SPLITS, DataError, NearDuplicate, Photo, PhotoSet, SkippedPhoto
-from training.data.public_sets import PUBLIC_SETS
-from training.data.split import choose_splits, place, skip_contradictions, skip_copies
+from training.data.photo_set import SPLITS, DataError, Photo, PhotoSet, SkippedPhoto
+from training.data.shards import unpack_shards
+from training.data.split import choose_splits, place, skip, skip_contradictions, skip_copies
+from training.progress import print_line
 
 _LOG = logging.getLogger(__name__)
 _NUM_LOGGED = 10
@@ -32,12 +32,11 @@ def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0
     listed = _list_source(source, cache)
     usable, skipped = _inspect(listed, cache)
     usable, copies = skip_copies(choose_splits(usable, seed, val_share))
-    skipped += copies
-    _log_skipped(skipped)
     photos = [item.photo for item in usable]
+    _log_skipped(skipped + copies)
     check_labels(source, listed, photos)
     labels = tuple(sorted({photo.label for photo in photos}))
-    photo_set = _assemble(source, usable, skipped, labels, find_groups(source, photos, labels))
+    photo_set = _assemble(source, usable, skipped + copies, labels, find_groups(source, photos, labels))
     _print_summary(photo_set)
     return photo_set
 
@@ -53,13 +52,29 @@ def load_test_photos(source: str, labels: tuple[str, ...], *, cache: Path) -> Ph
     check_known(source, listed, labels)
     usable, skipped = _inspect(listed, cache)
     _log_skipped(skipped)
-    check_any(source, listed, [item.photo for item in usable])
+    if not usable:
+        raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")
     return _assemble(source, [place(item, "test") for item in usable], skipped, labels, None)
 
 
 def _list_source(source: str, cache: Path) -> list[Photo]:
+    """Return the photos of *source*, copied to *cache* if it is remote or packed."""
     try:
-        listed = _list_local(_copy_source(source, cache), cache)
+        path = Path(source)
+        if source in PUBLIC_SETS:
+            path = fetch_set(source, cache)
+        elif source.startswith("gs://"):
+            from training.data.bucket import mirror_bucket  # slow to import
+
+            path = mirror_bucket(source, cache / "buckets")
+        if any(path.glob("*.tar")):
+            path /= "*.tar"
+        if path.suffix == ".csv":
+            listed = read_manifest(path)
+        elif path.suffix == ".tar":
+            listed = unpack_shards(str(path), cache / "shards")
+        else:
+            listed = list_folder(path)
     except OSError as error:
         raise DataError(
             f"{source} cannot be read or copied ({error}); check permissions and free space, then run it again"
@@ -68,36 +83,10 @@ def _list_source(source: str, cache: Path) -> list[Photo]:
     return listed
 
 
-def _copy_source(source: str, cache: Path) -> Path:
-    """Return the local path of *source*, copied to *cache* if it is remote."""
-    if source in PUBLIC_SETS:
-        from training.data.fetch import fetch_set
-
-        return fetch_set(source, cache)
-    if source.startswith("gs://"):
-        from training.data.bucket import mirror_bucket
-
-        return mirror_bucket(source, cache / "buckets")
-    return Path(source)
-
-
-def _list_local(path: Path, cache: Path) -> list[Photo]:
-    if path.suffix == ".csv":
-        return read_manifest(path)
-    if any(path.glob("*.tar")):
-        path /= "*.tar"
-    if path.suffix == ".tar":
-        from training.data.shards import unpack_shards
-
-        return unpack_shards(str(path), cache / "shards")
-    return list_folder(path)
-
-
 def _inspect(listed: Sequence[Photo], cache: Path) -> tuple[list[Inspected], list[SkippedPhoto]]:
-    inspected = inspect_photos(listed, cache, Limits())
-    skipped = [SkippedPhoto(item.photo.path, item.problem) for item in inspected if item.problem is not None]
-    usable, contradictions = skip_contradictions([item for item in inspected if item.problem is None])
-    return usable, skipped + contradictions
+    usable, unusable = skip(inspect_photos(listed, cache, Limits()), lambda item: item.problem)
+    usable, contradictions = skip_contradictions(usable)
+    return usable, unusable + contradictions
 
 
 def _assemble(
@@ -110,17 +99,18 @@ def _assemble(
     # By content, not by path: the order decides batches, and moving the files must not change it.
     usable = sorted(usable, key=lambda item: (item.photo.label, item.digest, item.photo.path))
     photos = tuple(item.photo for item in usable)
-    near_duplicates = find_near_duplicates(photos, [item.fingerprint for item in usable])
-    _log_near_duplicates(near_duplicates)
-    return PhotoSet(_name_set(source), photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates)
-
-
-def _name_set(source: str) -> str:
-    if source in PUBLIC_SETS:
-        return source
+    near_duplicates = tuple(find_near_duplicates(photos, [item.fingerprint for item in usable]))
+    if near_duplicates:
+        _LOG.warning(
+            "%d photo(s) resemble one of an earlier split, so figures may be too high; the first is %s, like %s",
+            len(near_duplicates),
+            near_duplicates[0].photo.path,
+            near_duplicates[0].twin.path,
+        )
     path = Path(source).resolve()
-    # A pattern of shards is not a name.
-    return path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
+    # A pattern of shards does not name the set.
+    name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
+    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates)
 
 
 def _digest(usable: Sequence[Inspected]) -> str:
@@ -130,10 +120,10 @@ def _digest(usable: Sequence[Inspected]) -> str:
 
 def _print_summary(photo_set: PhotoSet) -> None:
     counts = [f"{len(photos):,} in {split}" for split in SPLITS if (photos := photo_set.of(split))]
-    line = f"{photo_set.name}: {len(photo_set.photos):,} photos, {len(photo_set.labels):,} labels, {', '.join(counts)}"
-    Console(stderr=True).print(line, soft_wrap=True, highlight=False)
-    absent = set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}
-    if absent:
+    print_line(
+        f"{photo_set.name}: {len(photo_set.photos):,} photos, {len(photo_set.labels):,} labels, {', '.join(counts)}"
+    )
+    if absent := set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}:
         _LOG.warning("val has no photo of %d label(s), %s: its figures ignore them", len(absent), list_labels(absent))
 
 
@@ -142,14 +132,3 @@ def _log_skipped(skipped: Sequence[SkippedPhoto]) -> None:
         _LOG.warning("%s is skipped: %s", photo.path, photo.reason)
     if len(skipped) > _NUM_LOGGED:
         _LOG.warning("and %d more photos are skipped", len(skipped) - _NUM_LOGGED)
-
-
-def _log_near_duplicates(near_duplicates: Sequence[NearDuplicate]) -> None:
-    if near_duplicates:
-        first = near_duplicates[0]
-        _LOG.warning(
-            "%d photo(s) resemble one of an earlier split, so figures may be too high; the first is %s, like %s",
-            len(near_duplicates),
-            first.photo.path,
-            first.twin.path,
-        )

@@ -3,11 +3,14 @@
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from training.data.inspection import Inspected
 from training.data.photo_set import SPLITS, DataError, SkippedPhoto
+
+Sorted = tuple[list[Inspected], list[SkippedPhoto]]
+"""What is kept, and what is skipped."""
 
 
 def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -> list[Inspected]:
@@ -24,65 +27,54 @@ def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -
     placed = [place(item, item.photo.split or "train") for item in inspected]
     if any(item.photo.split == "val" for item in placed):
         return placed
-    chosen = _choose_val(placed, seed, val_share)
-    return [place(item, "val") if _key(item) in chosen else item for item in placed]
-
-
-def skip_copies(inspected: Sequence[Inspected]) -> tuple[list[Inspected], list[SkippedPhoto]]:
-    """Return *inspected* with no file in two splits, and the skipped copies.
-
-    Of equal files the one in the last split is kept (order: train, val, test).
-    """
-    last = {item.digest: item for item in sorted(inspected, key=_rank)}
-    kept, copies = [], []
-    for item in inspected:
-        twin = last[item.digest].photo
-        if item.photo.split == twin.split:
-            kept.append(item)
-        else:
-            copies.append(SkippedPhoto(item.photo.path, f"the same file is in {twin.split}: {twin.path}"))
-    return kept, copies
-
-
-def skip_contradictions(inspected: Sequence[Inspected]) -> tuple[list[Inspected], list[SkippedPhoto]]:
-    """Return *inspected* without files that are equal but have different labels, and those files."""
-    labels: dict[str, set[str]] = defaultdict(set)
-    for item in inspected:
-        labels[item.digest].add(item.photo.label)
-    kept = [item for item in inspected if len(labels[item.digest]) == 1]
-    skipped = [
-        SkippedPhoto(item.photo.path, f"equal files have different labels: {', '.join(sorted(labels[item.digest]))}")
-        for item in inspected
-        if len(labels[item.digest]) > 1
+    digests: dict[str, set[str]] = defaultdict(set)
+    for item in placed:
+        if item.photo.split == "train":
+            digests[item.photo.label].add(item.digest)
+    chosen = {(label, digest) for label in digests for digest in _choose_val(digests[label], seed, val_share)}
+    return [
+        place(item, "val") if item.photo.split == "train" and (item.photo.label, item.digest) in chosen else item
+        for item in placed
     ]
-    return kept, skipped
 
 
 def place(item: Inspected, split: str) -> Inspected:
     """Return *item* with its photo in *split*."""
-    return replace(item, photo=replace(item.photo, split=split))
+    return item._replace(photo=replace(item.photo, split=split))
 
 
-def _choose_val(inspected: Sequence[Inspected], seed: int, val_share: float) -> set[tuple[str, str, str]]:
-    by_label: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+def skip_copies(inspected: Sequence[Inspected]) -> Sorted:
+    """Skip files that are in two splits, except in the last one (order: train, val, test)."""
+    last = {item.digest: item.photo for item in sorted(inspected, key=lambda item: SPLITS.index(item.photo.split))}
+
+    def find_reason(item: Inspected) -> str | None:
+        twin = last[item.digest]
+        return None if item.photo.split == twin.split else f"the same file is in {twin.split}: {twin.path}"
+
+    return skip(inspected, find_reason)
+
+
+def skip_contradictions(inspected: Sequence[Inspected]) -> Sorted:
+    """Skip equal files that have different labels."""
+    labels: dict[str, set[str]] = defaultdict(set)
     for item in inspected:
-        if item.photo.split == "train":
-            by_label[item.photo.label].add(_key(item))
-    chosen: set[tuple[str, str, str]] = set()
-    for keys in by_label.values():
-        # Half up: round() would make 2.5 to 2.
-        num_val = min(max(1, math.floor(len(keys) * val_share + 0.5)), len(keys) - 1)
-        chosen.update(sorted(keys, key=lambda key: _draw(seed, key))[:num_val])
-    return chosen
+        labels[item.digest].add(item.photo.label)
+
+    def find_reason(item: Inspected) -> str | None:
+        names = sorted(labels[item.digest])
+        return f"equal files have different labels: {', '.join(names)}" if len(names) > 1 else None
+
+    return skip(inspected, find_reason)
 
 
-def _key(item: Inspected) -> tuple[str, str, str]:
-    return item.photo.split, item.photo.label, item.digest
+def skip(inspected: Sequence[Inspected], find_reason: Callable[[Inspected], str | None]) -> Sorted:
+    """Skip what *find_reason* gives a reason for."""
+    reasons = [(item, find_reason(item)) for item in inspected]
+    kept = [item for item, reason in reasons if reason is None]
+    return kept, [SkippedPhoto(item.photo.path, reason) for item, reason in reasons if reason is not None]
 
 
-def _draw(seed: int, key: tuple[str, str, str]) -> bytes:
-    return hashlib.sha256(f"{seed} {key[2]}".encode()).digest()
-
-
-def _rank(item: Inspected) -> int:
-    return SPLITS.index(item.photo.split)
+def _choose_val(digests: Collection[str], seed: int, val_share: float) -> list[str]:
+    # Half up: round() would make 2.5 to 2.
+    num_val = min(max(1, math.floor(len(digests) * val_share + 0.5)), len(digests) - 1)
+    return sorted(digests, key=lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest())[:num_val]

@@ -9,7 +9,6 @@ from sklearn.metrics import precision_recall_curve  # type: ignore[import-untype
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 
-_LOG_TEMPERATURES = (np.log(0.05), np.log(20.0))
 _NUM_BINS = 15
 _NUM_FOLDS = 5
 
@@ -18,7 +17,7 @@ def fit_temperature(logits_NK: Floats, classes_N: Indices) -> float:
     """Return the temperature in [0.05, 20] of the least negative log-likelihood (Guo et al., ICML 2017)."""
     found = minimize_scalar(
         lambda log_temperature: mean_nll(logits_NK / np.exp(log_temperature), classes_N),
-        bounds=_LOG_TEMPERATURES,
+        bounds=(np.log(0.05), np.log(20.0)),
         method="bounded",
     )
     return float(np.exp(found.x))
@@ -75,5 +74,4 @@ def choose_threshold(confidences_N: Floats, right_N: NDArray[np.bool_], precisio
     if not right_N.any():
         return 1.0
     precisions, _, thresholds = precision_recall_curve(right_N, confidences_N)
-    sufficient = np.flatnonzero(precisions[:-1] >= precision)
-    return float(thresholds[sufficient[0]]) if len(sufficient) else 1.0
+    return float(thresholds[precisions[:-1] >= precision].min(initial=1.0))

@@ -40,8 +40,7 @@ def summarize_reference(predictions: Predictions, temperature: float, seed: int 
 
 
 def _bin_values(name: str, values_N: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
-    quantiles = np.linspace(0.0, 1.0, _NUM_BINS + 1)[1:-1]
-    edges_E = np.unique(np.quantile(values_N, quantiles)).astype(np.float32)
+    edges_E = np.unique(np.quantile(values_N, np.linspace(0.0, 1.0, _NUM_BINS + 1)[1:-1])).astype(np.float32)
     bins_N = np.searchsorted(edges_E, values_N, side="right")
     shares = np.bincount(bins_N, minlength=len(edges_E) + 1) / len(values_N)
     return {f"{name}_edges_E": edges_E, f"{name}_shares": shares.astype(np.float32)}

@@ -1,57 +1,48 @@
-"""Accuracy under what spoils real photos: blur, noise, compression, darkness, rotation. Axes: C channel, H, W."""
+"""Accuracy under what spoils real photos: blur, noise, compression, darkness, rotation. Axes: B, C channel, H, W."""
 
 import io
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]  # ships no types
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
 from handler.spec import Preprocessing
 from training.data.photo_set import Photo
 from training.evaluation.network_outputs import predict_batches
-from training.loader import Example, ServedPhotos, derive_seed
+from training.loader import Example, derive_seed, serve_batches
 
 Corruption = Callable[[Tensor, float], Tensor]
 """From a uint8 CHW photo and a strength to a uint8 CHW photo; randomness is torch's."""
-
-_GREY = [128.0, 128.0, 128.0]
 
 
 def measure_robustness(
     network: nn.Module, photos: Sequence[Photo], labels: Sequence[str], preprocessing: Preprocessing, batch: int
 ) -> dict[str, dict[str, float]]:
     """Return the top-1 of *photos* by corruption and degree; `none` has that of the photos as they are."""
-    served = ServedPhotos(photos, labels, preprocessing)
-    figures = {"none": {"as is": _measure_top1(network, served, preprocessing, batch)}}
+    figures: dict[str, dict[str, float]] = {}
     for name, (corruption, strengths) in _CORRUPTIONS.items():
-        figures[name] = {
-            degree: _measure_top1(network, CorruptedPhotos(served, corruption, strength), preprocessing, batch)
-            for degree, strength in strengths.items()
-        }
+        figures[name] = {}
+        for degree, strength in strengths.items():
+            batches = corrupt_batches(serve_batches(photos, labels, preprocessing, batch), corruption, strength)
+            figures[name][degree] = float(predict_batches(network, batches, preprocessing).right.mean())
     return figures
 
 
-class CorruptedPhotos(Dataset[Example]):
-    """*served* photos with one *corruption*, the same pixels each time."""
-
-    def __init__(self, served: ServedPhotos, corruption: Corruption, strength: float) -> None:
-        self._served = served
-        self._corruption = corruption
-        self._strength = strength
-
-    def __len__(self) -> int:
-        return len(self._served)
-
-    def __getitem__(self, index: int) -> Example:
-        photo_CHW, class_index = self._served[index]
+def corrupt_batches(batches: Iterable[Example], corruption: Corruption, strength: float) -> Iterator[Example]:
+    """Yield *batches* with one *corruption*, the same pixels each time."""
+    numbers = itertools.count()
+    for photos_BCHW, classes_B in batches:
+        corrupted = []
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(index))
-            return self._corruption(photo_CHW, self._strength), class_index
+            for photo_CHW in photos_BCHW:
+                torch.manual_seed(derive_seed(next(numbers)))
+                corrupted.append(corruption(photo_CHW, strength))
+        yield torch.stack(corrupted), classes_B
 
 
 def blur(photo_CHW: Tensor, radius_share: float) -> Tensor:
@@ -79,19 +70,15 @@ def compress(photo_CHW: Tensor, quality: float) -> Tensor:
 def rotate(photo_CHW: Tensor, degrees: float) -> Tensor:
     """Rotate the photo by *degrees* to a random side; the corners become grey."""
     angle = degrees if torch.rand(()) < 0.5 else -degrees
-    rotated_CHW: Tensor = functional.rotate(photo_CHW, angle, InterpolationMode.BILINEAR, fill=_GREY)
+    rotated_CHW: Tensor = functional.rotate(photo_CHW, angle, InterpolationMode.BILINEAR, fill=[128.0] * 3)
     return rotated_CHW
 
 
 _CORRUPTIONS: dict[str, tuple[Corruption, dict[str, float]]] = {
+    "none": (lambda photo_CHW, _: photo_CHW, {"as is": 0.0}),
     "blur": (blur, {"mild": 0.005, "strong": 0.015}),
     "noise": (add_noise, {"mild": 12.0, "strong": 30.0}),
     "jpeg": (compress, {"mild": 30.0, "strong": 10.0}),
     "darkness": (functional.adjust_brightness, {"mild": 0.5, "strong": 0.2}),
     "rotation": (rotate, {"mild": 15.0, "strong": 45.0}),
 }
-
-
-def _measure_top1(network: nn.Module, photos: Dataset[Example], preprocessing: Preprocessing, batch: int) -> float:
-    predictions = predict_batches(network, DataLoader(photos, batch_size=batch), preprocessing)
-    return float((predictions.logits_NK.argmax(axis=1) == predictions.classes_N).mean())

@@ -3,9 +3,8 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -20,13 +19,12 @@ from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
 from training.loader import TRAINING_LIMITS
 
-_TEMPLATE = "run_report.html.j2"
+_TEMPLATE = Path(__file__).with_name("run_report.html.j2")
 _NUM_MISTAKES = 18
 _NUM_CONFUSIONS = 12
 
 
-@dataclass(frozen=True)
-class Mistake:
+class Mistake(NamedTuple):
     """A wrong answer of high probability."""
 
     pixels_HWC: NDArray[np.uint8]
@@ -39,16 +37,14 @@ class Mistake:
         """The preprocessed photo as a `data:` URL."""
         jpeg = io.BytesIO()
         Image.fromarray(self.pixels_HWC).save(jpeg, "JPEG", quality=85)
-        return _embed("image/jpeg", jpeg.getvalue())
+        return _embed(jpeg.getvalue(), "image/jpeg")
 
 
-def find_mistakes(
-    predictions: Predictions, photos: Sequence[Photo], spec: Spec, most: int = _NUM_MISTAKES
-) -> list[Mistake]:
+def find_mistakes(predictions: Predictions, photos: Sequence[Photo], spec: Spec) -> list[Mistake]:
     """Return the wrong answers of the highest probability, in descending order."""
     probabilities_NK = to_probabilities(predictions.logits_NK, spec.temperature)
     best_N, confidences_N = probabilities_NK.argmax(axis=1), probabilities_NK.max(axis=1)
-    wrong = np.flatnonzero(best_N != predictions.classes_N)
+    wrong = np.flatnonzero(~predictions.right)
     return [
         Mistake(
             preprocess_photo(photos[index].path.read_bytes(), spec.preprocessing, TRAINING_LIMITS),
@@ -56,23 +52,19 @@ def find_mistakes(
             spec.labels[best_N[index]],
             float(confidences_N[index]),
         )
-        for index in wrong[np.argsort(-confidences_N[wrong], kind="stable")][:most]
+        for index in wrong[np.argsort(-confidences_N[wrong], kind="stable")][:_NUM_MISTAKES]
     ]
 
 
 def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mistake], config: str) -> str:
     """Return the page for the contents of `metrics.json`; *config* is the resolved configuration as YAML."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     split = "test" if "test" in metrics["splits"] else "val"
     figures = metrics["splits"][split]
     with_photos = [(label, row) for label, row in figures["per_class"].items() if row["photos"]]
-    return environment.get_template(_TEMPLATE).render(
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         spec=spec,
         metrics=metrics,
         split=split,
@@ -81,27 +73,24 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
         config=config,
         confusions=find_confusions(figures["confusion"], spec.labels),
         weakest=sorted(with_photos, key=lambda item: (item[1]["f1"], item[0])),
-        curves=_embed_svg(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
-        matrix=_embed_svg(draw_confusion(figures["confusion"], spec.labels)),
-        reliability=_embed_svg(draw_reliability(figures["reliability"], figures["reliability_scaled"])),
-        robustness=_embed_svg(draw_robustness(metrics["robustness"])) if metrics["robustness"] else None,
+        curves=_embed(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
+        matrix=_embed(draw_confusion(figures["confusion"], spec.labels)),
+        reliability=_embed(draw_reliability(figures["reliability"], figures["reliability_scaled"])),
+        robustness=_embed(draw_robustness(metrics["robustness"])) if metrics["robustness"] else None,
     )
 
 
 def find_confusions(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> list[tuple[str, str, int]]:
     """Return (label, answer, photos) of the most frequent confusions, in descending order."""
     pairs = [
-        (labels[row], labels[column], photos)
-        for row, counts in enumerate(confusion)
-        for column, photos in enumerate(counts)
-        if photos and row != column
+        (label, answer, photos)
+        for label, counts in zip(labels, confusion, strict=True)
+        for answer, photos in zip(labels, counts, strict=True)
+        if photos and answer != label
     ]
     return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))[:_NUM_CONFUSIONS]
 
 
-def _embed_svg(svg: str) -> str:
-    return _embed("image/svg+xml", svg.encode())
-
-
-def _embed(media_type: str, content: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+def _embed(content: str | bytes, media_type: str = "image/svg+xml") -> str:
+    encoded = content.encode() if isinstance(content, str) else content
+    return f"data:{media_type};base64,{base64.b64encode(encoded).decode()}"

@@ -4,11 +4,9 @@ import pytest
 
 from training.data import duplicates
 from training.data.duplicates import find_near_duplicates
-from training.data.photo_set import NearDuplicate, Photo
+from training.data.photo_set import Photo
 
-
-def photo(name: str, split: str) -> Photo:
-    return Photo(Path(name), "apple", None, split)
+FAR = 0xFFFF_FFFF_0000_0000
 
 
 def bits(count: int, of: int = 0) -> bytes:
@@ -16,30 +14,26 @@ def bits(count: int, of: int = 0) -> bytes:
     return (of ^ ((1 << count) - 1)).to_bytes(8)
 
 
-FAR = 0xFFFF_FFFF_0000_0000
+def pairs(*photos: tuple[str, str, bytes]) -> list[tuple[str, str]]:
+    """Return the names of the near-duplicates among photos (name, split, fingerprint), with their twins."""
+    listed = [Photo(Path(name), "apple", None, split) for name, split, _ in photos]
+    found = find_near_duplicates(listed, [fingerprint for *_, fingerprint in photos])
+    return [(pair.photo.path.name, pair.twin.path.name) for pair in found]
 
 
-@pytest.mark.parametrize(("count", "found"), [(0, 1), (4, 1), (5, 0)])
-def test_photos_that_differ_in_up_to_four_bits_are_near_duplicates(count: int, found: int) -> None:
-    photos = [photo("a", "train"), photo("b", "val")]
-    assert len(find_near_duplicates(photos, [bits(0), bits(count)])) == found
+@pytest.mark.parametrize(("split", "count", "found"), [("val", 0, 1), ("val", 4, 1), ("val", 5, 0), ("train", 0, 0)])
+def test_photos_of_two_splits_that_differ_in_up_to_four_bits_are_near_duplicates(
+    split: str, count: int, found: int
+) -> None:
+    assert len(pairs(("a", "train", bits(0)), ("b", split, bits(count)))) == found
 
 
 def test_val_is_compared_with_train_and_test_with_both() -> None:
-    photos = [photo("val", "val"), photo("test", "test"), photo("train", "train"), photo("other", "train")]
-    prints = [bits(2), bits(3), bits(0), bits(0, FAR)]
-    assert find_near_duplicates(photos, prints) == (
-        NearDuplicate(photos[0], photos[2]),
-        NearDuplicate(photos[1], photos[0]),
-    )
-
-
-def test_photos_of_one_split_are_not_compared() -> None:
-    assert find_near_duplicates([photo("a", "train"), photo("b", "train")], [bits(0), bits(0)]) == ()
+    found = pairs(("v", "val", bits(2)), ("t", "test", bits(3)), ("a", "train", bits(0)), ("b", "train", bits(0, FAR)))
+    assert found == [("v", "a"), ("t", "v")]
 
 
 def test_many_photos_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_NUM_ROWS", 2)
-    photos = [photo("train", "train"), *(photo(str(index), "val") for index in range(5))]
-    prints = [bits(0), *(bits(index % 2, FAR * (index % 2)) for index in range(5))]
-    assert [pair.photo.path.name for pair in find_near_duplicates(photos, prints)] == ["0", "2", "4"]
+    val = [(str(index), "val", bits(0, FAR * (index % 2))) for index in range(5)]
+    assert pairs(("a", "train", bits(0)), *val) == [("0", "a"), ("2", "a"), ("4", "a")]

@@ -3,58 +3,87 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.pictures import photo_bytes, write_image_folder
 from training.data.layouts import list_folder
-from training.data.photo_set import DataError, Photo
+from training.data.photo_set import DataError
+
+CLASSES = {"classes.csv": "name,id,coarse name,coarse id,icon\nRoyal-Gala,0,Apple,0,/x.jpg\nLeek,1,Leek,1,/y.jpg\n"}
+GROCERY = CLASSES | {"a/0.jpg": "", "b/1.jpg": "", "train.txt": "a/0.jpg, 0, 0\n", "val.txt": "b/1.jpg, 1, 1\n"}
+FOOD101 = {"images/apple_pie/1.jpg": "", "images/apple_pie/2.jpg": "", "meta/train.txt": "apple_pie/1\n"}
 
 
-def test_an_image_folder_has_one_folder_for_each_label(tmp_path: Path) -> None:
-    write_image_folder(tmp_path, {"apple": 2, "leek": 1})
-    write_image_folder(tmp_path / "leek" / "deeper", {"apple": 1}, first_seed=3)
-    (tmp_path / "apple" / ".DS_Store").write_bytes(b"x")
-    (tmp_path / ".git").mkdir()
-    assert list_folder(tmp_path) == [
-        Photo(tmp_path / "apple" / "000.jpg", "apple"),
-        Photo(tmp_path / "apple" / "001.jpg", "apple"),
-        Photo(tmp_path / "leek" / "002.jpg", "leek"),
-        Photo(tmp_path / "leek" / "deeper" / "apple" / "003.jpg", "leek"),
-    ]
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write *files*, and an empty folder for a name that ends in /."""
+    for place, text in files.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        if place.endswith("/"):
+            (folder / place).mkdir(exist_ok=True)
+        else:
+            (folder / place).write_text(text)
 
 
-def test_folders_named_like_splits_give_the_split(tmp_path: Path) -> None:
-    for folder in ("Training", "validation", "Test"):
-        write_image_folder(tmp_path / folder, {"apple": 1})
-    assert [(photo.label, photo.split) for photo in list_folder(tmp_path)] == [
-        ("apple", "test"),
-        ("apple", "train"),
-        ("apple", "val"),
-    ]
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            dict.fromkeys(("apple/0.jpg", "leek/1.jpg", "leek/inner/2.jpg", "apple/.DS_Store", ".git/x"), ""),
+            [
+                ("apple/0.jpg", "apple", None, ""),
+                ("leek/1.jpg", "leek", None, ""),
+                ("leek/inner/2.jpg", "leek", None, ""),
+            ],
+        ),
+        (
+            dict.fromkeys(("Training/apple/0.jpg", "validation/apple/1.jpg", "Test/apple/2.jpg", "Test/leek/"), ""),
+            [
+                ("Test/apple/2.jpg", "apple", None, "test"),
+                ("Training/apple/0.jpg", "apple", None, "train"),
+                ("validation/apple/1.jpg", "apple", None, "val"),
+            ],
+        ),
+        ({"a/0.jpg": "", "labels.csv": "file,label\na/0.jpg,pear\n"}, [("a/0.jpg", "pear", None, "")]),
+        ({"a/0.jpg": "", "manifest.csv": "file,label\na/0.jpg,pear\n"}, [("a/0.jpg", "pear", None, "")]),
+        (GROCERY, [("a/0.jpg", "Royal-Gala", "Apple", "train"), ("b/1.jpg", "Leek", "Leek", "val")]),
+        (
+            FOOD101 | {"meta/test.txt": "apple_pie/2\n"},
+            [
+                ("images/apple_pie/1.jpg", "apple pie", None, "train"),
+                ("images/apple_pie/2.jpg", "apple pie", None, "test"),
+            ],
+        ),
+    ],
+    ids=["image folder", "split folders", "labels.csv", "manifest.csv", "Grocery Store", "Food-101"],
+)
+def test_a_layout_gives_labels_groups_and_splits(
+    tmp_path: Path, files: dict[str, str], expected: list[tuple[str, str, str | None, str]]
+) -> None:
+    write(tmp_path, files)
+    found = list_folder(tmp_path)
+    assert [(str(p.path.relative_to(tmp_path)), p.label, p.group, p.split) for p in found] == expected
 
 
-def test_a_label_beside_split_folders_is_refused(tmp_path: Path) -> None:
-    write_image_folder(tmp_path / "train", {"apple": 1})
-    write_image_folder(tmp_path, {"leek": 1})
-    with pytest.raises(DataError, match=r"\(leek\)"):
-        list_folder(tmp_path)
-
-
-def test_a_label_folder_may_be_empty_in_val(tmp_path: Path) -> None:
-    write_image_folder(tmp_path / "train", {"apple": 1, "leek": 1})
-    write_image_folder(tmp_path / "val", {"apple": 1, "leek": 0})
-    assert [photo.split for photo in list_folder(tmp_path)] == ["train", "train", "val"]
-
-
-@pytest.mark.parametrize("root", ["", "train"])
-def test_a_label_folder_may_not_be_empty_in_train(tmp_path: Path, root: str) -> None:
-    write_image_folder(tmp_path / root, {"apple": 1, "leek": 0})
-    with pytest.raises(DataError, match=r"leek is empty"):
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train/apple/0.jpg": "", "leek/1.jpg": ""}, r"\(leek\)"),
+        ({"apple/0.jpg": "", "leek/": ""}, "leek is empty"),
+        ({"train/apple/0.jpg": "", "train/leek/": ""}, "leek is empty"),
+        ({"a.jpg": ""}, r"labels\.csv nor manifest\.csv"),
+        (FOOD101, r"has meta/train\.txt but not"),
+        (GROCERY | {"train.txt": "a/0.jpg, 7, 0\n"}, r"has classes\.csv but not"),
+        (GROCERY | {"classes.csv": "apple\npear\n"}, r"has classes\.csv but not"),
+        (GROCERY | {"val.txt": "val/none.jpg, 1, 1\n"}, "1 of 2 files that do not exist"),
+    ],
+)
+def test_a_folder_without_a_complete_layout_is_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    write(tmp_path, files)
+    with pytest.raises(DataError, match=message):
         list_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("link", "target", "message"),
     [
-        ("beside.jpg", "apple/000.jpg", r"1 path\(s\) lie beside .*beside\.jpg"),
+        ("beside.jpg", "apple/0.jpg", r"1 path\(s\) lie beside .*beside\.jpg"),
         ("apple/link", "leek", r"1 path\(s\) are links to folders .*apple/link"),
         ("apple/gone.jpg", "nowhere.jpg", r"1 path\(s\) are broken links .*gone\.jpg"),
     ],
@@ -62,73 +91,13 @@ def test_a_label_folder_may_not_be_empty_in_train(tmp_path: Path, root: str) -> 
 def test_what_an_image_folder_cannot_use_is_ignored_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, link: str, target: str, message: str
 ) -> None:
-    write_image_folder(tmp_path, {"apple": 1, "leek": 1})
+    write(tmp_path, {"apple/0.jpg": "", "leek/1.jpg": ""})
     (tmp_path / link).symlink_to(tmp_path / target)
     assert len(list_folder(tmp_path)) == 2
     [warning] = caplog.messages
     assert re.search(message, warning)
 
 
-def test_a_folder_without_folders_or_manifest_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(photo_bytes("apple", 1))
-    with pytest.raises(DataError, match=r"labels\.csv nor manifest\.csv"):
-        list_folder(tmp_path)
-
-
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none does not exist"):
         list_folder(tmp_path / "none")
-
-
-@pytest.mark.parametrize("name", ["labels.csv", "manifest.csv"])
-def test_a_manifest_in_the_folder_is_read_instead(tmp_path: Path, name: str) -> None:
-    write_image_folder(tmp_path, {"apple": 2})
-    (tmp_path / name).write_text("file,label\napple/001.jpg,pear\n")
-    assert list_folder(tmp_path) == [Photo(tmp_path / "apple" / "001.jpg", "pear")]
-
-
-@pytest.fixture
-def grocery(tmp_path: Path) -> Path:
-    """Two photos in the layout of the Grocery Store repository."""
-    write_image_folder(tmp_path / "train" / "Fruit" / "Apple", {"apple": 1})
-    write_image_folder(tmp_path / "val" / "Vegetables", {"leek": 1})
-    (tmp_path / "classes.csv").write_text(
-        "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),Iconic Image Path (str)\n"
-        "Royal-Gala,0,Apple,0,/x.jpg\nLeek,1,Leek,1,/y.jpg\n"
-    )
-    (tmp_path / "train.txt").write_text("train/Fruit/Apple/apple/000.jpg, 0, 0\n")
-    (tmp_path / "val.txt").write_text("val/Vegetables/leek/000.jpg, 1, 1\n")
-    return tmp_path
-
-
-def test_the_grocery_repository_gives_labels_groups_and_splits(grocery: Path) -> None:
-    assert list_folder(grocery) == [
-        Photo(grocery / "train/Fruit/Apple/apple/000.jpg", "Royal-Gala", "Apple", "train"),
-        Photo(grocery / "val/Vegetables/leek/000.jpg", "Leek", "Leek", "val"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("train.txt", "train/Fruit/Apple/apple/000.jpg, 7, 0\n", r"has classes\.csv but not"),
-        ("classes.csv", "apple\npear\n", r"has classes\.csv but not"),
-        ("val.txt", "val/none.jpg, 1, 1\n", "1 of 2 files that do not exist"),
-    ],
-)
-def test_a_grocery_repository_that_was_changed_is_refused(grocery: Path, name: str, text: str, message: str) -> None:
-    (grocery / name).write_text(text)
-    with pytest.raises(DataError, match=message):
-        list_folder(grocery)
-
-
-def test_food101_gives_readable_labels_and_splits(tmp_path: Path) -> None:
-    (tmp_path / "images" / "apple_pie").mkdir(parents=True)
-    (tmp_path / "meta").mkdir()
-    for name, split in (("1", "train"), ("2", "test")):
-        (tmp_path / "images" / "apple_pie" / f"{name}.jpg").write_bytes(photo_bytes("apple", int(name)))
-        (tmp_path / "meta" / f"{split}.txt").write_text(f"apple_pie/{name}\n")
-    assert list_folder(tmp_path) == [
-        Photo(tmp_path / "images/apple_pie/1.jpg", "apple pie", None, "train"),
-        Photo(tmp_path / "images/apple_pie/2.jpg", "apple pie", None, "test"),
-    ]

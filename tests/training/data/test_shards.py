@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.pictures import photo_bytes
-from tests.training.shard_files import sample, write_shard
+from tests.training.pictures import photo_bytes, sample, write_shard
 from training.data.photo_set import DataError
 from training.data.shards import unpack_shards
 from training.data.sources import load_photos
@@ -14,15 +13,8 @@ def test_photos_and_labels_of_every_shard_are_unpacked(tmp_path: Path) -> None:
     write_shard(tmp_path / "food-000.tar", sample("apple", 1), sample("leek", 2))
     write_shard(tmp_path / "food-001.tar", sample("apple", 3))
     photos = unpack_shards(f"{tmp_path}/food-{{000..001}}.tar", tmp_path / "cache")
-    assert [(photo.label, photo.group, photo.split) for photo in photos] == [
-        ("apple", None, ""),
-        ("leek", None, ""),
-        ("apple", None, ""),
-    ]
-    assert [photo.path.read_bytes() for photo in photos] == [
-        photo_bytes("apple", 1),
-        photo_bytes("leek", 2),
-        photo_bytes("apple", 3),
+    assert [(photo.label, photo.group, photo.path.read_bytes()) for photo in photos] == [
+        (label, None, photo_bytes(label, seed)) for label, seed in (("apple", 1), ("leek", 2), ("apple", 3))
     ]
 
 
@@ -33,12 +25,6 @@ def test_json_may_give_the_label_and_its_group(tmp_path: Path) -> None:
     assert (photo.label, photo.group, photo.path.suffix) == ("leek", "vegetable", ".png")
 
 
-@pytest.mark.parametrize(("name", "split"), [("train-0", "train"), ("val-0", "val"), ("test-0", "test"), ("set", "")])
-def test_a_shards_name_gives_its_split(tmp_path: Path, name: str, split: str) -> None:
-    write_shard(tmp_path / f"{name}.tar", sample("apple", 1))
-    assert [photo.split for photo in unpack_shards(f"{tmp_path}/*.tar", tmp_path / "cache")] == [split]
-
-
 def test_a_shard_is_unpacked_once(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", sample("apple", 1))
     [first] = unpack_shards(str(path), tmp_path / "cache")
@@ -47,12 +33,12 @@ def test_a_shard_is_unpacked_once(tmp_path: Path) -> None:
     assert (second, second.path.read_bytes()) == (first, b"marked")
 
 
-def test_shards_are_loaded_as_a_set_with_the_name_of_their_folder(tmp_path: Path) -> None:
-    for split, seed in (("train", 0), ("val", 10)):
-        write_shard(tmp_path / f"{split}.tar", *(sample(label, seed + len(label)) for label in ("apple", "leek")))
+def test_a_pattern_is_loaded_as_a_set_in_the_splits_that_the_shards_are_named_for(tmp_path: Path) -> None:
+    for seed, name in enumerate(("set", "train-0", "val-0", "test-0")):
+        write_shard(tmp_path / f"{name}.tar", sample("apple", 10 * seed), sample("leek", 10 * seed + 1))
     photos = load_photos(f"{tmp_path}/*.tar", cache=tmp_path / "cache")
-    assert (photos.labels, len(photos.of("train")), len(photos.of("val"))) == (("apple", "leek"), 2, 2)
-    assert photos.name == tmp_path.name
+    assert [len(photos.of(split)) for split in ("train", "val", "test")] == [4, 2, 2]
+    assert (photos.name, photos.labels) == (tmp_path.name, ("apple", "leek"))
 
 
 @pytest.mark.parametrize(
@@ -72,14 +58,16 @@ def test_a_sample_without_photo_or_label_is_refused(tmp_path: Path, content: dic
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
-def test_a_shard_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a.tar", r"a\.tar is damaged"),
+        ("food-{000..001}.tar", r"food-000\.tar does not exist"),
+        ("food*.tar", r"food\*\.tar does not exist"),
+    ],
+)
+def test_shards_that_are_cut_short_or_do_not_exist_are_named(tmp_path: Path, pattern: str, message: str) -> None:
     path = write_shard(tmp_path / "a.tar", sample("apple", 1))
     path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(DataError, match=r"a\.tar is damaged"):
-        unpack_shards(str(path), tmp_path / "cache")
-
-
-@pytest.mark.parametrize("pattern", ["food-{000..001}.tar", "*.tar"])
-def test_shards_that_do_not_exist_are_named(tmp_path: Path, pattern: str) -> None:
-    with pytest.raises(DataError, match=r"the shard .* does not exist"):
+    with pytest.raises(DataError, match=message):
         unpack_shards(f"{tmp_path}/{pattern}", tmp_path / "cache")

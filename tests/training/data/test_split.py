@@ -1,5 +1,4 @@
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,37 +12,26 @@ def inspected(label: str, digest: str, split: str = "", path: str = "") -> Inspe
     return Inspected(Photo(Path(path or digest), label, None, split), digest, None, bytes(8))
 
 
-def many(counts: Mapping[str, int], folder: str = "photos") -> list[Inspected]:
-    return [
-        inspected(label, f"{label}{index}", path=f"{folder}/{index}")
-        for label, count in counts.items()
-        for index in range(count)
-    ]
+def many(label: str, count: int, folder: str = "photos") -> list[Inspected]:
+    return [inspected(label, f"{label}{index}", path=f"{folder}/{index}") for index in range(count)]
 
 
 def val_digests(items: list[Inspected], seed: int, share: float) -> set[str]:
     return {item.digest for item in choose_splits(items, seed, share) if item.photo.split == "val"}
 
 
-def test_every_label_gives_its_share_to_val() -> None:
-    placed = choose_splits(many({"apple": 40, "leek": 10}), seed=0, val_share=0.2)
-    assert Counter((item.photo.label, item.photo.split) for item in placed) == {
-        ("apple", "train"): 32,
-        ("apple", "val"): 8,
-        ("leek", "train"): 8,
-        ("leek", "val"): 2,
-    }
-
-
 @pytest.mark.parametrize(
     ("photos", "share", "in_val"), [(1, 0.5, 0), (2, 0.1, 1), (2, 0.9, 1), (25, 0.1, 3), (24, 0.1, 2)]
 )
-def test_a_label_of_two_photos_has_one_in_train_and_one_in_val(photos: int, share: float, in_val: int) -> None:
-    assert len(val_digests(many({"apple": photos}), 0, share)) == in_val
+def test_every_label_gives_its_share_to_val(photos: int, share: float, in_val: int) -> None:
+    placed = choose_splits(many("apple", photos) + many("leek", 10), 0, share)
+    counts = Counter((item.photo.label, item.photo.split) for item in placed)
+    assert (counts["apple", "val"], counts["apple", "train"]) == (in_val, photos - in_val)
+    assert counts["leek", "val"] == 10 * share
 
 
 def test_val_depends_on_the_seed_but_not_on_order_or_paths() -> None:
-    items, moved = many({"apple": 30}), many({"apple": 30}, folder="moved")[::-1]
+    items, moved = many("apple", 30), many("apple", 30, folder="moved")[::-1]
     assert val_digests(items, 1, 0.3) == val_digests(moved, 1, 0.3)
     assert val_digests(items, 1, 0.3) != val_digests(items, 2, 0.3)
 
@@ -55,41 +43,32 @@ def test_equal_files_are_in_one_split() -> None:
     assert len(val_digests(items, 0, 0.4)) == 4
 
 
-def test_a_val_split_of_the_source_is_kept() -> None:
+def test_splits_of_the_source_are_kept_and_val_is_taken_from_train_alone() -> None:
     items = [inspected("apple", "1", "val"), inspected("apple", "2", "train"), inspected("apple", "3")]
     assert [item.photo.split for item in choose_splits(items, 0, 0.5)] == ["val", "train", "train"]
-
-
-def test_val_is_taken_from_train_and_never_from_test() -> None:
     items = [inspected("apple", str(index), "test" if index < 5 else "train") for index in range(10)]
-    placed = choose_splits(items, seed=0, val_share=0.4)
-    assert [item.photo.split for item in placed[:5]] == ["test"] * 5
-    assert len(val_digests(items, 0, 0.4)) == 2
+    splits = [item.photo.split for item in choose_splits(items, 0, 0.4)]
+    assert (splits[:5], splits[5:].count("val")) == (["test"] * 5, 2)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("share", [0.0, 1.0, float("nan")])
 def test_a_val_share_outside_0_to_1_is_refused(share: float) -> None:
-    with pytest.raises(DataError, match=rf"val_share is {share}, it must lie between 0 and 1"):
-        choose_splits(many({"apple": 3}), 0, share)
+    with pytest.raises(DataError, match=rf"val_share is {share}, .* 0 and 1"):
+        choose_splits(many("apple", 3), 0, share)
 
 
 def test_a_file_in_two_splits_is_kept_in_the_last_one_alone() -> None:
-    items = [
-        inspected("apple", "same", "test", "test/a.jpg"),
-        inspected("apple", "same", "train", "train/a.jpg"),
-        inspected("apple", "same", "val", "val/a.jpg"),
-        inspected("apple", "other", "train", "train/b.jpg"),
-        inspected("apple", "other", "train", "train/c.jpg"),
-    ]
-    kept, copies = skip_copies(items)
-    assert [str(item.photo.path) for item in kept] == ["test/a.jpg", "train/b.jpg", "train/c.jpg"]
-    assert [str(copy.path) for copy in copies] == ["train/a.jpg", "val/a.jpg"]
-    assert {copy.reason for copy in copies} == {"the same file is in test: test/a.jpg"}
+    places = {"test/a": "same", "train/a": "same", "val/a": "same", "train/b": "other", "train/c": "other"}
+    kept, copies = skip_copies([inspected("apple", digest, Path(p).parent.name, p) for p, digest in places.items()])
+    assert [str(item.photo.path) for item in kept] == ["test/a", "train/b", "train/c"]
+    assert {(str(copy.path), copy.reason.partition(": ")[2]) for copy in copies} == {
+        ("train/a", "test/a"),
+        ("val/a", "test/a"),
+    }
 
 
 def test_equal_files_with_different_labels_are_all_skipped() -> None:
     items = [inspected("leek", "same", path="1"), inspected("apple", "same", path="2"), inspected("leek", "other")]
     kept, skipped = skip_contradictions(items)
     assert kept == items[2:]
-    assert [str(photo.path) for photo in skipped] == ["1", "2"]
-    assert {photo.reason for photo in skipped} == {"equal files have different labels: apple, leek"}
+    assert ["apple, leek" in photo.reason for photo in skipped] == [True, True]

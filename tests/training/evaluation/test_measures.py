@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from training.data.photo_set import Photo
-from training.evaluation.measures import Decision, evaluate_split, fit_decision, read_short_sides, slice_accuracy
+from training.evaluation.measures import Decision, evaluate_split, fit_decision, slice_accuracy
 from training.evaluation.network_outputs import Predictions
 
 LABELS = ("apple", "pear", "leek")
@@ -13,69 +13,53 @@ GROUPS = ("fruit", "fruit", "vegetable")
 # Answers: apple, pear, pear (an apple), leek, apple (a leek).
 LOGITS = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.5]]
 CLASSES = [0, 1, 0, 2, 2]
+LIGHT = np.linspace(0.1, 0.9, 5, dtype=np.float32)
+PREDICTIONS = Predictions(np.array(LOGITS, np.float32), np.zeros((5, 2), np.float32), np.array(CLASSES), LIGHT, LIGHT)
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Photo]:
-    made = []
-    for index, class_index in enumerate(CLASSES):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (40, 20 + index)).save(path)
-        made.append(Photo(path, LABELS[class_index], GROUPS[class_index], "val"))
+    """Photos with short sides of 20 to 24 pixels."""
+    made = [Photo(tmp_path / f"{side}.png", LABELS[index]) for side, index in zip(range(20, 25), CLASSES, strict=True)]
+    for photo in made:
+        Image.new("RGB", (40, int(photo.path.stem))).save(photo.path)
     return made
 
 
-def predictions() -> Predictions:
-    num_photos = len(CLASSES)
-    return Predictions(
-        np.array(LOGITS, np.float32),
-        np.zeros((num_photos, 2), np.float32),
-        np.array(CLASSES),
-        np.linspace(0.1, 0.9, num_photos, dtype=np.float32),
-        np.zeros(num_photos, np.float32),
-    )
-
-
 def test_the_summary_counts_labels_groups_and_classes(photos: list[Photo]) -> None:
-    figures = evaluate_split(predictions(), photos, LABELS, GROUPS, Decision(1.0, 0.9), fitted_here=False)
-
-    summary = figures["summary"]
-    assert summary["photos"] == 5
-    assert summary["top1"] == 0.6
-    assert summary["top5"] == 1.0
-    assert summary["coarse_top1"] == 0.8
-    assert summary["macro_recall"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
-    assert summary["macro_precision"] == pytest.approx((0.5 + 0.5 + 1.0) / 3)
-    assert summary["confident_share"] == 0.6
-    assert summary["confident_precision"] == 1.0
+    figures = evaluate_split(PREDICTIONS, photos, LABELS, GROUPS, Decision(1.0, 0.9), fitted_here=False)
+    expected = {
+        "photos": 5,
+        "top1": 0.6,
+        "top5": 1.0,
+        "coarse_top1": 0.8,
+        "macro_recall": pytest.approx((0.5 + 1.0 + 0.5) / 3),
+        "macro_precision": pytest.approx((0.5 + 0.5 + 1.0) / 3),
+        "nll": pytest.approx(0.568, abs=0.001),
+        "confident_share": 0.6,
+        "confident_precision": 1.0,
+    }
+    assert {name: figures["summary"][name] for name in expected} == expected
     assert figures["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
     assert figures["per_class"]["leek"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "photos": 2.0}
+    assert [(row["from"], row["to"]) for row in figures["by_short_side"]] == [(20, 20), (21, 21), (22, 22), (23, 24)]
 
 
-def test_labels_without_groups_have_no_coarse_figure(photos: list[Photo]) -> None:
-    figures = evaluate_split(predictions(), photos, LABELS, None, Decision(1.0, 1.0), fitted_here=True)
-
-    assert "coarse_top1" not in figures["summary"]
-    assert "confident_precision" not in figures["summary"]
+def test_figures_without_groups_or_confident_answers_are_left_out(photos: list[Photo]) -> None:
+    summary = evaluate_split(PREDICTIONS, photos, LABELS, None, Decision(1.0, 1.0), fitted_here=True)["summary"]
+    assert not {"coarse_top1", "confident_precision"} & set(summary)
 
 
 def test_the_decision_keeps_its_precision_where_it_was_fitted(photos: list[Photo]) -> None:
-    decision = fit_decision(predictions(), precision=1.0)
-
-    figures = evaluate_split(predictions(), photos, LABELS, None, decision, fitted_here=True)
-    assert figures["summary"]["confident_precision"] == 1.0
-    assert figures["summary"]["confident_share"] == 0.6
+    decision = fit_decision(PREDICTIONS, precision=1.0)
+    summary = evaluate_split(PREDICTIONS, photos, LABELS, None, decision, fitted_here=True)["summary"]
+    assert (summary["confident_precision"], summary["confident_share"]) == (1.0, 0.6)
 
 
 def test_slices_are_quarters_that_keep_equal_values_together() -> None:
     values_N = np.array([1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0])
     right_N = np.array([True, False, True, True, True, True, True, False])
-
-    slices = slice_accuracy(values_N, right_N)
-
-    assert [(s["from"], s["to"], s["photos"]) for s in slices] == [(1.0, 2.0, 2), (3.0, 4.0, 6)]
-    assert [s["top1"] for s in slices] == [0.5, pytest.approx(5 / 6)]
-
-
-def test_short_sides_come_from_the_files(photos: list[Photo]) -> None:
-    assert read_short_sides(photos).tolist() == [20.0, 21.0, 22.0, 23.0, 24.0]
+    assert slice_accuracy(values_N, right_N) == [
+        {"from": 1.0, "to": 2.0, "photos": 2, "top1": 0.5},
+        {"from": 3.0, "to": 4.0, "photos": 6, "top1": pytest.approx(5 / 6)},
+    ]
