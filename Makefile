@@ -54,7 +54,7 @@ $(if $(unknown),$(error unknown variable $(firstword $(unknown)); values of the 
   ARGS, as in make train ARGS="recipe.epochs=3 network.size=96"))
 
 BIN = $(VENV)/bin
-CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(VERSION)
+CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(NAMED)
 VERIFY = $(if $(PUBLIC_KEY),--public-key $(PUBLIC_KEY))
 # Any value but 0 is a dry run: a typing error must not start a build.
 PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
@@ -62,6 +62,8 @@ EXTRA ?= dev
 LOCK ?= requirements.lock
 # True if the caller set the variable $(1); its default does not count.
 given = $(filter command line environment,$(origin $(1)))
+# What changes a running server needs VERSION; its default is for building and publishing.
+NAMED = $(if $(call given,VERSION),$(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION=1.1.0))
 # In quotes for the shell, and once more for Hydra: file names may hold any character.
 escaped = $(subst ','\'',$(1))
 SOURCE = 'data.source="$(call escaped,$(DATA))"'
@@ -69,6 +71,8 @@ SOURCE = 'data.source="$(call escaped,$(DATA))"'
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
+# The packages for registries and signatures are installed once they are needed.
+VERSIONS_VENV = $(VENV)/.$(if $(FROM)$(VERIFY),registry,serve)
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
 # Which extras an extra includes; pyproject.toml says the same.
@@ -127,35 +131,35 @@ keys: $(VENV)/.registry  ## Create fruity.key, which signs archives, and fruity.
 	@$(BIN)/python -m scripts.keys
 
 publish: $(VENV)/.registry  ## Publish ARCHIVE to REGISTRY, a folder or gs://bucket/prefix; a version never changes
-	@$(BIN)/python -m scripts.registry publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
+	@$(BIN)/python -m scripts.archives publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
 	  $(if $(call given,VERSION),--version $(VERSION))
 
 fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, with PUBLIC_KEY its signature too
-	@$(BIN)/python -m scripts.registry fetch --registry $(REGISTRY) $(VERIFY) $(VERSION)
+	@$(BIN)/python -m scripts.archives fetch --registry $(REGISTRY) $(VERIFY) $(NAMED)
 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
-	@$(BIN)/python -m scripts.registry list --registry $(REGISTRY)
+	@$(BIN)/python -m scripts.archives list --registry $(REGISTRY)
 
-versions: $(VENV)/.registry  ## Show the running server's versions: role, workers, queue, digest
+versions: $(VENV)/.serve  ## Show the running server's versions: role, workers, queue, digest
 	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
 
-rollout: $(VENV)/.registry  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
-	@$(BIN)/python -m scripts.rollout $(VERSION) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
+rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
+	@$(BIN)/python -m scripts.rollout $(NAMED) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
 
-rollback: $(VENV)/.registry  ## Go back to the version before, or with VERSION=1.0.0 to that one
+rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
-register: $(VENV)/.registry  ## Load VERSION beside the others; it gets no requests yet
-	@$(BIN)/python -m scripts.versions register $(VERSION) --config $(CONFIG) $(FROM) $(VERIFY)
+register: $(VERSIONS_VENV)  ## Load VERSION beside the others; it gets no requests yet
+	@$(BIN)/python -m scripts.versions register $(NAMED) --config $(CONFIG) $(FROM) $(VERIFY)
 
-promote: $(VENV)/.registry  ## Make the registered VERSION the default, without any check
-	@$(BIN)/python -m scripts.versions promote $(VERSION) --config $(CONFIG)
+promote: $(VERSIONS_VENV)  ## Make the registered VERSION the default, without any check
+	@$(BIN)/python -m scripts.versions promote $(NAMED) --config $(CONFIG)
 
-unregister: $(VENV)/.registry  ## Stop VERSION once it has no request left, with ARGS=--now at once
-	@$(BIN)/python -m scripts.versions unregister $(VERSION) --config $(CONFIG) $(ARGS)
+unregister: $(VERSIONS_VENV)  ## Stop VERSION once it has no request left, with ARGS=--now at once
+	@$(BIN)/python -m scripts.versions unregister $(NAMED) --config $(CONFIG) $(ARGS)
 
-scale: $(VENV)/.registry  ## Give VERSION that many WORKERS, fewer with ARGS=--now
-	@$(BIN)/python -m scripts.versions scale $(VERSION) $(WORKERS) --config $(CONFIG) $(ARGS)
+scale: $(VERSIONS_VENV)  ## Give VERSION that many WORKERS, fewer with ARGS=--now
+	@$(BIN)/python -m scripts.versions scale $(NAMED) $(WORKERS) --config $(CONFIG) $(ARGS)
 
 # --- The container and the cloud (docs/container.md, docs/deploy.md)
 
@@ -173,7 +177,7 @@ cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT; DRY_RUN
 	  --substitutions=_IMAGE=$(IMAGE),_REVISION=$(shell git rev-parse HEAD)
 
 deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in PROJECT; DRY_RUN=1 prints the commands
-	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(VERSION) \
+	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(NAMED) \
 	  --archive=build/fruity-$(VERSION).mar
 
 restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
@@ -185,7 +189,7 @@ gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM i
 # --- Develop (CONTRIBUTING.md)
 
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
-	@$(BIN)/python -m scripts.stage
+	@$(BIN)/python -m scripts.serve --stage-only
 
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
 	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -8,11 +8,11 @@ from model_archive.signature import SignatureError, create_keys
 
 
 def main() -> None:
-    """Write both keys and print what each is for."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.keys", description="Create the key pair for signatures.")
-    parser.add_argument("--folder", type=Path, default=Path(), help="where to (default: here)")
+    argparse.ArgumentParser(
+        prog="python -m scripts.keys", description="Create the key pair for signatures."
+    ).parse_args()
     try:
-        private_key, public_key = create_keys(parser.parse_args().folder)
+        private_key, public_key = create_keys(Path())
     except (SignatureError, OSError) as error:
         sys.exit(f"keys: {error}")
     print(

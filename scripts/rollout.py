@@ -3,18 +3,15 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
-from scripts.versions import add_server_options, add_source_options, exit_with_reason
+from scripts.versions import add_config_option, add_source_options, exit_with_reason
 from serving.management import open_server
 from serving.model_store import ROOT, Source
-from serving.rollout.rollout import Options, roll_out
+from serving.rollout.steps import roll_out
 from serving.rollout.thresholds import THRESHOLDS, read_thresholds
 from serving.rollout.traffic import find_proxy
 
 
 def main() -> None:
-    """Roll out the version of the command line; exit with 1 and one sentence once everything is undone."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.rollout",
         description="Bring a new version to the running server: load it beside the old one, send both the same photos, "
@@ -28,18 +25,12 @@ def main() -> None:
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS, help="YAML file (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="leave the old version registered: costs its memory")
     parser.add_argument("--allow-lower", action="store_true", help="also if the version is lower than the one served")
-    add_server_options(parser)
-    arguments = parser.parse_args()
-    with exit_with_reason("rollout"), open_server(arguments.config, ROOT, arguments.key_file) as server:
-        options = Options(
-            arguments.version,
-            Source(arguments.archive, arguments.registry, arguments.public_key),
-            arguments.shadow,
-            find_proxy(arguments.config),
-            arguments.keep,
-            arguments.allow_lower,
-        )
-        roll_out(server, options, read_thresholds(arguments.thresholds), Console())
+    add_config_option(parser)
+    asked = parser.parse_args()
+    source, proxy = Source(asked.archive, asked.registry, asked.public_key), find_proxy(asked.config)
+    options = {name: getattr(asked, name) for name in ("shadow", "keep", "allow_lower")}
+    with exit_with_reason("rollout"), open_server(asked.config, ROOT) as server:
+        roll_out(server, asked.version, source, read_thresholds(asked.thresholds), proxy=proxy, **options)
 
 
 if __name__ == "__main__":

@@ -5,40 +5,32 @@ import sys
 import time
 from pathlib import Path
 
-from model_archive.identity import ArchiveError, file_name
-from model_archive.signature import SignatureError
+import httpx
+
+from model_archive.identity import file_name
 from serving.interrupts import interrupt_once
-from serving.management import ManagementError, connect
-from serving.model_store import (
-    BUILD,
-    DEFAULT_ARCHIVES,
-    ROOT,
-    SERVED_NAME,
-    STORE,
-    ModelStoreError,
-    Source,
-    newest_archive,
-    resolve_archive,
-    stage,
-)
-from serving.rollout.record import RolloutError, delete_record, describe_interrupted, forget_interrupted, read_record
+from serving.management import Management, ManagementError
+from serving.model_store import ROOT, SERVED_NAME, STORE, Source, newest_archive, resolve_archive, stage
+from serving.rollout import record
+from serving.rollout.steps import FAILURES
 from serving.torchserve import MODEL, TorchServe, TorchServeError
 
 _READY_S = 60
 
 
 def main() -> None:
-    """Start TorchServe, say when it answers, stop it on Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Serve what was promoted last, or else the newest archive.")
     parser.add_argument("--archive", type=Path, help="serve this one, and forget what was promoted")
     parser.add_argument("--public-key", type=Path, help="refuse an archive without a signature that it verifies")
     parser.add_argument("--config", type=Path, help="model-config.yaml to use instead of the archive's own")
+    parser.add_argument("--stage-only", action="store_true", help="fill the model store for plain torchserve, and end")
     arguments = parser.parse_args()
     interrupt_once()
     try:
         archive = _choose_archive(arguments.archive, arguments.public_key, arguments.config)
-        _serve(archive, with_kept=arguments.public_key is None)
-    except (ModelStoreError, ArchiveError, SignatureError, RolloutError, TorchServeError, OSError) as error:
+        if not arguments.stage_only:
+            _serve(archive, with_kept=arguments.public_key is None)
+    except (*FAILURES, TorchServeError) as error:
         sys.exit(f"serve: {error}")
     except KeyboardInterrupt:
         print("\nserve: stopped", flush=True)
@@ -46,20 +38,20 @@ def main() -> None:
 
 def _choose_archive(named: Path | None, public_key: Path | None, config: Path | None) -> Path:
     """Return the staged archive, and say why it is not the newest."""
-    if interrupted := describe_interrupted(STORE):
+    if interrupted := record.describe_interrupted(STORE):
         print(f"serve: {interrupted}", flush=True)
-        forget_interrupted(STORE)
-    promoted = read_record(STORE).default
+        record.record_underway(STORE, None)
+    promoted = record.read_record(STORE).default
     if named is None and promoted and (STORE / SERVED_NAME).exists():
-        newest = newest_archive(BUILD, DEFAULT_ARCHIVES)
+        newest = newest_archive()
         others = "" if newest.name == file_name(promoted) else f"; the newest is {newest}, `make rollout` brings it"
         print(f"serve: {promoted} was promoted last{others}", flush=True)
         if public_key is None and config is None:
             return STORE / SERVED_NAME
         # The store has no signatures, so the archive is taken from where it came from.
         return stage(resolve_archive(promoted, STORE, Source()), STORE, public_key, config)
-    staged = stage(named or newest_archive(BUILD, DEFAULT_ARCHIVES), STORE, public_key, config)
-    delete_record(STORE)
+    staged = stage(named or newest_archive(), STORE, public_key, config)
+    record.write_record(STORE, record.Record())
     return staged
 
 
@@ -81,12 +73,12 @@ def _serve(archive: Path, *, with_kept: bool) -> None:
 
 
 def _register_kept(address: str) -> None:
-    for version in read_record(STORE).kept:
-        try:
-            with connect(address) as management:
-                management.register(file_name(version))
-        except ManagementError as error:
-            print(f"serve: {version} was kept beside it and cannot be registered again: {error}", flush=True)
+    with httpx.Client(base_url=address) as client:
+        for version in record.read_record(STORE).kept:
+            try:
+                Management(client).register(file_name(version))
+            except ManagementError as error:
+                print(f"serve: {version} was kept beside it and cannot be registered again: {error}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import httpx
 from model_archive.golden import GoldenPhoto, read_golden
 from model_archive.identity import ArchiveError
 from serving.answers import NoLabel, read_first_label
-from serving.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive
+from serving.model_store import ModelStoreError, newest_archive
 
 # GET only, so that nothing changes behind a proxy that lets them through.
 REFUSED = ("/models", "/models/fruity", "/workflows", "/metrics", "/ping")
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true", help="other versions may answer as well, with any label")
     arguments = parser.parse_args()
     try:
-        archive = arguments.archive or newest_archive(BUILD, DEFAULT_ARCHIVES)
+        archive = arguments.archive or newest_archive()
         golden = read_golden(archive)
         version = arguments.version or archive.stem.removeprefix("fruity-")
         with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:
@@ -84,10 +84,8 @@ def check_answers(
 
 
 def _read_headers() -> dict[str, str]:
-    headers = {"X-API-Key": os.environ.get("API_KEY", "")}
-    token = os.environ.get("ID_TOKEN")
-    headers["Authorization"] = f"Bearer {token}" if token else ""
-    return {name: value for name, value in headers.items() if value}
+    key, token = os.environ.get("API_KEY"), os.environ.get("ID_TOKEN")
+    return ({"X-API-Key": key} if key else {}) | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from serving.interrupts import interrupt_once
 from serving.management import Server, open_server
 from serving.model_store import ROOT, Source
 from serving.rollout.record import describe_interrupted
-from serving.rollout.rollout import FAILURES, roll_back
-from serving.rollout.versions import list_rows, promote, register, scale, unregister
+from serving.rollout.registered import list_rows, promote, register, scale, unregister
+from serving.rollout.steps import FAILURES, roll_back
 
 _VERBS = {
     "list": "show all versions: role, READY workers of wanted, waiting requests, since when, digest",
@@ -28,19 +28,16 @@ _VERBS = {
 
 
 def main() -> None:
-    """Do one verb and print what was done; exit with 1 and one sentence if it fails."""
-    arguments = _parse_arguments()
-    with exit_with_reason(arguments.verb), open_server(arguments.config, ROOT, arguments.key_file) as server:
-        if done := _act(server, arguments):
-            print(f"{arguments.verb}: {done}")
+    asked = _parse_arguments()
+    with exit_with_reason(asked.verb), open_server(asked.config, ROOT) as server:
+        if done := _act(server, asked):
+            print(f"{asked.verb}: {done}")
 
 
-def add_server_options(parser: argparse.ArgumentParser) -> None:
+def add_config_option(parser: argparse.ArgumentParser) -> None:
     """Let the command line name another server than the one of this checkout."""
-    parser.add_argument(
-        "--config", type=Path, default=ROOT / "config.properties", help="the server's (default: %(default)s)"
-    )
-    parser.add_argument("--key-file", type=Path, help="its tokens, where they are on (default: key_file.json)")
+    default = ROOT / "config.properties"
+    parser.add_argument("--config", type=Path, default=default, help="the server's (default: %(default)s)")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -66,37 +63,35 @@ def exit_with_reason(verb: str) -> Iterator[None]:
         sys.exit(f"{verb}: stopped; `make versions` shows the versions")
 
 
-def _act(server: Server, arguments: argparse.Namespace) -> str | None:
-    console = Console()
-    match arguments.verb:
+def _act(server: Server, asked: argparse.Namespace) -> str | None:
+    match asked.verb:
         case "register":
-            source = Source(registry=arguments.registry, public_key=arguments.public_key)
-            return register(server, arguments.version, source)
+            return register(server, asked.version, Source(None, asked.registry, asked.public_key))
         case "promote":
-            return promote(server, arguments.version)
+            return promote(server, asked.version)
         case "unregister":
-            with console.status(f"waiting until {arguments.version} has no request left"):
-                return unregister(server, arguments.version, now=arguments.now)
+            with Console().status(f"waiting until {asked.version} has no request left"):
+                return unregister(server, asked.version, now=asked.now)
         case "scale":
-            return scale(server, arguments.version, arguments.workers, now=arguments.now)
+            return scale(server, asked.version, asked.workers, now=asked.now)
         case "rollback":
-            roll_back(server, arguments.version, arguments.keep, console)
+            roll_back(server, asked.version, asked.keep)
         case _:
-            _print_versions(server, console)
+            _print_versions(server)
     return None
 
 
-def _print_versions(server: Server, console: Console) -> None:
+def _print_versions(server: Server) -> None:
     table = Table(show_edge=False, box=None, pad_edge=False)
     for column in ("version", "role", "workers", "waiting", "since", "sha256"):
         table.add_column(column, justify="right" if column in ("workers", "waiting") else "left")
     for row in list_rows(server):
         waiting = "" if row.waiting is None else str(row.waiting)
         digest = row.digest[:12] if row.digest else "unknown"
-        table.add_row(row.version, row.role, row.ready or "", waiting, row.since or "", digest)
-    console.print(table, highlight=False)
+        table.add_row(row.version, row.role, row.ready, waiting, row.since, digest)
+    Console(highlight=False).print(table)
     if interrupted := describe_interrupted(server.store):
-        console.print(f"\n{interrupted}", highlight=False, soft_wrap=True)
+        print(f"\n{interrupted}")
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -106,7 +101,7 @@ def _parse_arguments() -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for verb, text in _VERBS.items():
         one = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
-        add_server_options(one)
+        add_config_option(one)
         if verb == "rollback":
             one.add_argument("version", nargs="?", help="default: the one that was replaced last")
             one.add_argument("--keep", action="store_true", help="leave the replaced version registered")

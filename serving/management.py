@@ -1,6 +1,6 @@
 """The one client of TorchServe's management API: its answers typed, each failure one sentence."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ KEY_FILE = "key_file.json"
 
 _TIMEOUT_S = 60
 # Registering waits for the workers; TorchServe itself stops waiting after the model's startupTimeout of 120 s.
-_LOAD_TIMEOUT = httpx.Timeout(300)
+_LOAD_TIMEOUT_S = 300
 # How TorchServe names a token that it does not accept; the status is 400.
 _BAD_TOKEN = "InvalidKeyException"  # noqa: S105  # the name of an error
 
@@ -48,11 +48,9 @@ class Version(msgspec.Struct, frozen=True, rename="camel"):
     """One registered version, as TorchServe describes it."""
 
     model_version: str
-    model_url: str
-    """Where its archive is: a file in the model store."""
+    model_url: str  # a file in the model store
     min_workers: int
-    response_timeout: int
-    """Seconds until TorchServe itself ends a request."""
+    response_timeout: int  # seconds until TorchServe itself ends a request
     workers: tuple[Worker, ...]
     job_queue_status: Queue
 
@@ -75,56 +73,43 @@ class Management:
 
     def __init__(self, client: httpx.Client, model: str = MODEL) -> None:
         """*client* has the API's address as its base URL."""
-        self._client, self._model = client, model
+        self._client, self._path = client, f"/models/{model}"
 
     def list_versions(self) -> list[Version]:
         """Return the registered versions in the order of registration; none if the model is unknown."""
         try:
-            return _read_versions(self._send("GET", self._path("all")))
+            return _read_versions(self._send("GET", f"{self._path}/all"))
         except UnknownVersion:
             return []
 
     def describe(self, version: str | None = None) -> Version:
         """Return *version*, by default the default version; raise `UnknownVersion`."""
-        return _read_versions(self._send("GET", self._path(version)))[0]
+        path = f"{self._path}/{version}" if version else self._path
+        return _read_versions(self._send("GET", path))[0]
 
     def register(self, file_name: str) -> None:
         """Register an archive of the model store and return once its workers are READY."""
         parameters = {"url": file_name, "synchronous": "true"}
-        self._send("POST", "/models", parameters, _LOAD_TIMEOUT)
+        self._send("POST", "/models", params=parameters, timeout=_LOAD_TIMEOUT_S)
 
     def promote(self, version: str) -> None:
         """Make *version* the default: it answers the requests that name no version."""
-        self._send("PUT", self._path(version, "set-default"))
+        self._send("PUT", f"{self._path}/{version}/set-default")
 
     def unregister(self, version: str) -> None:
         """Kill the workers of *version*, and the requests that they are working on."""
-        self._send("DELETE", self._path(version))
+        self._send("DELETE", f"{self._path}/{version}")
 
     def scale(self, version: str, workers: int) -> None:
         """Give *version* that many workers and return once they are READY."""
         parameters = {"min_worker": str(workers), "max_worker": str(workers), "synchronous": "true"}
-        self._send("PUT", self._path(version), parameters, _LOAD_TIMEOUT)
+        self._send("PUT", f"{self._path}/{version}", params=parameters, timeout=_LOAD_TIMEOUT_S)
 
-    def _path(self, *parts: str | None) -> str:
-        return "/".join(["/models", self._model, *filter(None, parts)])
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, str] | None = None,
-        timeout: httpx.Timeout | None = None,
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            response = self._client.request(
-                method, path, params=parameters, timeout=timeout or httpx.USE_CLIENT_DEFAULT
-            )
+            response = self._client.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Unreachable(
-                f"no answer from the management API at {self._client.base_url} ({error}); is the server running? "
-                "`make serve` starts one"
-            ) from error
+            raise unreachable("the management API", self._client, error) from error
         if response.is_error:
             raise _explain(response)
         return response
@@ -155,33 +140,22 @@ class Server:
 
 
 @contextmanager
-def connect(address: str, timeout_s: float = _TIMEOUT_S) -> Iterator[Management]:
-    """Yield a client of the management API at the base URL *address*, of a server without tokens."""
-    with httpx.Client(base_url=address, timeout=timeout_s) as client:
-        yield Management(client)
-
-
-@contextmanager
-def open_server(config: Path, root: Path, key_file: Path | None = None) -> Iterator[Server]:
+def open_server(config: Path, root: Path) -> Iterator[Server]:
     """Yield clients for the server of the config.properties *config*, which TorchServe reads in the folder *root*.
 
-    With tokens on they come from *key_file*, by default the one that TorchServe writes into *root*. Nothing is sent.
+    With tokens on they come from the file that TorchServe writes into *root*. Nothing is sent.
     """
     if not config.is_file():
         raise ManagementError(f"{config} does not exist; name the server's config.properties with --config")
     properties = load_properties(str(config))
-    tokens: dict[str, str] = {}
-    if properties.get("disable_token_authorization", "false") != "true":
-        tokens = _read_tokens(key_file or root / KEY_FILE)
+    has_tokens = properties.get("disable_token_authorization", "false") != "true"
+    headers = _read_headers(root / KEY_FILE) if has_tokens else {}
     with ExitStack() as stack:
         clients = {
-            name: stack.enter_context(
-                httpx.Client(base_url=address, timeout=_TIMEOUT_S, headers=_authorize(tokens.get(name)))
-            )
+            name: stack.enter_context(httpx.Client(base_url=address, timeout=_TIMEOUT_S, headers=headers.get(name)))
             for name, address in vars(Addresses.read(config)).items()
         }
-        management = Management(clients["management"])
-        yield Server(management, clients["inference"], clients["metrics"], root / properties["model_store"])
+        yield Server(Management(clients.pop("management")), **clients, store=root / properties["model_store"])
 
 
 def read_reason(response: httpx.Response) -> str:
@@ -194,12 +168,17 @@ def read_reason(response: httpx.Response) -> str:
     return str(named or problem)
 
 
+def unreachable(what: str, client: httpx.Client, error: Exception) -> Unreachable:
+    return Unreachable(
+        f"no answer from {what} at {client.base_url} ({error}); is the server running? `make serve` starts one"
+    )
+
+
 def _explain(response: httpx.Response) -> ManagementError:
     request = response.request
     if response.status_code == httpx.codes.NOT_FOUND and request.method != "POST":
-        # fruity, or fruity/1.1.0
-        asked = request.url.path.removeprefix("/models/").removesuffix("/set-default").removesuffix("/all")
-        return UnknownVersion(f"{asked.replace('/', ' ')} is not registered; `make versions` lists what is")
+        _, _, *names = request.url.path.removesuffix("/set-default").split("/")
+        return UnknownVersion(f"{' '.join(names)} is not registered; `make versions` lists what is")
     if _BAD_TOKEN in response.text:
         return ManagementError(
             f"TorchServe refused the token of {KEY_FILE}: missing, wrong or older than its 60 minutes; "
@@ -212,23 +191,16 @@ def _read_versions(response: httpx.Response) -> list[Version]:
     try:
         return msgspec.json.decode(response.content, type=list[Version])
     except msgspec.DecodeError as error:
-        raise ManagementError(
-            f"{response.url} returned no description of a model ({error}); is it TorchServe?"
-        ) from error
+        raise ManagementError(f"{response.url} did not describe a model ({error}); is it TorchServe?") from error
 
 
-def _read_tokens(key_file: Path) -> dict[str, str]:
+def _read_headers(key_file: Path) -> dict[str, dict[str, str]]:
+    """Return the headers for each listener that requires a token."""
     try:
         keys = msgspec.json.decode(key_file.read_bytes(), type=dict[str, dict[str, str]])
-        return {name: keys[name]["key"] for name in ("management", "inference")}
-    except FileNotFoundError as error:
+        return {name: {"Authorization": f"Bearer {keys[name]['key']}"} for name in ("management", "inference")}
+    except (OSError, msgspec.DecodeError, KeyError) as error:
         raise ManagementError(
-            f"the server requires tokens, but {key_file} does not exist; TorchServe writes it into the folder in which "
-            "it was started, name it with --key-file"
+            f"the server requires tokens, and {key_file}, which TorchServe writes where it is started, cannot be used: "
+            f"{error}"
         ) from error
-    except (msgspec.DecodeError, KeyError) as error:
-        raise ManagementError(f"{key_file} is not TorchServe's {KEY_FILE}: {error}") from error
-
-
-def _authorize(token: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}

@@ -4,26 +4,17 @@ import errno
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 from handler.settings import SettingsError, read_settings
 from handler.spec import Spec
+from model_archive import identity
 from model_archive.entry import hash_file
 from model_archive.golden import GoldenPhoto, read_golden
-from model_archive.identity import (
-    MODEL,
-    ArchiveError,
-    check_members,
-    check_version,
-    file_name,
-    identify,
-    read_identity,
-    version_in,
-    version_order,
-)
+from model_archive.identity import MODEL, ArchiveError, file_name
 from model_archive.registry import open_registry
 from model_archive.signature import signature_path, verify_archive
 
@@ -39,33 +30,29 @@ class ModelStoreError(Exception):
     """There is no archive to serve, or it is not what it is called."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where to take an archive from: a file, a registry, or by default what was built here."""
 
     archive: Path | None = None
-    registry: str | None = None
-    """A folder or gs://bucket/prefix."""
-    public_key: Path | None = None
-    """Of the key that must have signed it, wherever it comes from."""
+    registry: str | None = None  # a folder or gs://bucket/prefix
+    public_key: Path | None = None  # of the key that must have signed it, wherever it comes from
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(NamedTuple):
     """An archive file that was read and checked."""
 
     path: Path
     version: str
-    digest: str
-    """SHA-256 in hex."""
+    digest: str  # SHA-256 in hex
     spec: Spec
     golden: list[GoldenPhoto]
 
 
 def newest_archive(*folders: Path) -> Path:
     """Return the archive with the highest version, of equal ones that of the first folder; raise `ModelStoreError`."""
+    folders = folders or (BUILD, DEFAULT_ARCHIVES)
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    archives = [(version_order(version), path) for path in found if (version := version_in(path.name))]
+    archives = [(identity.version_order(name), path) for path in found if (name := identity.version_in(path.name))]
     if not archives:
         raise ModelStoreError(f"no fruity-<version>.mar in {' or '.join(map(str, folders))}; run make archive")
     return max(archives, key=lambda archive: archive[0])[1]
@@ -76,12 +63,16 @@ def resolve_archive(version: str, store: Path, source: Source) -> Path:
 
     Raises `ArchiveError`, `RegistryError` or `SignatureError`.
     """
-    check_version(version)
+    identity.check_version(version)
     # In a container only the folder around the model store is writable.
     fetched = store.parent / "fetched"
     if source.registry and not source.archive:
         return open_registry(source.registry, must_exist=True).fetch(version, fetched, source.public_key)
-    path = source.archive or _find_local(version, BUILD, DEFAULT_ARCHIVES, fetched, store)
+    name, folders = file_name(version), (BUILD, DEFAULT_ARCHIVES, fetched, store)
+    path = source.archive or next((folder / name for folder in folders if (folder / name).exists()), None)
+    if path is None:
+        places = " or ".join(map(str, folders))
+        raise ArchiveError(f"{name} is not in {places}; `make archive` builds it, REGISTRY=… names where to fetch it")
     if source.public_key:
         verify_archive(path, source.public_key)
     return path
@@ -90,14 +81,14 @@ def resolve_archive(version: str, store: Path, source: Source) -> Path:
 def read_archive(path: Path, version: str | None = None) -> Archive:
     """Return the content of *path*; raise `ArchiveError` unless it is fruity's, undamaged, and of *version*."""
     try:
-        identity = read_identity(path)
-        check_members(path)
+        found = identity.read_identity(path)
+        identity.check_members(path)
         golden, digest = read_golden(path), hash_file(path)
     except FileNotFoundError as error:
         raise ArchiveError(f"{path} does not exist; `make archive` builds one, REGISTRY=… fetches one") from error
-    if version is not None and identity.version != version:
-        raise ArchiveError(f"{path} holds version {identity.version}, expected was {version}")
-    return Archive(path, identity.version, digest, identity.spec, golden)
+    if version not in (None, found.version):
+        raise ArchiveError(f"{path} holds version {found.version}, expected was {version}")
+    return Archive(path, found.version, digest, found.spec, golden)
 
 
 def find_stored(store: Path, version: str) -> Archive | None:
@@ -147,20 +138,10 @@ def stage(archive: Path, store: Path, public_key: Path | None = None, config: Pa
         if public_key:
             # The copy, so that nobody can change the archive in between.
             verify_archive(copy, public_key, signature_path(archive))
-            identify(copy)
+            identity.identify(copy)
         if config:
             copy = _configure(copy, config)
         return copy.replace(store / SERVED_NAME)
-
-
-def _find_local(version: str, *folders: Path) -> Path:
-    for folder in folders:
-        if (path := folder / file_name(version)).exists():
-            return path
-    raise ArchiveError(
-        f"{file_name(version)} is not in {' or '.join(map(str, folders))}; `make archive` builds it, "
-        "REGISTRY=… names where to fetch it"
-    )
 
 
 def _explain(error: OSError, archive: Archive, store: Path) -> str:

@@ -31,10 +31,8 @@ class DefaultVersion:
     """What answers requests that name no version."""
 
     version: str
-    archive_name: str
-    """In the model store."""
-    processes: dict[str, int]
-    """The process id of each worker, by version and worker."""
+    archive_name: str  # in the model store
+    processes: dict[str, int]  # the process id of each worker, by version and worker
 
 
 def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenPhoto]) -> str:

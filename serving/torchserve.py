@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self, cast
 from urllib.parse import urlsplit
 
@@ -55,14 +55,12 @@ class TorchServe:
     def __enter__(self) -> Self:
         """Start the process; raises `TorchServeError` if it cannot work."""
         _check_java()
-        for address in (*vars(self.addresses).values(), *_grpc_addresses(self._config)):
-            _check_port_free(address)
+        _check_ports_free(self._config)
         self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
         torchserve = str(Path(sys.executable).with_name("torchserve"))
-        # Snapshots would be written to logs/ at each start and never be read.
-        options = ["--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)]
         self._process = subprocess.Popen(
-            [torchserve, *options],
+            # Snapshots would be written to logs/ at each start and never be read.
+            [torchserve, "--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)],
             cwd=self._root,
             env=_environment(self._temp),
             stdout=subprocess.PIPE,
@@ -75,9 +73,7 @@ class TorchServe:
         self._relay.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def wait_until_ready(self, timeout_s: float) -> str:
@@ -94,11 +90,11 @@ class TorchServe:
                 except NotRegistered as reason:
                     raise TorchServeError(f"{reason}; its log says why") from reason
                 except NotReady as reason:
-                    self._check_alive(reason)
-                    if time.monotonic() > deadline:
-                        raise TorchServeError(
-                            f"TorchServe does not answer after {timeout_s:.0f} s: {reason}; its log says why"
-                        ) from reason
+                    said = f"TorchServe does not answer after {timeout_s:.0f} s: {reason}"
+                    if (code := self._process.poll()) is not None:
+                        said = f"TorchServe ended with code {code} before it answered"
+                    if code is not None or time.monotonic() > deadline:
+                        raise TorchServeError(f"{said}; its log says why") from reason
                 time.sleep(_POLL_S)
 
     @property
@@ -107,7 +103,6 @@ class TorchServe:
         return self._process.pid
 
     def wait(self) -> int:
-        """Return the process's exit code when it has ended."""
         return self._process.wait()
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -125,10 +120,6 @@ class TorchServe:
             # What was printed last is in the pipe.
             self._relay.join(timeout=1)
             shutil.rmtree(self._temp, ignore_errors=True)
-
-    def _check_alive(self, reason: NotReady) -> None:
-        if (code := self._process.poll()) is not None:
-            raise TorchServeError(f"TorchServe ended with code {code} before it answered; its log says why") from reason
 
 
 def write_config(config: Path, changes: Mapping[str, str], target: Path) -> Path:
@@ -154,12 +145,6 @@ def _relay(pipe: IO[bytes], output: int) -> None:
                     os.write(output, line)
 
 
-def _grpc_addresses(config: Path) -> list[str]:
-    properties = load_properties(str(config))
-    kinds = [kind for kind in ("inference", "management") if f"grpc_{kind}_port" in properties]
-    return [f"http://{properties[f'grpc_{kind}_address']}:{properties[f'grpc_{kind}_port']}" for kind in kinds]
-
-
 def _environment(temp: Path) -> dict[str, str]:
     """Return the environment for TorchServe: the venv's own programs first, its own temp folder, no PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -175,13 +160,16 @@ def _check_java() -> None:
         raise TorchServeError(f"no Java {MIN_JAVA} or newer found; run make setup, which links the one of the venv")
 
 
-def _check_port_free(address: str) -> None:
-    parts = urlsplit(address)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((parts.hostname, parts.port))
-        except OSError as error:
-            raise TorchServeError(
-                f"port {parts.port} is taken ({error.strerror}); stop what uses it, or change it in config.properties"
-            ) from error
+def _check_ports_free(config: Path) -> None:
+    properties = load_properties(str(config))
+    http = [urlsplit(address) for address in vars(Addresses.read(config)).values()]
+    grpc = [int(port) for name, port in properties.items() if re.fullmatch("grpc_.*_port", name)]
+    for host, port in [*((parts.hostname, parts.port) for parts in http), *(("127.0.0.1", port) for port in grpc)]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise TorchServeError(
+                    f"port {port} is taken ({error.strerror}); stop what uses it, or change it in config.properties"
+                ) from error

@@ -22,7 +22,7 @@ Answer = Callable[[Request], tuple[int, object] | None]
 
 @contextmanager
 def serve_http(answer: Answer) -> Iterator[str]:
-    """Give each request the status and JSON document of *answer*, None cuts the connection; yields the URL."""
+    """Give each request the status and body of *answer*, bytes or a JSON document; None cuts it. Yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -35,7 +35,7 @@ def serve_http(answer: Answer) -> Iterator[str]:
                 self.close_connection = True
                 return
             status, document = answered
-            content = json.dumps(document).encode()
+            content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -43,7 +43,7 @@ def serve_http(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_PUT = do_GET
+        do_POST = do_PUT = do_DELETE = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -53,7 +53,7 @@ def serve_http(answer: Answer) -> Iterator[str]:
         request_queue_size = 128
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:

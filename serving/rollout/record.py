@@ -6,21 +6,18 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from model_archive.identity import file_name
 from serving.model_store import stage
-
-if TYPE_CHECKING:
-    # `make serve` reads the record, and installs no rich.
-    from rich.console import Console
 
 RECORD_FILE = "versions.json"
 HISTORY_FILE = "rollouts.jsonl"
@@ -41,11 +38,9 @@ class Underway(msgspec.Struct, frozen=True):
 
 class Record(msgspec.Struct, frozen=True):
     default: str | None = None
-    since: str | None = None
-    """When the default was promoted, ISO 8601."""
+    since: str | None = None  # when the default was promoted, ISO 8601
     previous: str | None = None
-    kept: tuple[str, ...] = ()
-    """Registered beside the default."""
+    kept: tuple[str, ...] = ()  # registered beside the default
     underway: Underway | None = None
 
     def rollback_target(self, default: str) -> str | None:
@@ -70,52 +65,33 @@ def write_record(store: Path, record: Record) -> None:
     _write_partial(store, record).replace(store / RECORD_FILE)
 
 
+def update_record(store: Path, **changes: Any) -> None:
+    write_record(store, msgspec.structs.replace(read_record(store), **changes))
+
+
 def record_default(store: Path, version: str, previous: str | None) -> None:
     """Make *version* the one that is served after a restart; its archive must be in *store*."""
-    record = msgspec.structs.replace(read_record(store), default=version, since=now(), previous=previous)
+    record = msgspec.structs.replace(read_record(store), default=version, since=_now(), previous=previous)
     # First, because on a full disk this fails, and then the archive that TorchServe loads must not have changed.
     partial = _write_partial(store, record)
     stage(store / file_name(version), store)
     partial.replace(store / RECORD_FILE)
 
 
-def restore(store: Path, record: Record, version: str) -> None:
-    """Make *version* the one that is served after a restart again, as *record* said before."""
-    stage(store / file_name(version), store)
-    write_record(store, record)
-
-
-def record_serving(store: Path, version: str) -> None:
-    """Record *version*, which serves, as the default if no default is recorded yet.
-
-    From the first change on, the record decides what a restart serves: the newest archive may be the one that failed.
-    """
-    record = read_record(store)
-    if record.default is None:
-        write_record(store, msgspec.structs.replace(record, default=version))
-
-
-def record_kept(store: Path, registered: Sequence[str]) -> None:
-    """Record which of the *registered* versions are beside the default."""
-    record = read_record(store)
-    kept = tuple(version for version in registered if version != record.default)
-    write_record(store, msgspec.structs.replace(record, kept=kept))
-
-
-def delete_record(store: Path) -> None:
-    """Delete the record: the next start serves the newest archive again."""
-    (store / RECORD_FILE).unlink(missing_ok=True)
+def record_underway(store: Path, underway: Underway | None) -> None:
+    # It only informs people: a full disk must not prevent a rollback.
+    with suppress(OSError):
+        update_record(store, underway=underway)
 
 
 class Journal:
     """Shows the steps of one rollout on the terminal, and writes them as one line of the history."""
 
-    def __init__(self, store: Path, console: "Console", verb: str, version: str) -> None:
-        self.failed_step: str | None = None
-        """The first one that failed."""
-        self._console = console
+    def __init__(self, store: Path, verb: str, version: str) -> None:
+        self.failed_step = ""  # the first one that failed, for the start of a sentence
+        self.line: dict[str, Any] = {"time": _now(), "verb": verb, "from": None, "to": version, "steps": []}
         self._path = store / HISTORY_FILE
-        self._line: dict[str, Any] = {"time": now(), "verb": verb, "from": None, "to": version, "steps": []}
+        self._console = Console(highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[dict[str, Any]]:
@@ -128,34 +104,27 @@ class Journal:
                 yield figures
             mark = "[green]✓[/]"
         except BaseException:
-            self.failed_step = self.failed_step or name
+            self.failed_step = self.failed_step or f"step {name}: "
             raise
         finally:
             seconds = time.monotonic() - started
-            self._line["steps"].append({"step": name, "seconds": round(seconds, 3), **figures})
+            self.line["steps"].append({"step": name, "seconds": round(seconds, 3), **figures})
             text = ", ".join(f"{key} {value}" for key, value in figures.items())
-            self._print(f"{mark} {name:10} {seconds:6.1f} s  {text or doing}")
-
-    def set_previous(self, version: str) -> None:
-        """Record which version served before."""
-        self._line["from"] = version
+            self._console.print(f"{mark} {name:10} {seconds:6.1f} s  {text or doing}")
 
     def note(self, text: str) -> None:
-        self._line.setdefault("notes", []).append(text)
-        self._print(f"  {text}")
+        self.line.setdefault("notes", []).append(text)
+        self._console.print(f"  {text}")
 
     def close(self, outcome: str, reason: str | None = None) -> None:
         """Append the line to the history; a full disk does not make the rollout a failure."""
         try:
             with self._path.open("ab") as file:
-                file.write(msgspec.json.encode({**self._line, "outcome": outcome, "reason": reason}) + b"\n")
+                file.write(msgspec.json.encode({**self.line, "outcome": outcome, "reason": reason}) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             self.note(f"not recorded: {error}")
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -165,11 +134,11 @@ def hold_lock(store: Path, version: str) -> Iterator[None]:
     try:
         # `describe_interrupted` holds the lock for a moment.
         with FileLock(store / LOCK_FILE, timeout=1):
-            _record_underway(store, Underway(version, os.getpid(), now()))
+            record_underway(store, Underway(version, os.getpid(), _now()))
             try:
                 yield
             finally:
-                _record_underway(store, None)
+                record_underway(store, None)
     except Timeout as error:
         held = read_record(store).underway
         holder = f"to {held.version}, process {held.pid}, since {held.since}" if held else "just started"
@@ -193,20 +162,8 @@ def describe_interrupted(store: Path) -> str | None:
         return f"A rollout to {left.version} is under way {process}"
 
 
-def forget_interrupted(store: Path) -> None:
-    """Let the next start say nothing of a rollout that was killed."""
-    _record_underway(store, None)
-
-
-def now() -> str:
+def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _record_underway(store: Path, underway: Underway | None) -> None:
-    record = read_record(store)
-    # It only informs people: a full disk must not prevent a rollback.
-    with suppress(OSError):
-        write_record(store, msgspec.structs.replace(record, underway=underway))
 
 
 def _write_partial(store: Path, record: Record) -> Path:

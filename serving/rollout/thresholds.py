@@ -1,9 +1,8 @@
 """What a new version may do and still replace the old one (thresholds.yaml), and the check of what it did."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import yaml
@@ -34,23 +33,13 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     watch_photos: Count
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure and its limit; None if there was nothing to measure."""
+class Figure(NamedTuple):
+    """What was measured, and its limit."""
 
     name: str
-    value: float | None
+    value: float
     limit: float
     is_minimum: bool = False
-
-    @property
-    def holds(self) -> bool:
-        if self.value is None:
-            return True
-        return self.value >= self.limit if self.is_minimum else self.value <= self.limit
-
-    def __str__(self) -> str:
-        return f"{self.name} is {self.value:.3g}, allowed is at {'least' if self.is_minimum else 'most'} {self.limit:g}"
 
 
 def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
@@ -61,9 +50,13 @@ def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
         raise RolloutError(f"thresholds {path}: {error}") from error
 
 
-def check(figures: Iterable[Figure]) -> dict[str, float]:
-    """Return the measured *figures* by name; raise `RolloutError` with those that break their threshold."""
-    figures = list(figures)
-    if broken := [str(figure) for figure in figures if not figure.holds]:
+def check(figures: Sequence[Figure]) -> dict[str, float]:
+    """Return the *figures* by name; raise `RolloutError` with those that break their threshold."""
+    broken = [
+        f"{name} is {value:.3g}, allowed is at {'least' if is_minimum else 'most'} {limit:g}"
+        for name, value, limit, is_minimum in figures
+        if (value < limit if is_minimum else value > limit)
+    ]
+    if broken:
         raise RolloutError("; ".join(broken))
-    return {figure.name: round(figure.value, 4) for figure in figures if figure.value is not None}
+    return {figure.name: round(figure.value, 4) for figure in figures}

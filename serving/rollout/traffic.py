@@ -12,7 +12,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_archive.identity import MODEL
-from serving.management import Server, Unreachable
+from serving.management import Server, unreachable
 from serving.model_store import Archive
 from serving.rollout.record import Journal, RolloutError
 from serving.rollout.thresholds import Figure, Thresholds, check
@@ -21,37 +21,22 @@ CANARY = "canary.json"
 
 _POLL_S = 0.2
 _INTERVAL_S = 0.5
-# A rollout that is killed leaves its file; the proxy follows it for so long after its end.
-_GRACE_S = 5.0
-# In response timeouts: clients that still name the version after so many go on doing so.
-_MAX_TIMEOUTS = 4
+_GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leaves, after its end
+_MAX_TIMEOUTS = 4  # clients that still name the version after so many response timeouts go on doing so
 
 
 @dataclass(frozen=True)
 class Traffic:
     """Counts since the server started; the difference of two is what happened between them."""
 
-    requests: float
-    """Predictions and explanations of any version: TorchServe does not tell which version unversioned ones went to."""
-    by_number: float
-    """Those of them that named this version."""
-    errors: float
-    """Answers of 5xx, of any version."""
-    photos: float
-    """Photos with a label from this version."""
+    requests: float  # of any version: TorchServe does not tell which version unversioned ones went to
+    by_number: float  # those of them that named this version
+    errors: float  # answers of 5xx, of any version
+    photos: float  # with a label from this version
     confidence_sum: float
 
     def __sub__(self, before: Self) -> "Traffic":
         return Traffic(*(after - vars(before)[name] for name, after in vars(self).items()))
-
-    @property
-    def error_rate(self) -> float:
-        return self.errors / self.requests if self.requests else float(self.errors > 0)
-
-    @property
-    def confidence(self) -> float:
-        """Mean probability of the first label."""
-        return self.confidence_sum / self.photos if self.photos else 0.0
 
 
 def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
@@ -60,13 +45,11 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
         response = metrics.get("/metrics").raise_for_status()
         families = list(text_string_to_metric_families(response.text))
     except (httpx.HTTPError, ValueError) as error:
-        raise Unreachable(
-            f"no metrics from {metrics.base_url} ({error}); is the server running? `make serve` starts one"
-        ) from error
-    samples = [sample for family in families for sample in family.samples]
+        raise unreachable("the metrics", metrics, error) from error
 
     def total(name: str, **labels: str) -> float:
-        return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+        samples = (sample for family in families for sample in family.samples if sample.name == name)
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     ours = {"ModelName": MODEL, "ModelVersion": version}
     return Traffic(
@@ -95,8 +78,7 @@ def send_canary(
             since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
             figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
             # TorchServe counts errors without the version: each counts as the new version's.
-            error_rate = since_new.errors / max(1.0, since_new.by_number)
-            figures |= check(compare_traffic(since_old, since_new, thresholds, error_rate))
+            figures |= check(compare_traffic(since_old, since_new, thresholds, since_new.by_number))
 
 
 def watch(
@@ -110,7 +92,7 @@ def watch(
         for _ in _intervals(thresholds.watch_seconds):
             since = read_traffic(server.metrics, new.version) - start
             figures |= {"requests": round(since.requests), "photos": round(since.photos)}
-            figures |= check(compare_traffic(before, since, thresholds, since.error_rate))
+            figures |= check(compare_traffic(before, since, thresholds, since.requests))
             default = server.management.describe()
             if default.model_version != new.version:
                 raise RolloutError(f"another process made {default.model_version} the default")
@@ -118,31 +100,24 @@ def watch(
                 raise RolloutError(f"only {default.ready_workers} of {default.min_workers} workers are READY")
 
 
-def compare_traffic(old: Traffic, new: Traffic, thresholds: Thresholds, error_rate: float) -> list[Figure]:
-    """Return the *error_rate* of the *new* version, and how far its mean confidence is from that of the *old* one."""
-    has_enough = min(old.photos, new.photos) >= max(1, thresholds.watch_photos)
-    shift = abs(new.confidence - old.confidence) if has_enough else None
-    return [
-        Figure("error_rate", error_rate, thresholds.watch_error_rate),
-        Figure("confidence_shift", shift, thresholds.confidence_shift),
-    ]
+def compare_traffic(old: Traffic, new: Traffic, thresholds: Thresholds, requests: float) -> list[Figure]:
+    """Return the share of *requests* that failed, and by how much the mean confidence changed from *old* to *new*."""
+    error_rate = min(1.0, new.errors / max(1.0, requests))
+    figures = [Figure("error_rate", error_rate, thresholds.watch_error_rate)]
+    if min(old.photos, new.photos) >= max(1, thresholds.watch_photos):
+        shift = abs(new.confidence_sum / new.photos - old.confidence_sum / old.photos)
+        figures.append(Figure("confidence_shift", shift, thresholds.confidence_shift))
+    return figures
 
 
 def find_proxy(config: Path) -> Path | None:
-    """Return the run folder of the reverse proxy before the server of *config*, None if there is none.
-
-    In the container both write into one folder (RUN_FOLDER).
-    """
+    """Return the run folder of the reverse proxy, in the container also that of *config*; None if there is none."""
     return config.parent if (config.parent / "nginx.pid").is_file() else None
 
 
 @contextmanager
 def send_share(folder: Path, version: str, share: float, seconds: float) -> Iterator[None]:
-    """Send *share* of the requests that name no version to *version* inside the block.
-
-    A file in *folder* tells the proxy (canary.js), also that it ends *seconds* and a little from now. Raises OSError if
-    it cannot be written.
-    """
+    """Let the proxy (canary.js) send *share* of the requests that name no version to *version* inside the block."""
     canary = folder / CANARY
     partial = canary.with_suffix(".partial")
     partial.write_text(json.dumps({"version": version, "share": share, "until_s": time.time() + seconds + _GRACE_S}))

@@ -3,14 +3,11 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
-from serving.torchserve import Addresses
 from tests.end_to_end.photos import ESPRESSO, coffee
 from tests.end_to_end.server import READY_S, write_config
 
@@ -18,16 +15,18 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 MAX_VENV_BYTES = 600_000_000
 
-# What scripts.serve does, with the test's own ports.
+# What scripts.serve does, with the test's own ports, and what `make versions` does.
 SERVE = """
-import sys
+import subprocess, sys
 from pathlib import Path
 from serving.torchserve import TorchServe
 
 config, root, archive = map(Path, sys.argv[1:4])
 with TorchServe(config, root, archive) as server:
-    print("answers:", server.wait_until_ready(float(sys.argv[4])), flush=True)
-    sys.stdin.readline()
+    server.wait_until_ready(float(sys.argv[4]))
+    subprocess.run([sys.executable, "-m", "scripts.versions", "list", "--config", config], cwd=root, check=True)
+    url = f"{server.addresses.inference}/predictions/fruity"
+    subprocess.run([sys.executable, "-m", "scripts.predict", sys.argv[5], "--url", url], cwd=root, check=True)
 """
 
 
@@ -38,23 +37,15 @@ def test_the_serve_extra_serves_without_torch_and_without_a_system_java(tmp_path
     subprocess.run(prepare, env=environment, check=True)
     config, archive = write_config(tmp_path), stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store")
 
-    command = [str(venv / "bin" / "python"), "-c", SERVE, str(config), str(ROOT), str(archive), str(READY_S)]
-    with (
-        (tmp_path / "server.log").open("w") as log,
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log) as server,
-    ):
-        answer = wait_for_answer(tmp_path / "server.log", Addresses.read(config).inference, server)
-        server.communicate(b"stop\n")
+    (tmp_path / "cup.png").write_bytes(coffee())
 
-    assert answer.json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
-    assert server.returncode == 0
+    command = [str(venv / "bin" / "python"), "-c", SERVE, str(config), str(ROOT), str(archive), str(READY_S)]
+    command.append(str(tmp_path / "cup.png"))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1.0.0" in done.stdout
+    assert ESPRESSO in done.stdout
     assert not list(venv.glob("lib/python*/site-packages/torch"))
     assert (venv / "bin" / "java").is_symlink()
     assert sum(path.lstat().st_size for path in venv.rglob("*")) < MAX_VENV_BYTES
-
-
-def wait_for_answer(log: Path, inference: str, server: "subprocess.Popen[bytes]") -> httpx.Response:
-    while "answers: 1.0.0" not in log.read_text():
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.1)
-    return httpx.post(f"{inference}/predictions/fruity", content=coffee(), timeout=READY_S)

@@ -3,7 +3,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -22,16 +21,13 @@ class FakeServer:
     addresses = Addresses("http://127.0.0.1:8080", "http://127.0.0.1:9", "http://127.0.0.1:9")
     stopped: ClassVar[bool]
 
-    def __init__(self, config: Path, root: Path, archive: Path) -> None:
-        self.archive = archive
+    def __init__(self, *_: object) -> None:
         FakeServer.stopped = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         FakeServer.stopped = True
 
     def wait_until_ready(self, timeout_s: float) -> str:
@@ -57,9 +53,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with one archive to serve, and a server that SIGTERM stops; signal handlers are restored."""
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "fruity-1.2.3.mar").write_bytes(b"archive")
-    monkeypatch.setattr(serve, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(serve, "DEFAULT_ARCHIVES", tmp_path / "default")
     monkeypatch.setattr("serving.model_store.BUILD", tmp_path / "build")
+    monkeypatch.setattr("serving.model_store.DEFAULT_ARCHIVES", tmp_path / "default")
     monkeypatch.setattr(serve, "STORE", tmp_path / "store")
     monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
     monkeypatch.setattr(sys, "argv", ["serve"])
@@ -91,13 +86,6 @@ def test_a_server_that_cannot_start_or_ends_is_a_failure(
         serve.main()
 
 
-def test_without_an_archive_the_command_that_builds_one_is_named(place: Path) -> None:
-    (place / "build" / "fruity-1.2.3.mar").unlink()
-
-    with pytest.raises(SystemExit, match=r"^serve: .*make archive"):
-        serve.main()
-
-
 @pytest.mark.parametrize("promoted", [None, "1.2.3"])
 def test_an_unsigned_archive_is_refused_before_anything_is_read_of_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, promoted: str | None
@@ -110,26 +98,41 @@ def test_an_unsigned_archive_is_refused_before_anything_is_read_of_it(
         serve.main()
 
 
-def test_an_archive_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["serve", "--archive", "nowhere.mar"])
-
-    with pytest.raises(SystemExit, match=r"^serve: .*nowhere\.mar"):
-        serve.main()
-
-
-def test_a_damaged_archive_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [([], "make archive"), (["--archive", "nowhere.mar"], r"nowhere\.mar"), (["--archive", "damaged"], "Error -3")],
+)
+def test_an_archive_that_is_missing_or_damaged_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
     class Started(TorchServe):
         """Waits as the real one does, without a process."""
 
         __enter__ = FakeServer.__enter__
         __exit__ = FakeServer.__exit__
 
-    archive = write_damaged(place / "fruity-1.0.0.mar", "golden.json")
-    monkeypatch.setattr(sys, "argv", ["serve", "--archive", str(archive)])
+    (place / "build" / "fruity-1.2.3.mar").unlink()
+    write_damaged(place / "damaged", "golden.json")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["serve", *arguments])
     monkeypatch.setattr(serve, "TorchServe", Started)
 
-    with pytest.raises(SystemExit, match=r"^serve: fruity\.mar .*Error -3"):
+    with pytest.raises(SystemExit, match=f"^serve: .*{reason}"):
         serve.main()
+
+
+@pytest.mark.parametrize(("promoted", "served"), [(None, b"archive"), ("1.0.0", b"promoted")])
+def test_the_model_store_is_filled_for_a_plain_torchserve(
+    place: Path, monkeypatch: pytest.MonkeyPatch, promoted: str | None, served: bytes
+) -> None:
+    """What was promoted stays what is served: `make setup` replaced it by the newest."""
+    if promoted:
+        promote(place / "store", promoted)
+    monkeypatch.setattr(sys, "argv", ["serve", "--stage-only"])
+
+    serve.main()
+
+    assert (place / "store" / "fruity.mar").read_bytes() == served
 
 
 def test_the_promoted_version_is_served_rather_than_the_newest(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,13 +159,9 @@ def test_a_killed_rollout_is_reported_once(place: Path, capsys: pytest.CaptureFi
     promote(place / "store", "1.2.3", underway=Underway("1.3.0", 7, "2026-06-06"))
 
     serve.main()
-    first = capsys.readouterr().out
     serve.main()
-    second = capsys.readouterr().out
 
-    assert "A rollout to 1.3.0 was killed before its end (process 7, since 2026-06-06)" in first
-    assert "serve: 1.2.3 was promoted last\n" in first
-    assert "1.3.0" not in second
+    assert capsys.readouterr().out.count("to 1.3.0 was killed before its end (process 7, since 2026-06-06)") == 1
 
 
 def test_a_kept_version_that_cannot_be_registered_again_does_not_stop_the_server(

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import yaml
 
 from model_archive.registry import open_registry
-from model_archive.signature import create_keys, sign_archive
+from model_archive.signature import create_keys
 from scripts import rollout, versions
 from serving.model_store import ROOT, stage
 from serving.rollout.comparison import CLIENT_SIZES
@@ -67,9 +69,8 @@ def test_the_list_shows_a_row_for_each_version_and_a_killed_rollout(run: Run, to
     torchserve.versions["1.1.0"] = FakeVersion("fruity-1.1.0.mar", workers=1)
     write_record(torchserve.store, Record("1.0.0", underway=Underway("1.1.0", 7, "2026-06-06")))
 
-    head, *rows, _, interrupted = run("list").splitlines()
+    _, *rows, _, interrupted = run("list").splitlines()
 
-    assert head.split() == ["version", "role", "workers", "waiting", "since", "sha256"]
     assert [row.split()[:5] for row in rows] == [
         ["1.0.0", "default", "2", "of", "2"],
         ["1.1.0", "kept", "1", "of", "2"],
@@ -99,25 +100,11 @@ def test_a_version_is_rolled_out_rolled_back_and_unregistered(
 ) -> None:
     there = run("rollout", "1.1.0", "--thresholds", thresholds, "--keep")
     back = run("rollback", "--keep")
-    gone = run("unregister", "1.1.0", "--now")
+    run("unregister", "1.1.0", "--now")
 
-    last_lines = [output.splitlines()[-1] for output in (there, back, gone)]
-    assert last_lines[:2] == ["rollout: 1.1.0 serves", "rollback: 1.0.0 serves"]
-    assert last_lines[2].startswith("unregister: 1.1.0")
+    assert "rollout: 1.1.0 serves" in there
+    assert "rollback: 1.0.0 serves" in back
     assert torchserve.changes == ["register 1.1.0", "promote 1.1.0", "promote 1.0.0", "unregister 1.1.0"]
-
-
-def test_a_signed_archive_is_rolled_out_with_the_key_that_is_named(
-    run: Run, torchserve: FakeTorchServe, tmp_path: Path, thresholds: str
-) -> None:
-    private_key, public_key = create_keys(tmp_path)
-    archive = write_archive(tmp_path / "elsewhere", "1.2.0")
-    sign_archive(archive, private_key)
-
-    options = ("--public-key", str(public_key), "--thresholds", thresholds)
-    run("rollout", "1.2.0", "--archive", str(archive), *options)
-
-    assert torchserve.default == "1.2.0"
 
 
 @pytest.mark.parametrize("words", [("register", "1.1.0"), ("rollout", "1.1.0"), ("rollout", "1.3.0", "--archive")])
@@ -166,17 +153,15 @@ def test_the_first_ctrl_c_undoes_the_rollout_and_the_next_ones_do_not_disturb_it
 
 
 def test_ctrl_c_in_a_verb_is_one_sentence(run: Run, torchserve: FakeTorchServe) -> None:
-    def press() -> None:
-        signal.pthread_kill(MAIN_THREAD, signal.SIGINT)
+    torchserve.before_request = lambda: signal.pthread_kill(MAIN_THREAD, signal.SIGINT)
 
-    torchserve.before_request = press
     with pytest.raises(SystemExit, match="list: stopped"):
         run("list")
 
 
-@pytest.mark.parametrize("verb", ["list", "register", "promote", "rollback", "unregister", "scale"])
-def test_every_verb_has_help(verb: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        run(verb, "--help")
+def test_the_verbs_need_only_the_packages_that_serving_installs() -> None:
+    code = "import sys, scripts.rollout; print({'google', 'requests', 'model_signing', 'OpenSSL'} & set(sys.modules))"
 
-    assert "--config" in capsys.readouterr().out
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"

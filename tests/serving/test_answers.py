@@ -12,11 +12,8 @@ def test_the_first_label_is_read_with_the_version_that_answered() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"<html>",
         b"\xff",
-        b"[]",
-        b"{}",
         b'{"predictions": []}',
         b'{"predictions": [{"error": {}}]}',
         b'{"predictions": [{"labels": []}]}',

@@ -1,18 +1,16 @@
-import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from serving.management import Server
 from serving.model_store import Source, read_archive, stage
 from serving.rollout.comparison import CLIENT_SIZES
-from serving.rollout.rollout import Options, roll_back, roll_out
+from serving.rollout.steps import roll_out
 from serving.rollout.thresholds import Thresholds, read_thresholds
 from tests.serving.rollout.fake_torchserve import FakeTorchServe, write_archive
 
@@ -25,7 +23,6 @@ class Place:
     torchserve: FakeTorchServe
     server: Server
     thresholds: Thresholds
-    output: io.StringIO = field(default_factory=io.StringIO)
 
     @property
     def store(self) -> Path:
@@ -36,24 +33,19 @@ class Place:
         return read_archive(self.store / "fruity.mar").version
 
     @property
-    def history(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.store / "rollouts.jsonl").read_text().splitlines()]
+    def last(self) -> dict[str, Any]:
+        """The history's line of the last rollout."""
+        line: dict[str, Any] = json.loads((self.store / "rollouts.jsonl").read_text().splitlines()[-1])
+        return line
 
     @property
     def steps(self) -> dict[str, dict[str, Any]]:
         """Those of the last rollout, by name."""
-        return {step["step"]: step for step in self.history[-1]["steps"]}
+        return {step["step"]: step for step in self.last["steps"]}
 
     def roll_out(self, archive: Path | None = None, **options: Any) -> None:
         archive = archive or self.folder / "build" / "fruity-1.1.0.mar"
-        asked = Options(archive.stem.removeprefix("fruity-"), Source(archive), **options)
-        roll_out(self.server, asked, self.thresholds, self._console())
-
-    def roll_back(self, version: str | None = None) -> None:
-        roll_back(self.server, version, keep=False, console=self._console())
-
-    def change_thresholds(self, **changes: float) -> None:
-        self.thresholds = msgspec.structs.replace(self.thresholds, **changes)
+        roll_out(self.server, archive.stem.removeprefix("fruity-"), Source(archive), self.thresholds, **options)
 
     def write_shadow(self, *photos: bytes) -> Path:
         """Return a folder of recent photos."""
@@ -62,9 +54,6 @@ class Place:
         for number, photo in enumerate(photos):
             (folder / f"{number}.png").write_bytes(photo)
         return folder
-
-    def _console(self) -> Console:
-        return Console(file=self.output, width=200)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Small archives, and a TorchServe in memory that serves them."""
 
 import json
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from model_archive.golden import GoldenPhoto, write_golden
 from model_archive.seal import MANIFEST
 from serving.management import Management, Server
 from serving.rollout.traffic import CANARY
+from tests.http_server import Request, serve_http
 from tests.pictures import draw_corners, encode
 from tests.specs import LABELS, make_spec
 
@@ -58,13 +57,10 @@ class FakeVersion:
 
     url: str
     workers: int = 2
-    labels: dict[bytes, str] = field(default_factory=dict)
-    """By photo; any other photo gets the label apple."""
+    labels: dict[bytes, str] = field(default_factory=dict)  # by photo; any other photo gets the label apple
     fails_on: set[bytes] = field(default_factory=set)
-    garbled: bool = False
-    """Answers 200 without a prediction."""
-    pending: list[int] = field(default_factory=list)
-    """Requests in its queue, each time it is described."""
+    garbled: bool = False  # answers 200 without a prediction
+    pending: list[int] = field(default_factory=list)  # requests in its queue, each time it is described
     asked: int = 0
 
 
@@ -74,21 +70,17 @@ class FakeTorchServe:
     def __init__(self, store: Path, default: str = "1.0.0") -> None:
         self.store, self.default = store, default
         self.versions = {default: FakeVersion("fruity.mar")}
-        self.behaviour: dict[str, FakeVersion] = {}
-        """How a version behaves once it is registered."""
+        self.behaviour: dict[str, FakeVersion] = {}  # how a version behaves once it is registered
         self.changes: list[str] = []
-        self.errors = 0
-        """Answers of 5xx in the metrics."""
-        self.proxy: Path | None = None
-        """Run folder of a proxy: while it has a canary, the metrics grow by 100 requests for it at each scrape."""
-        self.canary_errors = 0
-        """So many of the 100 fail."""
+        self.errors = 0  # answers of 5xx in the metrics
+        self.proxy: Path | None = (
+            None  # run folder of a proxy: while it has a canary, the metrics grow by 100 requests for it at each scrape
+        )
+        self.canary_errors = 0  # so many of the 100 fail
         self.is_up = True
-        self.dead_workers = 0
-        """Workers of a version that die when it becomes the default."""
+        self.dead_workers = 0  # workers of a version that die when it becomes the default
         self.response_timeout = 0
-        self.once_promoted: dict[str, Any] = {}
-        """Attributes that change when 1.1.0 becomes the default."""
+        self.once_promoted: dict[str, Any] = {}  # attributes that change when 1.1.0 becomes the default
         self.requests: list[str] = []
         self.before_request: Callable[[], None] = lambda: None
 
@@ -101,31 +93,17 @@ class FakeTorchServe:
     @contextmanager
     def listen(self, folder: Path) -> Iterator[Path]:
         """Answer at a port of this machine; yield a config.properties that names it."""
-        answer = self._answer
 
-        class Handler(BaseHTTPRequestHandler):
-            def _send(self) -> None:
-                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                response = answer(httpx.Request(self.command, f"http://server{self.path}", content=content))
-                self.send_response(response.status_code)
-                self.send_header("Content-Length", str(len(response.content)))
-                self.end_headers()
-                self.wfile.write(response.content)
+        def answer(request: Request) -> tuple[int, bytes]:
+            response = self._answer(httpx.Request(request.method, f"http://server{request.path}", content=request.body))
+            return response.status_code, response.content
 
-            do_GET = do_POST = do_PUT = do_DELETE = _send
-
-            def log_message(self, *_: object) -> None:
-                """Keep pytest's output quiet."""
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            url = f"http://127.0.0.1:{server.server_port}"
+        with serve_http(answer) as url:
             lines = [f"{name}_address={url}" for name in ("inference", "management", "metrics")]
             lines += [f"model_store={self.store}", "disable_token_authorization=true"]
             config = folder / "config.properties"
             config.write_text("\n".join(lines) + "\n")
             yield config
-            server.shutdown()
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(f"{request.method} {request.url.path}")

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.rollout.record import Record, RolloutError, read_record, record_default, write_record
+from serving.rollout.record import RolloutError, read_record, record_default
 from tests.pictures import draw_waves, encode
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import GOLDEN, FakeVersion
@@ -23,10 +23,7 @@ def assert_nothing_changed(place: Place) -> None:
 BAD = {
     "does not load": (FakeVersion("x", workers=0), "step register: .*Failed to start workers"),
     "has too few workers": (FakeVersion("x", workers=1), "step register: 1 of 2 workers"),
-    "is not what was built": (
-        FakeVersion("x", labels={GOLDEN[0].photo: "cherry"}),
-        "golden: .* 1 got 'cherry' .*apple",
-    ),
+    "is not what was built": (FakeVersion("x", labels={GOLDEN[0].photo: "cherry"}), "golden: .* 1 got cherry.*apple"),
     "answers in another shape": (FakeVersion("x", garbled=True), "step golden: .* 1 got status 200"),
     "raises on golden samples": (FakeVersion("x", fails_on={GOLDEN[1].photo}), "step golden: .* 2 got status 503"),
     "raises on recent photos": (FakeVersion("x", fails_on={SHADOW}), "step shadow: error_rate is 1, .* 0"),
@@ -38,7 +35,7 @@ BAD = {
 def test_a_bad_version_is_unregistered_before_a_client_sees_it(
     place: Place, monkeypatch: pytest.MonkeyPatch, behaviour: FakeVersion, reason: str
 ) -> None:
-    monkeypatch.setattr("serving.rollout.rollout._READY_S", 0)
+    monkeypatch.setattr("serving.rollout.steps._READY_S", 0)
     place.torchserve.behaviour["1.1.0"] = behaviour
 
     with pytest.raises(RolloutError, match=rf"{reason}.*Version 1\.0\.0 serves, with 2 workers"):
@@ -76,17 +73,7 @@ def test_a_server_that_dies_in_the_middle_restarts_with_the_old_version(place: P
         place.roll_out()
 
     assert place.served_at_start == "1.0.0"
-    assert len(place.history[0]["notes"]) == 2
-
-
-def test_a_record_that_cannot_be_written_brings_the_old_version_back(place: Place) -> None:
-    write_record(place.store, Record(default="1.0.0"))
-    (place.store / "versions.json.partial").mkdir()
-
-    with pytest.raises(RolloutError, match="step remember"):
-        place.roll_out()
-
-    assert_nothing_changed(place)
+    assert len(place.last["notes"]) == 2
 
 
 def test_ctrl_c_after_the_record_was_written_restores_the_record(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +81,7 @@ def test_ctrl_c_after_the_record_was_written_restores_the_record(place: Place, m
         record_default(*arguments, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("serving.rollout.rollout.record_default", interrupt)
+    monkeypatch.setattr("serving.rollout.steps.record_default", interrupt)
     with pytest.raises(RolloutError, match=r"step remember: stopped by Ctrl-C\. Version 1\.0\.0 serves"):
         place.roll_out()
 
@@ -102,19 +89,13 @@ def test_ctrl_c_after_the_record_was_written_restores_the_record(place: Place, m
     assert read_record(place.store).default == "1.0.0"
 
 
-def interrupt_at(place: Place, number: int) -> None:
-    """Let Ctrl-C be pressed at the *number*th request that a rollout sends."""
-
+@pytest.mark.parametrize("number", range(1, 34))
+def test_ctrl_c_at_any_request_leaves_one_version_that_a_restart_serves_as_well(place: Place, number: int) -> None:
     def interrupt() -> None:
         if len(place.torchserve.requests) == number:
             raise KeyboardInterrupt
 
     place.torchserve.before_request = interrupt
-
-
-@pytest.mark.parametrize("number", range(1, 34))
-def test_ctrl_c_at_any_request_leaves_one_version_that_a_restart_serves_as_well(place: Place, number: int) -> None:
-    interrupt_at(place, number)
 
     try:
         place.roll_out()
@@ -124,7 +105,7 @@ def test_ctrl_c_at_any_request_leaves_one_version_that_a_restart_serves_as_well(
     else:
         # While the old version leaves, the new one serves.
         assert place.torchserve.default == place.served_at_start == "1.1.0"
-        assert "1.0.0 is still registered beside it: stopped by Ctrl-C" in place.output.getvalue()
+        assert "1.0.0 is still registered beside it: stopped by Ctrl-C" in place.last["notes"][-1]
 
 
 def test_a_bug_of_ours_is_undone_and_not_hidden(place: Place) -> None:
@@ -143,7 +124,7 @@ def test_without_metrics_there_is_no_rollout(place: Place) -> None:
 
     place.torchserve.before_request = refuse
 
-    with pytest.raises(RolloutError, match=r"^no metrics .*Version 1\.0\.0 serves"):
+    with pytest.raises(RolloutError, match=r"^no answer from the metrics .*Version 1\.0\.0 serves"):
         place.roll_out()
 
     assert_nothing_changed(place)

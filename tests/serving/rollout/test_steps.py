@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serving.model_store import read_archive
 from serving.rollout.record import RolloutError, hold_lock, read_record
+from serving.rollout.steps import roll_back
 from tests.pictures import draw_waves, encode
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import GOLDEN, FakeVersion, write_archive
@@ -25,8 +27,7 @@ def test_a_good_version_replaces_the_old_one_whose_archive_stays_for_a_rollback(
 def test_each_step_is_recorded_with_its_seconds_and_figures(place: Place) -> None:
     place.roll_out()
 
-    (line,) = place.history
-    assert (line["verb"], line["from"], line["to"], line["outcome"]) == ("rollout", "1.0.0", "1.1.0", "done")
+    assert [place.last[key] for key in ("verb", "from", "to", "outcome")] == ["rollout", "1.0.0", "1.1.0", "done"]
     assert list(place.steps) == [
         *("begin", "fetch", "store", "register", "warm", "golden", "compare", "promote", "watch", "remember"),
         *("drain", "unregister"),
@@ -38,7 +39,7 @@ def test_each_step_is_recorded_with_its_seconds_and_figures(place: Place) -> Non
 def test_a_rollback_goes_to_the_version_before_without_a_comparison(place: Place) -> None:
     place.roll_out()
 
-    place.roll_back()
+    go_back(place)
 
     assert place.torchserve.changes[3:] == ["register 1.0.0", "promote 1.0.0", "unregister 1.1.0"]
     assert place.torchserve.versions["1.0.0"].asked == len(GOLDEN)
@@ -47,7 +48,7 @@ def test_a_rollback_goes_to_the_version_before_without_a_comparison(place: Place
 
 
 def test_a_rollback_takes_a_named_version_from_the_build(place: Place) -> None:
-    place.roll_back("1.1.0")
+    go_back(place, "1.1.0")
 
     assert place.torchserve.default == "1.1.0"
 
@@ -77,51 +78,38 @@ def test_a_lower_version_must_be_allowed(place: Place) -> None:
     assert place.torchserve.default == "0.9.0"
 
 
-def write_other_digest(place: Place) -> None:
-    other = write_archive(place.folder / "x", "1.1.0", note="other")
-    (place.store / "fruity-1.1.0.mar").write_bytes(other.read_bytes())
+def roll_out_other_digest(place: Place) -> None:
+    write_archive(place.folder / "x", "1.1.0", note="other").rename(place.store / "fruity-1.1.0.mar")
+    place.roll_out()
 
 
-def write_other_labels(folder: Path) -> Path:
-    return write_archive(folder, "1.2.0", labels=("apple", "banana", "fig"))
+def roll_out_without_old(place: Place) -> None:
+    (place.store / "fruity.mar").unlink()
+    place.roll_out()
+
+
+def roll_out_other_labels(place: Place) -> None:
+    place.roll_out(write_archive(place.folder / "build", "1.2.0", labels=("apple", "banana", "fig")))
+
+
+def go_back(place: Place, version: str | None = None) -> None:
+    roll_back(place.server, version, keep=False)
 
 
 Act = Callable[[Place], object]
-REFUSED: dict[str, tuple[Act, Act, str]] = {
-    "the default": (
-        lambda place: None,
-        lambda place: place.roll_out(place.folder / "old" / "fruity-1.0.0.mar"),
-        r"1\.0\.0 serves already",
-    ),
-    "another digest": (write_other_digest, Place.roll_out, r"step store: version 1\.1\.0 .*another digest"),
-    "no rollback": (
-        lambda place: (place.store / "fruity.mar").unlink(),
-        Place.roll_out,
-        r"step store: the archive of 1\.0\.0",
-    ),
-    "removed labels": (
-        lambda place: None,
-        lambda place: place.roll_out(write_other_labels(place.folder / "build")),
-        "step compare: labels_removed is 2, .* 0",
-    ),
-    "no recent photos": (
-        lambda place: None,
-        lambda place: place.roll_out(shadow=place.write_shadow()),
-        "step shadow: .*recent has no photos",
-    ),
-    "rollback to nothing": (
-        lambda place: None,
-        lambda place: place.roll_back("0.1.0"),
-        r"step fetch: fruity-0\.1\.0\.mar",
-    ),
-    "rollback of the first": (lambda place: None, Place.roll_back, r"nothing was served before 1\.0\.0"),
+REFUSED: dict[str, tuple[Act, str]] = {
+    "the default": (lambda place: place.roll_out(place.folder / "old" / "fruity-1.0.0.mar"), r"1\.0\.0 serves already"),
+    "another digest": (roll_out_other_digest, r"step store: version 1\.1\.0 .*another digest"),
+    "no rollback": (roll_out_without_old, r"step store: the archive of 1\.0\.0"),
+    "removed labels": (roll_out_other_labels, "step compare: labels_removed is 2, .* 0"),
+    "no recent photos": (lambda place: place.roll_out(shadow=place.write_shadow()), "step shadow: .*has no photos"),
+    "rollback to nothing": (lambda place: go_back(place, "0.1.0"), r"step fetch: fruity-0\.1\.0\.mar"),
+    "rollback of the first": (lambda place: go_back(place), r"nothing was served before 1\.0\.0"),
 }
 
 
-@pytest.mark.parametrize(("prepare", "act", "reason"), REFUSED.values(), ids=REFUSED)
-def test_a_rollout_that_is_refused_changes_nothing(place: Place, prepare: Act, act: Act, reason: str) -> None:
-    prepare(place)
-
+@pytest.mark.parametrize(("act", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_rollout_that_is_refused_changes_nothing(place: Place, act: Act, reason: str) -> None:
     with pytest.raises(RolloutError, match=reason):
         act(place)
 
@@ -130,10 +118,7 @@ def test_a_rollout_that_is_refused_changes_nothing(place: Place, prepare: Act, a
 
 
 def test_a_second_rollout_at_once_is_refused(place: Place) -> None:
-    with (
-        hold_lock(place.store, "1.5.0"),
-        pytest.raises(RolloutError, match=r"to 1\.5\.0, process \d+"),
-    ):
+    with hold_lock(place.store, "1.5.0"), pytest.raises(RolloutError, match=r"to 1\.5\.0, process \d+"):
         place.roll_out()
 
     assert place.torchserve.changes == []
@@ -142,18 +127,50 @@ def test_a_second_rollout_at_once_is_refused(place: Place) -> None:
 def test_differences_are_shown_and_many_of_them_are_counted(place: Place) -> None:
     photos = [encode(draw_waves(20 + number, 20)) for number in range(10)]
     place.torchserve.behaviour["1.1.0"] = FakeVersion("x", labels=dict.fromkeys(photos, "fig"))
-    place.change_thresholds(shadow_agreement=0)
+    place.thresholds = msgspec.structs.replace(place.thresholds, shadow_agreement=0)
 
     place.roll_out(shadow=place.write_shadow(*photos))
 
-    assert ".png: apple 90.0% → fig 90.0%" in place.output.getvalue()
-    assert "and 2 more" in place.output.getvalue()
+    *shown, more = place.last["notes"]
+    assert len(shown) == 8
+    assert shown[0].endswith(".png: apple 90.0% → fig 90.0%")
+    assert more == "and 2 more"
 
 
-def test_a_history_that_cannot_be_written_does_not_fail_the_rollout(place: Place) -> None:
+def test_a_history_that_cannot_be_written_does_not_fail_the_rollout(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place.store / "rollouts.jsonl").mkdir()
 
     place.roll_out()
 
-    assert "not recorded: " in place.output.getvalue()
+    assert "not recorded: " in capsys.readouterr().out
     assert place.torchserve.default == "1.1.0"
+
+
+@pytest.fixture
+def proxy(place: Place) -> Path:
+    """The run folder of a reverse proxy before the server."""
+    place.torchserve.proxy = place.folder / "proxy"
+    place.torchserve.proxy.mkdir()
+    return place.torchserve.proxy
+
+
+def test_a_share_of_live_traffic_comes_before_all_of_it(place: Place, proxy: Path) -> None:
+    place.roll_out(proxy=proxy)
+
+    names, canary = list(place.steps), place.steps["canary"]
+    assert names.index("compare") < names.index("canary") < names.index("promote")
+    assert (canary["requests"] >= 100, canary["error_rate"]) == (True, 0)
+    assert not list(proxy.iterdir())
+    assert place.torchserve.default == "1.1.0"
+
+
+def test_a_version_that_fails_on_its_share_never_becomes_the_default(place: Place, proxy: Path) -> None:
+    place.torchserve.canary_errors = 2
+
+    with pytest.raises(RolloutError, match=r"step canary: error_rate is 0\.02, .* 0\.01"):
+        place.roll_out(proxy=proxy)
+
+    assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
+    assert not list(proxy.iterdir())

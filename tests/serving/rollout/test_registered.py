@@ -7,14 +7,10 @@ from model_archive.signature import SignatureError, create_keys
 from serving.management import ManagementError, UnknownVersion
 from serving.model_store import Source, read_archive
 from serving.rollout.record import Record, RolloutError, Underway, read_record, write_record
-from serving.rollout.versions import Row, list_rows, promote, register, scale, unregister
+from serving.rollout.registered import Row, list_rows, promote, register, scale, unregister
 from tests.scripts.damages import write_damaged
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import FakeVersion, write_archive
-
-
-def roles(place: Place) -> dict[str, str]:
-    return {row.version: row.role for row in list_rows(place.server)}
 
 
 def test_versions_are_listed_with_role_workers_queue_and_digest(place: Place) -> None:
@@ -48,7 +44,7 @@ def test_the_rollback_target_and_names_that_are_not_versions_are_listed(place: P
 def test_without_a_registered_version_the_store_is_listed(place: Place) -> None:
     place.torchserve.versions.clear()
 
-    assert roles(place) == {"1.0.0": "in store"}
+    assert [(row.version, row.role) for row in list_rows(place.server)] == [("1.0.0", "in store")]
 
 
 def test_the_steps_one_by_one_lead_to_a_new_version_that_survives_a_restart(place: Place) -> None:
@@ -62,21 +58,6 @@ def test_the_steps_one_by_one_lead_to_a_new_version_that_survives_a_restart(plac
     assert read_archive(place.store / "fruity-1.0.0.mar").version == "1.0.0"
     record = read_record(place.store)
     assert (record.default, record.previous, record.kept, record.underway) == ("1.1.0", "1.0.0", (), None)
-
-
-def test_registering_from_the_store_needs_no_build(place: Place) -> None:
-    (place.folder / "build" / "fruity-1.1.0.mar").rename(place.store / "fruity-1.1.0.mar")
-
-    register(place.server, "1.1.0", Source())
-
-    record = read_record(place.store)
-    assert (record.default, record.kept) == ("1.0.0", ("1.1.0",))
-
-
-def test_promoting_the_default_changes_nothing(place: Place) -> None:
-    promote(place.server, "1.0.0")
-
-    assert place.torchserve.changes == []
 
 
 @pytest.mark.parametrize(

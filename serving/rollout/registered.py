@@ -1,48 +1,26 @@
-"""The versions of a running server, listed and changed one step at a time."""
+"""The registered versions of a running server, listed and changed one step at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, is_version, version_order
 from serving.management import Server, UnknownVersion, Version
-from serving.model_store import (
-    SERVED_NAME,
-    Archive,
-    Source,
-    find_stored,
-    put_into_store,
-    read_archive,
-    resolve_archive,
-)
-from serving.rollout.record import (
-    Record,
-    RolloutError,
-    hold_lock,
-    read_record,
-    record_default,
-    record_kept,
-    record_serving,
-)
+from serving.model_store import SERVED_NAME, Source, find_stored, put_into_store, read_archive, resolve_archive
+from serving.rollout.record import Record, RolloutError, hold_lock, read_record, record_default, update_record
 from serving.rollout.traffic import drain
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One version; None is what a version that is not registered does not have."""
 
     version: str
-    role: str
-    """default, rollback target, kept, or in store."""
-    ready: str | None = None
-    """READY workers of those wanted."""
-    waiting: int | None = None
-    """Requests in its queue."""
-    since: str | None = None
-    """When it was promoted, or else loaded."""
-    digest: str | None = None
-    """SHA-256 of its archive in the model store, in hex; None if that is gone."""
+    role: str  # default, rollback target, kept, or in store
+    ready: str | None = None  # READY workers of those wanted
+    waiting: int | None = None  # requests in its queue
+    since: str | None = None  # when it was promoted, or else loaded
+    digest: str | None = None  # SHA-256 of its archive in the model store, in hex; None if that is gone
 
 
 def list_rows(server: Server) -> list[Row]:
@@ -114,6 +92,22 @@ def scale(server: Server, version: str, workers: int, *, now: bool = False) -> s
     return f"{version} has {workers} workers"
 
 
+def record_serving(store: Path, version: str) -> None:
+    """Record *version*, which serves, as the default if no default is recorded yet.
+
+    From the first change on, the record decides what a restart serves: the newest archive may be the one that failed.
+    """
+    if read_record(store).default is None:
+        update_record(store, default=version)
+
+
+def record_registered(server: Server) -> None:
+    """Record which versions are registered beside the default."""
+    registered = [version.model_version for version in server.management.list_versions()]
+    default = read_record(server.store).default
+    update_record(server.store, kept=tuple(version for version in registered if version != default))
+
+
 @contextmanager
 def _changing(server: Server, version: str) -> Iterator[str]:
     """Hold the lock and yield the default version; record which versions are registered at the end."""
@@ -122,7 +116,7 @@ def _changing(server: Server, version: str) -> Iterator[str]:
         default = server.management.describe().model_version
         record_serving(server.store, default)
         yield default
-        record_kept(server.store, [version.model_version for version in server.management.list_versions()])
+        record_registered(server)
 
 
 def _describe(version: str, registered: Version | None, default: str, record: Record, digest: str | None) -> Row:
@@ -144,14 +138,10 @@ def _stored_digests(store: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     # The names of versions last: they are create-only, so they show what was registered.
     for path in (store / SERVED_NAME, *sorted(store.glob(f"{MODEL}-*.mar"))):
-        if archive := _try_read(path):
+        try:
+            archive = read_archive(path)
+        except (ArchiveError, OSError):
+            continue
+        if path.name in (SERVED_NAME, file_name(archive.version)):
             found[archive.version] = archive.digest
     return found
-
-
-def _try_read(path: Path) -> Archive | None:
-    try:
-        archive = read_archive(path)
-    except (ArchiveError, OSError):
-        return None
-    return archive if path.name in (SERVED_NAME, file_name(archive.version)) else None
