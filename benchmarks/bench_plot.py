@@ -12,7 +12,6 @@ from benchmarks.bench_results import CEILING, Row, Run
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, Scenario
 
 _COLOURS = {"fruity": "#d9480f", "same engine": "#4c6ef5", "usual way": "#adb5bd", CEILING: "#212529"}
-_INCHES_A_ROW = 0.36
 
 
 def draw_plot(run: Run, path: Path) -> None:
@@ -20,7 +19,7 @@ def draw_plot(run: Run, path: Path) -> None:
     spreads = [(run.spread_of(row, CAPACITY.name, "photos_per_s"), row) for row in run.rows()]
     speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
     rows = [row for _, row in sorted(speeds)]
-    figure = Figure(figsize=(11, 1.9 + _INCHES_A_ROW * len(rows)), layout="constrained")
+    figure = Figure(figsize=(11, 1.9 + 0.36 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)
     speed, latency = figure.subplots(1, 2, sharey=True)
     _draw_bars(speed, run, rows, CAPACITY, "photos_per_s")

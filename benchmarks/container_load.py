@@ -15,9 +15,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -38,45 +37,32 @@ from serving.torchserve import MODEL, Addresses
 _CLIENTS = 8
 _START_S = 120.0
 _PAIR_S = 4
-_IDLE_S = 5
 # What new connections get while the container drains, and after it has ended: nothing was accepted.
 _REFUSED = ("503", "ClientConnectorError")
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """The supervisor with nginx and TorchServe, running."""
 
     server: ServerProcess
     management: httpx.Client
     proxy: Endpoint
     torchserve: Endpoint
-    """The same without the reverse proxy."""
     start_s: float
-
-    def is_ready(self) -> bool:
-        return Management(self.management).describe().is_ready
-
-    def worker_pids(self) -> list[int]:
-        return list(read_default(self.management, MODEL).processes.values())
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Measure the container's processes under load.")
     parser.add_argument("--tries", type=int, default=20, help="of kills, and of SIGTERM (default: 20)")
-    parser.add_argument("--pairs", type=int, default=5, help="of loads with and without the proxy (default: 5)")
-    parser.add_argument("--idle", type=int, default=10_000, help="connections (default: 10,000)")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
-    parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
     arguments = parser.parse_args()
-    figures = measure(arguments.serve_venv / "bin" / "python", arguments.tries, arguments.pairs, arguments.idle)
-    print(write_json(arguments.out / "container.json", figures))
+    figures = measure(SERVE_VENV / "bin" / "python", arguments.tries)
+    print(write_json(OUT / "container.json", figures))
     sys.exit(1 if any(figures[what]["failed"] for what in ("idle", "kills", "stops")) else 0)
 
 
-def measure(python: Path, tries: int, pairs: int, idle: int) -> dict[str, Any]:
-    """Return all figures; *python* runs the supervisor, in an environment as the image's."""
+def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000) -> dict[str, Any]:
+    """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy."""
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
         endpoints = (container.torchserve, container.proxy)
@@ -89,18 +75,15 @@ def measure(python: Path, tries: int, pairs: int, idle: int) -> dict[str, Any]:
         beside_idle = _load_beside_idle_connections(container, photo, idle)
         beside_kills = _kill_workers(container, photo, tries)
     costs = [1 - proxy / torchserve for torchserve, proxy in speeds]
-    stops = [_stop(python, photo) for _ in track(range(tries), "SIGTERM")]
+    stops_s, at_stops = zip(*(_stop(python, photo) for _ in track(range(tries), "SIGTERM")), strict=True)
+    stopped = count_failures([sample for samples in at_stops for sample in samples], _REFUSED)
     return {
         "start_s": round(container.start_s, 2),
         "pss_mb": round(pss_mb),
         "front_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
         "idle": {"connections": idle, **count_failures(beside_idle)},
         "kills": {"tries": tries, **count_failures(beside_kills)},
-        "stops": {
-            "tries": tries,
-            **count_failures([sample for _, samples in stops for sample in samples], _REFUSED),
-            "longest_s": round(max(seconds for seconds, _ in stops), 1),
-        },
+        "stops": {"tries": tries, **stopped, "longest_s": round(max(stops_s), 1)},
     }
 
 
@@ -108,13 +91,11 @@ def measure(python: Path, tries: int, pairs: int, idle: int) -> dict[str, Any]:
 def run_container(python: Path, photo: Photo) -> Iterator[Container]:
     """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
-        folder = Path(scratch)
+        folder, port = Path(scratch), free_ports(1)[0]
         config = write_server_config(ROOT / "config.properties", folder, {})
-        port = free_ports(1)[0]
         command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
-        environment = {"PORT": str(port), "RUN_FOLDER": str(folder / "run")}
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
-        with ServerProcess(command, ROOT, environment) as server:
+        with ServerProcess(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
@@ -131,7 +112,7 @@ def _load_beside_idle_connections(container: Container, photo: Photo, idle: int)
         for _ in track(range(idle), "Idle connections"):
             stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
         with run_in_background(container.proxy, photo, _CLIENTS) as samples:
-            time.sleep(_IDLE_S)
+            time.sleep(5)
     return samples
 
 
@@ -140,9 +121,9 @@ def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sa
     with run_in_background(container.proxy, photo, _CLIENTS) as samples:
         for number in track(range(tries), "Killed workers"):
             count = len(samples)
-            while len(samples) < count + 4 * _CLIENTS or not container.is_ready():
+            while len(samples) < count + 4 * _CLIENTS or not Management(container.management).describe().is_ready:
                 time.sleep(0.1)
-            pids = container.worker_pids()
+            pids = list(read_default(container.management, MODEL).processes.values())
             os.kill(pids[number % len(pids)], signal.SIGKILL)
     return samples
 

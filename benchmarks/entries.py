@@ -1,17 +1,16 @@
 """The rows of a run: who is measured on which archives, unpacked, with the photos that are sent."""
 
-import dataclasses
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from benchmarks.bench_results import CEILING, DEFAULT
+from benchmarks.bench_results import CEILING, DEFAULT, BenchError
 from benchmarks.contenders import CONTENDERS, FRUITY, Place
 from benchmarks.peers.same_engine import SameEngine
 from benchmarks.sample_photos import MIX, make_photos
@@ -19,13 +18,9 @@ from benchmarks.scenarios import CAPACITY, Plan
 from benchmarks.trials import Entry, Photos
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
-from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive, stage
+from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, newest_archive, stage
 
 EAGER_CEILING = "no server, eager PyTorch"
-
-
-class BenchError(Exception):
-    """The run cannot start."""
 
 
 def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
@@ -35,7 +30,7 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     """
     if not (serve_venv / "bin" / "torchserve").exists():
         raise BenchError(f"{serve_venv} has no TorchServe; make bench installs it, or name another with --serve-venv")
-    archives = {DEFAULT: default_archive()} | ({archive.stem: archive} if archive else {})
+    archives = {DEFAULT: newest_archive(DEFAULT_ARCHIVES)} | ({archive.stem: archive} if archive else {})
     entries: list[Entry] = []
     for name, path in archives.items():
         place, photos = unpack(path, scratch / name, serve_venv / "bin")
@@ -49,11 +44,6 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     return kept
 
 
-def default_archive() -> Path:
-    """Return the archive that comes with fruity."""
-    return newest_archive(DEFAULT_ARCHIVES)
-
-
 def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> Iterator[Entry]:
     """Yield who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
     cores = len(os.sched_getaffinity(0))
@@ -61,16 +51,13 @@ def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> Ite
     yield fruity
     for contender in CONTENDERS[1:]:
         if archive == DEFAULT or (contender.name, contender.way) == ("FastAPI", "same engine"):
-            yield dataclasses.replace(fruity, name=contender.name, way=contender.way, contender=contender)
-    ceilings: dict[str, tuple[str, ...]] = {
-        f"no server, batch {batch}": ("--batch", str(batch)) for batch in plan.batches
-    }
-    if archive == DEFAULT:
-        ceilings[EAGER_CEILING] = ("--eager",)
-    for name, options in ceilings.items():
-        yield dataclasses.replace(fruity, name=name, way=CEILING, contender=None, ceiling_options=tuple(options))
+            yield replace(fruity, name=contender.name, way=contender.way, contender=contender)
+    ceilings = {f"no server, batch {batch}": ("--batch", str(batch)) for batch in plan.batches}
+    eager = {EAGER_CEILING: ("--way", "eager")} if archive == DEFAULT else {}
+    for name, options in (ceilings | eager).items():
+        yield replace(fruity, name=name, way=CEILING, contender=None, ceiling_options=options)
     for fewer in range(1, cores):
-        yield dataclasses.replace(fruity, place=limit_workers(place, fewer), cores=fewer, scenarios=(CAPACITY,))
+        yield replace(fruity, place=limit_workers(place, fewer), cores=fewer, scenarios=(CAPACITY,))
 
 
 def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]:
@@ -82,17 +69,15 @@ def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]
         return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels), label_photos(folder)
     except FileNotFoundError as error:
         raise BenchError(f"{archive} does not exist; make archive builds one") from error
-    except zipfile.BadZipFile as error:
-        raise BenchError(f"{archive} is not an archive of fruity ({error}); make archive builds one") from error
-    except (SpecError, EngineError) as error:
-        raise BenchError(f"{archive} cannot be measured: {error}") from error
+    except (zipfile.BadZipFile, SpecError, EngineError) as error:
+        raise BenchError(f"{archive} cannot be measured: {error}; make archive builds one") from error
 
 
 def label_photos(folder: Path) -> Photos:
     """Return the photos, and the mix of all, with the labels that the engine of the unpacked archive gives them."""
     engine = SameEngine(folder)
     labelled = {
-        size: [dataclasses.replace(one, label=str(engine.classify([one.body])[0]["label"])) for one in photos]
+        size: [replace(photo, label=str(engine.classify([photo.body])[0]["label"])) for photo in photos]
         for size, photos in make_photos().items()
     }
     return {**labelled, MIX: [photo for same in zip(*labelled.values(), strict=True) for photo in same]}
@@ -101,19 +86,11 @@ def label_photos(folder: Path) -> Photos:
 def limit_workers(place: Place, most: int) -> Place:
     """Return *place* with at most *most* workers in its archive, as a service with so many cores would set it."""
     config = yaml.safe_load((place.folder / CONFIG_NAME).read_text())
-    limited = {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
-    return configure(place, {**config, **limited}, place.folder / f"at-most-{most}-workers")
-
-
-def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
-    """Return *place* with a copy of its archive, below *folder*, that holds *config*; raise `BenchError`."""
-    folder.mkdir(exist_ok=True)
-    path = folder / CONFIG_NAME
-    path.write_text(yaml.safe_dump(dict(config)))
-    try:
-        return dataclasses.replace(place, archive=stage(place.archive, folder / "configured", config=path))
-    except ModelStoreError as error:
-        raise BenchError(str(error)) from error
+    config |= {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
+    folder = place.folder / f"at-most-{most}-workers"
+    folder.mkdir()
+    (folder / CONFIG_NAME).write_text(yaml.safe_dump(config))
+    return replace(place, archive=stage(place.archive, folder / "configured", config=folder / CONFIG_NAME))
 
 
 def _write_eager_weights(place: Place) -> None:

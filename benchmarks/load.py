@@ -14,19 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # Not httpx, which takes several times the CPU time: the load shares its cores with the server.
 import aiohttp
 import numpy as np
 
 from benchmarks import wrk
-from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body, read_answer
-
-_SEED = 0
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Message, Photo, encode_photo, read_answer
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One request of the Python generator."""
 
     started_s: float
@@ -53,16 +51,13 @@ class Load:
     def of(cls, samples: Sequence[Sample], seconds: float, end_s: float = math.inf) -> "Load":
         """Return what *samples* say, apart from the answers that came after *end_s*."""
         in_time = [sample for sample in samples if sample.started_s + sample.latency_s <= end_s]
-        return cls(
-            [sample.latency_s * 1000 for sample in in_time if not sample.error],
-            seconds,
-            Counter(sample.error for sample in in_time if sample.error),
-            num_late=sum(not sample.error for sample in samples) - sum(not sample.error for sample in in_time),
-        )
+        latencies_ms = [sample.latency_s * 1000 for sample in in_time if not sample.error]
+        num_late = sum(not sample.error for sample in samples) - len(latencies_ms)
+        return cls(latencies_ms, seconds, Counter(one.error for one in in_time if one.error), num_late=num_late)
 
     @property
     def photos_per_s(self) -> float:
-        return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
+        return len(self.latencies_ms) / self.seconds
 
     @property
     def num_answered(self) -> int:
@@ -129,18 +124,8 @@ def ask_once(endpoint: Endpoint, photo: Photo) -> str:
 
 def plan_arrivals(rate: float, seconds: float) -> list[float]:
     """Return the seconds at which photos arrive: a Poisson process, the same each time."""
-    gaps = np.random.default_rng(_SEED).exponential(1 / rate, math.ceil(2 * rate * seconds + 20))
-    arrivals = np.cumsum(gaps)
-    return [float(arrival) for arrival in arrivals[arrivals < seconds]]
-
-
-_Message = tuple[bytes, dict[str, str], str | None]
-"""A request's body, its headers, and the right label."""
-
-
-def _encode(endpoint: Endpoint, photos: Sequence[Photo]) -> list[_Message]:
-    bodies = [encode_body(endpoint, photo) for photo in photos]
-    return [(body, {"Content-Type": kind}, photo.label) for (body, kind), photo in zip(bodies, photos, strict=True)]
+    gaps = np.random.default_rng(0).exponential(1 / rate, math.ceil(2 * rate * seconds + 20))
+    return [float(arrival) for arrival in np.cumsum(gaps) if arrival < seconds]
 
 
 async def _loop(
@@ -151,7 +136,7 @@ async def _loop(
     goes_on: Callable[[], bool],
     pause_s: float = 0.0,
 ) -> None:
-    messages = _encode(endpoint, photos)
+    messages = [encode_photo(endpoint, photo) for photo in photos]
     async with _open_session() as session:
 
         async def act(number: int) -> None:
@@ -169,8 +154,9 @@ async def _send_on_schedule(
     endpoint: Endpoint, photos: Sequence[Photo], arrivals: Sequence[float], started_s: float
 ) -> list[Sample]:
     tasks = []
+    messages = itertools.cycle([encode_photo(endpoint, photo) for photo in photos])
     async with _open_session() as session:
-        for message, arrival in zip(itertools.cycle(_encode(endpoint, photos)), arrivals, strict=False):
+        for message, arrival in zip(messages, arrivals, strict=False):
             due_s = started_s + arrival
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             tasks.append(asyncio.create_task(_send(session, endpoint, message, due_s)))
@@ -179,17 +165,16 @@ async def _send_on_schedule(
 
 def _open_session() -> aiohttp.ClientSession:
     # As many connections as there are requests in flight.
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
-    )
+    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=TIMEOUT_S)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
 
-async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Message, started_s: float) -> Sample:
-    body, headers, right_label = message
+async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: Message, started_s: float) -> Sample:
     error = version = ""
+    headers = {"Content-Type": message.content_type}
     try:
         # A file, since aiohttp warns of bytes beyond 1 MB, as a phone's photo has.
-        async with session.post(endpoint.url, data=io.BytesIO(body), headers=headers) as response:
+        async with session.post(endpoint.url, data=io.BytesIO(message.body), headers=headers) as response:
             content = await response.read()
     except (aiohttp.ClientError, TimeoutError) as failure:
         error = type(failure).__name__
@@ -197,6 +182,6 @@ async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Me
         label, version = read_answer(content, endpoint.labels)
         if response.status != 200:
             error = str(response.status)
-        elif right_label not in (None, label):
+        elif message.label not in (None, label):
             error = "wrong label"
     return Sample(started_s, time.perf_counter() - started_s, error, version)

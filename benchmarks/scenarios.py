@@ -12,7 +12,6 @@ class Scenario:
     """One load: *clients* in a closed loop, or an open loop at *share* of the closed loop's photos/s."""
 
     photos: str
-    """A size of benchmarks/sample_photos.py, or MIX for all of them in turn."""
     clients: int = 0
     share: float = 0.0
 
@@ -23,13 +22,8 @@ class Scenario:
         return f"{self.photos}, {self.clients} client{'s' if self.clients > 1 else ''}"
 
 
-ONE_CLIENT = Scenario(MIDDLE, 1)
-CAPACITY = Scenario(MIDDLE, 16)
-PHONE_CLIENT = Scenario(PHONE, 1)
-"""The three that the targets (ARCHITECTURE.md, "Numbers to reach") are measured with."""
-
-_FULL_MIX = tuple(Scenario(MIX, clients) for clients in (1, 16, 4, 64))
-_FULL_OPEN = tuple(Scenario(MIX, share=share) for share in (0.5, 0.9))
+ONE_CLIENT, CAPACITY, PHONE_CLIENT = TARGETED = Scenario(MIDDLE, 1), Scenario(MIDDLE, 16), Scenario(PHONE, 1)
+"""Those that the targets (ARCHITECTURE.md, "Numbers to reach") are measured with."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +31,15 @@ class Plan:
     """How often and how long each scenario runs."""
 
     rounds: int
-    seconds: float
-    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and *min_answers* in all."""
-    warm_up_s: float = 4.0
-    """At 16 clients: Java takes 1.9 ms a photo in its first 2 s, 0.9 in the next, 0.7 after 4."""
-    max_seconds: float = 10.0
-    min_answers: int = 100
-    """What a p99 takes."""
-    scenarios: tuple[Scenario, ...] = (ONE_CLIENT, CAPACITY, PHONE_CLIENT, *_FULL_MIX, *_FULL_OPEN)
-    batches: tuple[int, ...] = (1, 4, 8)
+    scenarios: tuple[Scenario, ...]
+    batches: tuple[int, ...]
     """Of the ceiling."""
+    warm_up_s: float
+    """At 16 clients: Java takes 1.9 ms a photo in its first 2 s, 0.9 in the next, 0.7 after 4."""
+    max_seconds: float
+    min_answers: int
+    seconds: float = 2.0
+    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and *min_answers* in all."""
 
     def seconds_for(self, scenario: Scenario, photos_per_s: float) -> float:
         """Return how long *scenario* lasts on a server that answers *photos_per_s*, 0 if that is not known."""
@@ -57,13 +50,9 @@ class Plan:
         return min(max(self.seconds, enough), max(self.seconds, self.max_seconds))
 
 
-FULL = Plan(rounds=3, seconds=2.0)
-QUICK = Plan(
-    rounds=1,
-    seconds=2.0,
-    warm_up_s=2.0,
-    max_seconds=5.0,
-    min_answers=20,
-    scenarios=(ONE_CLIENT, CAPACITY, PHONE_CLIENT, Scenario(MIX, 16), Scenario(MIX, share=0.9)),
-    batches=(4,),
-)
+_MIXES = tuple(Scenario(MIX, clients) for clients in (1, 16, 4, 64))
+_OPEN_LOOPS = tuple(Scenario(MIX, share=share) for share in (0.5, 0.9))
+# A p99 takes 100 answers.
+FULL = Plan(3, (*TARGETED, *_MIXES, *_OPEN_LOOPS), (1, 4, 8), warm_up_s=4.0, max_seconds=10.0, min_answers=100)
+_QUICK_SCENARIOS = (*TARGETED, Scenario(MIX, 16), Scenario(MIX, share=0.9))
+QUICK = Plan(1, _QUICK_SCENARIOS, (4,), warm_up_s=2.0, max_seconds=5.0, min_answers=20)

@@ -6,6 +6,7 @@ not do: some servers hand their workers over to a daemon.
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,7 +15,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -25,12 +25,6 @@ from serving import torchserve
 
 _MARK = "FRUITY_BENCHMARK"
 _POLL_S = 0.02
-_STOP_S = 5
-_NUM_LOG_LINES = 8
-_NUM_SCANS = 5
-_IDLE_POLL_S = 0.1
-# Less than the 10 ms in which the kernel counts CPU time.
-_IDLE_CPU_S = 0.005
 
 
 class ServerError(Exception):
@@ -38,10 +32,12 @@ class ServerError(Exception):
 
 
 class ServerProcess:
-    """A context manager: the server runs inside, and no process of it is left after."""
+    """A context manager: the server runs inside, and no process of it is left after.
+
+    *command* is started in *folder*, with *environment* added to ours and a temp folder of its own.
+    """
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        """*command* is started in *folder*, with *environment* added to ours and a temp folder of its own."""
         self._command, self._folder, self._environment = command, folder, environment
         self._mark = uuid.uuid4().hex
 
@@ -69,10 +65,18 @@ class ServerProcess:
             raise ServerError(f"{self._command[0]} cannot be started: {error.strerror}") from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
+    def __exit__(self, *_: object) -> None:
+        """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
+        try:
+            self._signal_all(signal.SIGTERM)
+        finally:
+            num_empty = 0
+            # A process has no environment for a moment while it is started, so one scan may miss it.
+            while num_empty < 5:
+                num_empty = 0 if self._signal_all(signal.SIGKILL) else num_empty + 1
+                time.sleep(_POLL_S)
+            self._process.wait()
+            self._temp.cleanup()
 
     def wait_for_answer(self, endpoint: Endpoint, photo: Photo, timeout_s: float) -> float:
         """Return the seconds from the start to the first right answer; raise `ServerError`."""
@@ -97,70 +101,49 @@ class ServerProcess:
         """Send SIGTERM to the process that was started, and to no other."""
         self._process.terminate()
 
-    def processes(self) -> list[psutil.Process]:
-        """Return the living processes that the server consists of."""
-        found = []
-        for process in psutil.process_iter():
-            # A process may have ended meanwhile, be a zombie, or belong to another user.
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(_MARK) == self._mark:
-                    found.append(process)
-        return found
-
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
-        times = self._each(lambda process: process.cpu_times())
-        return float(sum(one.user + one.system for one in times))
+        return float(sum(times.user + times.system for times in self._each(psutil.Process.cpu_times)))
 
     def pss_mb(self) -> float:
         """Return the memory of all processes in MB, shared pages counted once (proportional set size)."""
-        return float(sum(one.pss for one in self._each(lambda process: process.memory_full_info()))) / 1e6
+        return float(sum(memory.pss for memory in self._each(psutil.Process.memory_full_info))) / 1e6
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Return whether all processes together used less than 5 ms of CPU in 100 ms, before *timeout_s* were over."""
         end_s = time.perf_counter() + timeout_s
         before_s = self.cpu_s()
         while time.perf_counter() < end_s:
-            time.sleep(_IDLE_POLL_S)
+            time.sleep(0.1)
             now_s = self.cpu_s()
-            if now_s - before_s < _IDLE_CPU_S:
+            # Less than the 10 ms in which the kernel counts CPU time.
+            if now_s - before_s < 0.005:
                 return True
             before_s = now_s
         return False
 
-    def stop(self) -> None:
-        """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
-        try:
-            self._end_all(lambda process: process.terminate())
-        finally:
-            num_empty = 0
-            # A process has no environment for a moment while it is started, so one scan may miss it.
-            while num_empty < _NUM_SCANS:
-                num_empty = 0 if self._end_all(lambda process: process.kill()) else num_empty + 1
-                time.sleep(_POLL_S)
-            self._process.wait()
-            self._temp.cleanup()
-
-    def _end_all(self, act: Callable[[psutil.Process], object]) -> int:
-        """Terminate or kill all processes, wait for their end, and return how many there were."""
-        processes = self.processes()
-        self._each(act, processes)
-        psutil.wait_procs(processes, timeout=_STOP_S)
+    def _signal_all(self, number: signal.Signals) -> int:
+        """Send the signal to all processes, wait for their end, and return how many there were."""
+        processes: list[psutil.Process] = self._each(lambda process: process)
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        psutil.wait_procs(processes, timeout=5)
         return len(processes)
 
-    def _each(
-        self, act: Callable[[psutil.Process], Any], processes: Sequence[psutil.Process] | None = None
-    ) -> list[Any]:
-        """Return what *act* gives for each process that still lives."""
+    def _each(self, act: Callable[[psutil.Process], Any]) -> list[Any]:
+        """Return what *act* gives for each living process of the server."""
         results = []
-        for process in self.processes() if processes is None else processes:
-            with contextlib.suppress(psutil.Error):
-                results.append(act(process))
+        for process in psutil.process_iter():
+            # A process may have ended meanwhile, be a zombie, or belong to another user.
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == self._mark:
+                    results.append(act(process))
         return results
 
     def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-_NUM_LOG_LINES:])[-600:]}")
+        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-8:])[-600:]}")
 
 
 def write_server_config(template: Path, folder: Path, changes: Mapping[str, str]) -> Path:

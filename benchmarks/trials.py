@@ -70,8 +70,7 @@ class Entry:
         fastest = {MIDDLE: warm_up.photos_per_s}
         for scenario in self.scenarios:
             photos, best = self.photos[scenario.photos], fastest.get(scenario.photos, 0.0)
-            cpu_s = server.cpu_s()
-            seconds = plan.seconds_for(scenario, best)
+            cpu_s, seconds = server.cpu_s(), plan.seconds_for(scenario, best)
             if scenario.share:
                 load = run_open(endpoint, photos, max(1.0, scenario.share * best), seconds)
             else:
@@ -82,15 +81,14 @@ class Entry:
             server.wait_until_idle(_DRAIN_S)
 
     def _measure_ceiling(self, plan: Plan, scratch: Path) -> Iterator[ScenarioResult]:
-        path = os.pathsep.join([str(self.place.folder), str(ROOT)])
+        path, out = f"{self.place.folder}{os.pathsep}{ROOT}", scratch / "ceiling.json"
+        program = [f"{self.place.bench_bin}/python", "-m", "benchmarks.ceiling", *self.ceiling_options]
         for scenario in (CAPACITY, PHONE_CLIENT):
-            out, paths = scratch / "ceiling.json", []
-            for number, photo in enumerate(self.photos[scenario.photos]):
-                paths.append(scratch / f"{number}.jpg")
-                paths[-1].write_bytes(photo.body)
-            command = [self.place.bench_bin / "python", "-m", "benchmarks.ceiling", *self.ceiling_options]
-            command += ["--seconds", plan.seconds, "--out", out, *paths]
-            with ServerProcess([str(part) for part in command], self.place.folder, {"PYTHONPATH": path}) as process:
+            files = [scratch / f"{number}.jpg" for number in range(len(self.photos[scenario.photos]))]
+            for file, photo in zip(files, self.photos[scenario.photos], strict=True):
+                file.write_bytes(photo.body)
+            command = [*program, "--seconds", str(plan.seconds), "--out", str(out), *map(str, files)]
+            with ServerProcess(command, self.place.folder, {"PYTHONPATH": path}) as process:
                 process.wait_for_end(START_S)
             yield ScenarioResult(name=scenario.name, tool=CEILING, **msgspec.json.decode(out.read_bytes()))
 

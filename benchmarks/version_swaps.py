@@ -1,7 +1,6 @@
 """Rollouts under load: python -m benchmarks.version_swaps --swaps 20, beside a running `make serve`.
 
 Clients in a closed loop ask for the default version all the time while it is swapped for a copy of itself and back.
-Writes each answer's time and version as a plot, and the figures as JSON.
 """
 
 import argparse
@@ -11,12 +10,11 @@ import sys
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint
@@ -28,37 +26,28 @@ from serving.torchserve import MODEL, Addresses
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _CLIENTS = 8
-_BASELINE_S = 10
 
 
-@dataclass(frozen=True)
-class SwapLoad:
+class SwapLoad(NamedTuple):
     """What the clients saw, and when versions were swapped: from the start of a rollout to its promotion."""
 
     samples: Sequence[Sample]
     swaps: Sequence[tuple[float, float]]
 
-    def p99_s(self, during_swaps: bool) -> float:
-        """Return the 99th percentile while versions were swapped, or before the first swap."""
-        first = self.swaps[0][0]
-        chosen = [
-            sample.latency_s
-            for sample in self.samples
-            if (any(a <= sample.started_s <= b for a, b in self.swaps) if during_swaps else sample.started_s < first)
-        ]
-        return float(np.percentile(chosen, 99))
-
     def figures(self) -> dict[str, Any]:
-        before_s, during_s = self.p99_s(False), self.p99_s(True)
+        first_s = self.swaps[0][0]
+        before = [one.latency_s for one in self.samples if one.started_s < first_s]
+        during = [one.latency_s for one in self.samples if any(a <= one.started_s <= b for a, b in self.swaps)]
+        before_ms, during_ms = (float(np.percentile(latencies_s, 99)) * 1000 for latencies_s in (before, during))
         return {
             "swaps": len(self.swaps),
             "requests": len(self.samples),
             "failed": sum(bool(sample.error) for sample in self.samples),
             "failures": sorted({sample.error for sample in self.samples if sample.error}),
             "versions": sorted({sample.version for sample in self.samples if not sample.error}),
-            "p99_before_ms": round(before_s * 1000, 1),
-            "p99_during_swaps_ms": round(during_s * 1000, 1),
-            "p99_ratio": round(during_s / before_s, 2),
+            "p99_before_ms": round(before_ms, 1),
+            "p99_during_swaps_ms": round(during_ms, 1),
+            "p99_ratio": round(during_ms / before_ms, 2),
         }
 
 
@@ -67,24 +56,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Swap versions of a running server under load.")
     parser.add_argument("--swaps", type=int, default=20, help="default: 20; an even number ends with the first version")
     parser.add_argument("--config", type=Path, default=ROOT / "config.properties", help="the server's")
-    parser.add_argument("--thresholds", type=Path, help="for the rollouts (default: theirs)")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
     arguments = parser.parse_args()
-    load = measure(arguments.config, arguments.swaps, arguments.out, arguments.thresholds)
+    load = measure(arguments.config, arguments.swaps, OUT)
     figures = load.figures()
-    print(write_json(arguments.out / "rollout.json", figures))
-    plot(load, arguments.out / "rollout.png")
+    print(write_json(OUT / "rollout.json", figures))
+    plot(load, OUT / "rollout.png")
     sys.exit(1 if figures["failed"] else 0)
 
 
-def measure(
-    config: Path, swaps: int, out: Path, thresholds: Path | None = None, baseline_s: float = _BASELINE_S
-) -> SwapLoad:
-    """Swap the default version of the server of *config* for a copy of itself and back, *swaps* times, under load."""
+def measure(config: Path, swaps: int, out: Path, options: Sequence[str] = (), baseline_s: float = 10) -> SwapLoad:
+    """Swap the default version of the server of *config* for a copy of itself and back, *swaps* times, under load.
+
+    The copies go to the folder *out*; *options* are given to each rollout.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with open_server(config, ROOT) as server:
-        default = server.management.describe()
-        store = server.store
+        default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
     archives = (copy_as_next_version(current), current)
@@ -93,8 +80,11 @@ def measure(
     with run_in_background(endpoint, make_photos()[MIDDLE][0], _CLIENTS) as samples:
         time.sleep(baseline_s)
         for number in range(swaps):
+            archive = archives[number % 2]
+            command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-"), *options]
+            command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
             started_s = time.perf_counter()
-            _roll_out(archives[number % 2], config, thresholds)
+            subprocess.run(command, cwd=ROOT, check=True)
             times.append((started_s, time.perf_counter() - _seconds_after_promotion(store / "rollouts.jsonl")))
             print(f"swap {number + 1} of {swaps}: {len(samples)} requests so far", flush=True)
     return SwapLoad(samples, times)
@@ -102,11 +92,9 @@ def measure(
 
 def plot(load: SwapLoad, path: Path) -> None:
     """Draw every request's time, coloured by the version that answered, with the swaps as grey bands."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     begin_s = load.samples[0].started_s
-    figure, axes = pyplot.subplots(figsize=(12, 4))
+    figure = Figure(figsize=(12, 4))
+    axes = figure.subplots()
     for label in sorted({sample.version or "failed" for sample in load.samples}):
         chosen = [sample for sample in load.samples if (sample.version or "failed") == label]
         x, y = [sample.started_s - begin_s for sample in chosen], [sample.latency_s * 1000 for sample in chosen]
@@ -116,7 +104,6 @@ def plot(load: SwapLoad, path: Path) -> None:
     axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(load.swaps)} rollouts under {_CLIENTS} clients")
     axes.legend(loc="upper right")
     figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
 
 
 def copy_as_next_version(archive: Path) -> Path:
@@ -130,13 +117,6 @@ def copy_as_next_version(archive: Path) -> Path:
             for name in source.namelist():
                 target.writestr(name, json.dumps(manifest) if name == _MANIFEST else source.read(name))
     return path
-
-
-def _roll_out(archive: Path, config: Path, thresholds: Path | None) -> None:
-    command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-")]
-    command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
-    command += ["--thresholds", str(thresholds)] if thresholds else []
-    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def _seconds_after_promotion(history: Path) -> float:

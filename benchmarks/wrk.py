@@ -9,9 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body
-
-SCRIPT = Path(__file__).with_name("wrk.lua")
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_photo
 
 
 class WrkError(Exception):
@@ -36,8 +34,9 @@ def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int)
         folder = Path(scratch)
         _write_photos(folder, endpoint, photos)
         # One connection a thread: wrk does not tell its script which connection an answer came from.
-        options = [f"-t{clients}", f"-c{clients}", f"-d{seconds}s", f"--timeout={TIMEOUT_S:.0f}s", "-s", str(SCRIPT)]
-        command = ["wrk", *options, endpoint.url, "--", scratch, str(len(photos))]
+        options = [f"-t{clients}", f"-c{clients}", f"-d{seconds}s", f"--timeout={TIMEOUT_S:.0f}s"]
+        script = str(Path(__file__).with_name("wrk.lua"))
+        command = ["wrk", *options, "-s", script, endpoint.url, "--", scratch, str(len(photos))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
             return msgspec.json.decode((folder / "measured.json").read_bytes(), type=Measured)
@@ -49,9 +48,9 @@ def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int)
 def _write_photos(folder: Path, endpoint: Endpoint, photos: Sequence[Photo]) -> None:
     """Write what wrk.lua reads: each photo's content type, body and label, and all labels as JSON may spell them."""
     for number, photo in enumerate(photos, start=1):
-        body, content_type = encode_body(endpoint, photo)
-        (folder / f"{number}.body").write_bytes(body)
-        (folder / f"{number}.type").write_text(content_type)
+        message = encode_photo(endpoint, photo)
+        (folder / f"{number}.body").write_bytes(message.body)
+        (folder / f"{number}.type").write_text(message.content_type)
         (folder / f"{number}.label").write_text("\n".join(_spellings(photo.label)) if photo.label else "")
     (folder / "labels").write_text("\n".join(text for label in sorted(endpoint.labels) for text in _spellings(label)))
 

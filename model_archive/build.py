@@ -64,7 +64,7 @@ def main() -> None:
         default="auto",
         help="of the openvino engine; auto is int8 where the run's photos show that it answers as float does",
     )
-    parser.add_argument("--config", type=Path, default=CONFIG, help="model-config.yaml, as make tune writes one")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="another model-config.yaml")
     parser.add_argument("--signing-key", type=Path, help="sign with it, as make keys makes one (default: unsigned)")
     asked = parser.parse_args()
     if asked.precision == "int8" and "openvino" not in asked.engines:

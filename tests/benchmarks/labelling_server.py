@@ -21,8 +21,7 @@ class Behaviour:
 
     label: str = "espresso"
     delay_s: float = 0.0
-    statuses: tuple[int, ...] = (200,)
-    """In turn."""
+    status: int = 200
     hangs_up: bool = False
     requests: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -62,7 +61,7 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
                 self.close_connection = True
                 return
             time.sleep(behaviour.delay_s)
-            self.send_response(behaviour.statuses[(len(behaviour.requests) - 1) % len(behaviour.statuses)])
+            self.send_response(behaviour.status)
             answer = json.dumps({"model": "fruity", "version": "1.2.0", "label": behaviour.label}).encode()
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ts.model_server import load_properties
 
 from benchmarks.endpoint import Endpoint
 from benchmarks.server_process import ServerError, ServerProcess, free_ports, write_server_config
 from serving.model_store import ROOT
-from serving.torchserve import Addresses
 from tests.benchmarks.labelling_server import LABELS, PHOTO
 
 # A parent, a child in a session of its own, and a process that init has adopted; two ignore SIGTERM.
@@ -97,11 +97,11 @@ def test_no_process_of_a_server_is_left_after_not_even_one_that_ignores_sigterm(
 
 def test_a_server_that_ends_is_an_error_with_its_code_and_the_end_of_its_log() -> None:
     endpoint = Endpoint(f"http://127.0.0.1:{free_ports(1)[0]}/")
-    with (
-        python("-c", "raise SystemExit('no model here')") as server,
-        pytest.raises(ServerError, match=r"code 1 .*no model here"),
-    ):
-        server.wait_for_answer(endpoint, PHOTO, 120)
+    with python("-c", "raise SystemExit('no model here')") as server:
+        with pytest.raises(ServerError, match=r"code 1 .*no model here"):
+            server.wait_for_answer(endpoint, PHOTO, 120)
+        with pytest.raises(ServerError, match=r"code 1; .*no model here"):
+            server.wait_for_end(120)
 
 
 def test_a_server_that_answers_wrongly_is_an_error_after_the_timeout() -> None:
@@ -112,54 +112,39 @@ def test_a_server_that_answers_wrongly_is_an_error_after_the_timeout() -> None:
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"/nowhere/uvicorn"):
-        ServerProcess(["/nowhere/uvicorn"], tmp_path, {}).__enter__()
+    with pytest.raises(ServerError, match=r"/nowhere/uvicorn"), ServerProcess(["/nowhere/uvicorn"], tmp_path, {}):
+        pass
 
 
-@pytest.mark.parametrize(
-    ("code", "timeout_s", "message"),
-    [("raise SystemExit(3)", 120, "code 3"), ("import time; time.sleep(60)", 0.3, "0 s")],
-)
-def test_a_process_that_fails_or_hangs_is_an_error(code: str, timeout_s: float, message: str) -> None:
-    with python("-c", code) as process, pytest.raises(ServerError, match=message):
-        process.wait_for_end(timeout_s)
+def test_a_process_that_hangs_is_an_error() -> None:
+    with python("-c", "import time; time.sleep(60)") as process, pytest.raises(ServerError, match="0 s"):
+        process.wait_for_end(0.3)
 
 
 @pytest.mark.parametrize("template", [ROOT / "config.properties", ROOT / "benchmarks/peers/classifier.properties"])
 def test_a_benchmarks_config_is_its_template_with_free_ports_and_a_model_store(template: Path, tmp_path: Path) -> None:
     config = write_server_config(template, tmp_path, {"model_store": "/store"})
 
-    before, after = (
-        dict(line.split("=", 1) for line in path.read_text().splitlines() if line[:1].isalpha())
-        for path in (template, config)
-    )
+    before, after = load_properties(str(template)), load_properties(str(config))
     changed = {name for name in after if after[name] != before[name]}
     addresses = {"inference_address", "management_address", "metrics_address"}
-    assert set(after) == set(before)
     assert changed == addresses | {"grpc_inference_port", "grpc_management_port", "model_store"}
     assert len({after[name].rpartition(":")[2] for name in changed}) == 6
-    assert Addresses.read(config).inference == after["inference_address"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_benchmark_leaves_no_process_behind(number: signal.Signals, tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    options = ["--only", "no server, batch", "--seconds", "600", "--serve-venv", sys.prefix, "--out", str(tmp_path)]
-    bench = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.bench", *options],
-        cwd=ROOT,
-        env={**os.environ, "FRUITY_TEST": mark},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    options = ["--only", "no server, batch", "--serve-venv", sys.prefix, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.bench", *options]
+    bench = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "FRUITY_TEST": mark}, stderr=subprocess.DEVNULL)
     # The benchmark, the ceiling, its resource tracker and at least one worker.
     wait_until(lambda: len(living("FRUITY_TEST", mark)) >= 4)
 
     bench.send_signal(number)
-    bench.communicate(timeout=120)
+    code = bench.wait(timeout=120)
 
-    assert bench.returncode == 130
+    assert code == 130
     assert living("FRUITY_TEST", mark) == []
     assert list(tmp_path.iterdir()) == []

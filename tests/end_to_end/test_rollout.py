@@ -125,7 +125,7 @@ def test_a_version_that_raises_on_live_photos_only_is_undone(place: Place, tmp_p
 
 
 def test_swaps_back_and_forth_lose_no_request(place: Place, tmp_path: Path) -> None:
-    load = measure(place.config, 2, tmp_path / "bench", write_thresholds(tmp_path), baseline_s=1)
+    load = measure(place.config, 2, tmp_path / "bench", ["--thresholds", str(write_thresholds(tmp_path))], baseline_s=1)
     plot(load, tmp_path / "rollout.png")
 
     figures = load.figures()
