@@ -1,7 +1,4 @@
-"""fruity against its peers, side by side: python -m benchmarks.bench [--quick] [--archive build/fruity-1.1.0.mar].
-
-Writes bench.md, bench.json and bench.svg, and prints the first.
-"""
+"""fruity against its peers, side by side; writes bench.md, bench.json and bench.svg, and prints the first."""
 
 import argparse
 import signal
@@ -15,13 +12,10 @@ from rich.progress import Progress
 
 from benchmarks.bench_plot import draw_plot
 from benchmarks.bench_report import format_report
-from benchmarks.bench_results import OUT, BenchError, Run, Trial, describe_machine, today, write_json, write_text
+from benchmarks.bench_results import OUT, BenchError, Run, Trial, describe_machine, today, write_json
 from benchmarks.contenders import SERVE_VENV
-from benchmarks.entries import find_entries
+from benchmarks.entries import Entry, find_entries
 from benchmarks.scenarios import FULL, QUICK, Plan
-from benchmarks.trials import Entry
-
-_EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -41,12 +35,17 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
             run = run_rounds(entries, plan)
-        write_results(run, arguments.out)
+        report = format_report(run)
+        write_json(arguments.out / "bench.json", run)
+        (arguments.out / "bench.md").write_text(report)
+        draw_plot(run, arguments.out / "bench.svg")
     except (BenchError, OSError) as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         print("bench: stopped, all servers too; nothing was written", file=sys.stderr)
-        sys.exit(_EXIT_INTERRUPTED)
+        sys.exit(130)
+    print(report)
+    print(f"written to {arguments.out}: bench.md, bench.json, bench.svg", file=sys.stderr)
     if any(trial.failure for trial in run.trials):
         sys.exit("bench: some contenders could not be measured; the section Errors says why")
 
@@ -60,22 +59,12 @@ def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
         for number in range(plan.rounds):
             first = number * len(entries) // plan.rounds
             for entry in (*entries[first:], *entries[:first]):
-                progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.name}, {entry.way}")
+                progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.contender}")
                 trials.append(entry.measure(number, plan))
                 progress.advance(task)
     order = [entry.row for entry in entries]
     trials.sort(key=lambda trial: (order.index(trial.row), trial.round))
     return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
-
-
-def write_results(run: Run, out: Path) -> None:
-    """Write the three files into the folder *out*, and print the report."""
-    report = format_report(run)
-    write_json(out / "bench.json", run)
-    write_text(out / "bench.md", report)
-    draw_plot(run, out / "bench.svg")
-    print(report)
-    print(f"written to {out}: bench.md, bench.json, bench.svg", file=sys.stderr)
 
 
 if __name__ == "__main__":

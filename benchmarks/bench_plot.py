@@ -4,7 +4,6 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from benchmarks.bench_report import describe_row
@@ -20,7 +19,6 @@ def draw_plot(run: Run, path: Path) -> None:
     speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
     rows = [row for _, row in sorted(speeds)]
     figure = Figure(figsize=(11, 1.9 + 0.36 * len(rows)), layout="constrained")
-    FigureCanvasSVG(figure)
     speed, latency = figure.subplots(1, 2, sharey=True)
     _draw_bars(speed, run, rows, CAPACITY, "photos_per_s")
     _draw_bars(latency, run, rows, ONE_CLIENT, "p50_ms")

@@ -58,9 +58,8 @@ def format_spread(spread: Spread | None, digits: int = 1) -> str:
     """Return the median with the extremes, or the median alone where there is one round."""
     if spread is None:
         return NONE
-    if spread.low == spread.high:
-        return f"{spread.median:.{digits}f}"
-    return f"{spread.median:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
+    median, low, high = (f"{value:.{digits}f}" for value in spread)
+    return median if spread.low == spread.high else f"{median} ({low} to {high})"
 
 
 def format_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -103,7 +102,6 @@ def _format_load(run: Run, row: Row, scenario: str) -> str:
 def _list_errors(trials: Sequence[Trial]) -> Iterator[str]:
     yield from (f"round {trial.round + 1} not measured, {trial.failure}" for trial in trials if trial.failure)
     errors: Counter[str] = Counter()
-    for trial in trials:
-        for result in trial.results:
-            errors.update({f"{kind} ({result.name})": count for kind, count in result.errors.items()})
+    for result in (result for trial in trials for result in trial.results):
+        errors.update({f"{kind} ({result.name})": count for kind, count in result.errors.items()})
     yield from (f"{count} times {kind}" for kind, count in errors.items())

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import psutil
@@ -16,10 +16,10 @@ from benchmarks.load import Load
 from serving.model_store import BUILD
 
 OUT = BUILD / "bench"
-CEILING = "ceiling"
+CEILING: Final = "ceiling"
 DEFAULT = "default"
-# Those that a network's speed depends on; amx stands for amx_tile and what computes in its tiles.
-_INSTRUCTION_SETS = ("amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
+# Those that a network's speed depends on, as /proc/cpuinfo names them.
+_INSTRUCTION_SETS = ("amx_tile", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
 
 class BenchError(Exception):
@@ -50,12 +50,13 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, load: Load, cpu_s: float) -> "ScenarioResult":
+        num_answered = len(load.latencies_ms) + load.num_late
         return cls(
             name=name,
             photos_per_s=load.photos_per_s,
             **{f"p{percent}_ms": load.percentile_ms(percent) for percent in (50, 95, 99)},
             errors=dict(load.errors),
-            cpu_ms_per_photo=cpu_s * 1000 / load.num_answered if load.num_answered else None,
+            cpu_ms_per_photo=cpu_s * 1000 / num_answered if num_answered else None,
             tool=load.tool,
         )
 
@@ -127,17 +128,11 @@ def describe_machine() -> Machine:
     names = re.findall(r"^model name\s*: (.*)$", cpu_info, re.MULTILINE)
     return Machine(
         cpu=names[0] if names else platform.machine(),
-        instruction_sets=list_instruction_sets(cpu_info),
+        instruction_sets=[name for name in _INSTRUCTION_SETS if name in cpu_info.split()],
         cores=len(os.sched_getaffinity(0)),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     )
-
-
-def list_instruction_sets(cpu_info: str) -> list[str]:
-    """Return those of _INSTRUCTION_SETS that the text of /proc/cpuinfo names, which it does on x86."""
-    flags = re.search(r"^flags\s*:(.*)$", cpu_info, re.MULTILINE)
-    return [name for name in _INSTRUCTION_SETS if flags and f" {name}" in flags[1]]
 
 
 def today() -> str:
@@ -148,19 +143,13 @@ def read_run(path: Path) -> Run:
     """Return the run that *path* holds; raise `BenchError`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Run)
-    except FileNotFoundError as error:
-        raise BenchError(f"{path} does not exist; make bench writes it") from error
-    except msgspec.DecodeError as error:
+    except (FileNotFoundError, msgspec.DecodeError) as error:
         raise BenchError(f"{path} is not a file that make bench wrote: {error}") from error
 
 
-def write_text(path: Path, text: str) -> None:
+def write_json(path: Path, value: object) -> str:
+    """Write *value* as indented JSON, into a new folder if need be; return the text."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def write_json(path: Path, value: object) -> str:
-    """Write *value* as indented JSON; return the text."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
-    write_text(path, text)
     return text

@@ -1,8 +1,4 @@
-"""What the cores give without a server: python -m benchmarks.ceiling --out FILE photo.jpg …, in an unpacked archive.
-
-One process a core with one thread each classifies photos from memory. Writes photos a second of all processes
-and the CPU milliseconds of a photo as JSON.
-"""
+"""What the cores give without a server: one process a core with one thread each, in an unpacked archive."""
 
 import argparse
 import itertools
@@ -19,7 +15,6 @@ _loaded: tuple[Classifier, Barrier]
 
 
 def main() -> None:
-    """Measure and write."""
     parser = argparse.ArgumentParser(description="What the cores give without a server.")
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--batch", type=int, default=1, help="photos a forward pass (default: %(default)s)")

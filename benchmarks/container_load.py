@@ -1,8 +1,4 @@
-"""The container's processes under load, outside of a container: python -m benchmarks.container_load --tries 20.
-
-What the reverse proxy costs, and what clients notice of killed workers, of SIGTERM and of idle connections. Prints
-the figures and writes them as JSON; exits with 1 if a request was lost.
-"""
+"""The container's processes under load: the reverse proxy's cost, killed workers, SIGTERM, idle connections."""
 
 import argparse
 import os
@@ -26,18 +22,15 @@ from benchmarks.bench_results import OUT, write_json
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import Sample, run_closed, run_in_background
-from benchmarks.sample_photos import MIDDLE, make_photos
-from benchmarks.scenarios import WARM_UP_CLIENTS
-from benchmarks.server_process import ServerProcess, free_ports, write_server_config
+from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
+from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
 from serving.management import Management
 from serving.model_store import ROOT
-from serving.readiness import read_default
 from serving.torchserve import MODEL, Addresses
 
 _CLIENTS = 8
 _START_S = 120.0
-_PAIR_S = 4
-# What new connections get while the container drains, and after it has ended: nothing was accepted.
+# What new connections get while the container drains, and after it has ended.
 _REFUSED = ("503", "ClientConnectorError")
 
 
@@ -52,7 +45,6 @@ class Container(NamedTuple):
 
 
 def main() -> None:
-    """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Measure the container's processes under load.")
     parser.add_argument("--tries", type=int, default=20, help="of kills, and of SIGTERM (default: 20)")
     arguments = parser.parse_args()
@@ -65,16 +57,14 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000) -> dic
     """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy."""
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
-        endpoints = (container.torchserve, container.proxy)
-        run_closed(container.torchserve, [photo], WARM_UP_CLIENTS, _PAIR_S)
-        speeds = [
-            [run_closed(endpoint, [photo], WARM_UP_CLIENTS, _PAIR_S).photos_per_s for endpoint in endpoints]
+        _measure_speed(container.torchserve, photo)
+        costs = [
+            1 - _measure_speed(container.proxy, photo) / _measure_speed(container.torchserve, photo)
             for _ in track(range(pairs), "With and without the reverse proxy")
         ]
         pss_mb = container.server.pss_mb()
         beside_idle = _load_beside_idle_connections(container, photo, idle)
         beside_kills = _kill_workers(container, photo, tries)
-    costs = [1 - proxy / torchserve for torchserve, proxy in speeds]
     stops_s, at_stops = zip(*(_stop(python, photo) for _ in track(range(tries), "SIGTERM")), strict=True)
     stopped = count_failures([sample for samples in at_stops for sample in samples], _REFUSED)
     return {
@@ -95,12 +85,16 @@ def run_container(python: Path, photo: Photo) -> Iterator[Container]:
         config = write_server_config(ROOT / "config.properties", folder, {})
         command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
-        with ServerProcess(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
+        with run_server(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
             with httpx.Client(base_url=addresses.management) as management:
                 yield Container(server, management, proxy, torchserve, start_s)
+
+
+def _measure_speed(endpoint: Endpoint, photo: Photo) -> float:
+    return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=4).photos_per_s
 
 
 def _load_beside_idle_connections(container: Container, photo: Photo, idle: int) -> Sequence[Sample]:
@@ -111,20 +105,20 @@ def _load_beside_idle_connections(container: Container, photo: Photo, idle: int)
     with ExitStack() as stack:
         for _ in track(range(idle), "Idle connections"):
             stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
-        with run_in_background(container.proxy, photo, _CLIENTS) as samples:
+        with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
             time.sleep(5)
     return samples
 
 
 def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sample]:
     """Kill a worker *tries* times, each time once all are READY and answering; return what clients saw."""
-    with run_in_background(container.proxy, photo, _CLIENTS) as samples:
+    with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
         for number in track(range(tries), "Killed workers"):
             count = len(samples)
             while len(samples) < count + 4 * _CLIENTS or not Management(container.management).describe().is_ready:
                 time.sleep(0.1)
-            pids = list(read_default(container.management, MODEL).processes.values())
-            os.kill(pids[number % len(pids)], signal.SIGKILL)
+            workers = Management(container.management).describe().workers
+            os.kill(workers[number % len(workers)].pid, signal.SIGKILL)
     return samples
 
 
@@ -132,12 +126,12 @@ def _stop(python: Path, photo: Photo) -> tuple[float, Sequence[Sample]]:
     """Send SIGTERM under load; return the seconds until the container ended, and what clients saw."""
     with (
         run_container(python, photo) as container,
-        run_in_background(container.proxy, photo, _CLIENTS) as samples,
+        run_in_background(container.proxy, [photo], _CLIENTS) as samples,
     ):
         while len(samples) < 16 * _CLIENTS:
             time.sleep(0.05)
         started_s = time.perf_counter()
-        container.server.terminate()
+        container.server.process.terminate()
         container.server.wait_for_end(_START_S)
         return time.perf_counter() - started_s, samples
 

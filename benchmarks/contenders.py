@@ -1,4 +1,4 @@
-"""Who is measured: fruity, each peer with the same engine, and each peer in its usual way."""
+"""Who is measured: fruity, each peer with the same engine and in its usual way, and no server at all."""
 
 import os
 import shutil
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.bench_results import CEILING
 from benchmarks.endpoint import Endpoint, Form
-from benchmarks.server_process import ServerProcess, free_ports, write_server_config
+from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
 from serving.model_store import ROOT, SERVED_NAME
 from serving.torchserve import Addresses
 
@@ -26,24 +27,27 @@ _PYTHON = "{bin}/python -m " + _PEERS
 
 @dataclass(frozen=True)
 class Contender:
-    """One server, and how it is started and asked."""
+    """One server, or the ceiling without one, and how it is started and asked."""
 
     name: str
-    way: Literal["fruity", "same engine", "usual way"]
-    command: str
-    """With {bin}, {port} and {config}."""
+    way: Literal["fruity", "same engine", "usual way", "ceiling"]
+    command: str  # with {bin}, {port} and {config}
     path: str = "/predict"
     form: Form = "raw"
     field: str = "photo"
-    config: Path | None = None
-    """The template of config.properties, if this is TorchServe."""
+    config: Path | None = None  # the template of config.properties, if this is TorchServe
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.way}"
 
 
 _CLASSIFIER = Path(__file__).parent / "peers" / "classifier.properties"
+EAGER_CEILING = Contender("no server, eager PyTorch", CEILING, "{bin}/python -m benchmarks.ceiling --way eager")
 FRUITY = Contender("fruity", "fruity", _TORCHSERVE, "/predictions/fruity", config=ROOT / "config.properties")
+FASTAPI = Contender("FastAPI", "same engine", f"{_FASTAPI}.fastapi_server:same_engine")
 CONTENDERS = (
     FRUITY,
-    Contender("FastAPI", "same engine", f"{_FASTAPI}.fastapi_server:same_engine"),
+    FASTAPI,
     Contender("LitServe", "same engine", f"{_PYTHON}.litserve_server {{port}} same-engine", form="json"),
     Contender("BentoML", "same engine", f"{_BENTOML}.bentoml_server:SameEngine", form="multipart"),
     Contender("Ray Serve", "same engine", f"{_PYTHON}.ray_server {{port}} same-engine", "/"),
@@ -83,7 +87,7 @@ def start(contender: Contender, place: Place, scratch: Path) -> Iterator[tuple[S
         base = Addresses.read(config).inference
     command = contender.command.format(bin=programs, port=port, config=config).split()
     # fruity's paths are relative to the repository; the others start in the archive, so that its code comes first.
-    with ServerProcess(command, ROOT if is_fruity else place.folder, _environment(contender, place)) as server:
+    with run_server(command, ROOT if is_fruity else place.folder, _environment(contender, place)) as server:
         yield server, Endpoint(base + contender.path, place.labels, contender.form, contender.field)
 
 

@@ -1,7 +1,4 @@
-"""What a photo costs on Cloud Run: python -m benchmarks.cost build/bench/bench.json --price-per-vcpu-s 0.00002.
-
-Writes docs/cost.md: the arithmetic from the measured CPU time and throughput to photos for a euro.
-"""
+"""What a photo costs on Cloud Run: docs/cost.md, from the CPU time and the throughput that bench.json holds."""
 
 import argparse
 import math
@@ -12,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bench_report import describe_row, format_spread, format_table
-from benchmarks.bench_results import DEFAULT, OUT, BenchError, Run, read_run, write_text
+from benchmarks.bench_results import DEFAULT, OUT, BenchError, Run, read_run
 from benchmarks.scenarios import CAPACITY
 from serving.model_store import ROOT
 
@@ -21,7 +18,6 @@ _CPU_SIZES = (1, 2, 4, 6, 8)
 
 
 def main() -> None:
-    """Write the page."""
     parser = argparse.ArgumentParser(description="Write what a photo costs on Cloud Run, from a benchmark's figures.")
     parser.add_argument("run", type=Path, nargs="?", default=OUT / "bench.json")
     parser.add_argument("--price-per-vcpu-s", type=float, default=math.nan, help="euros, of your region's price page")
@@ -33,7 +29,7 @@ def main() -> None:
             f"cost: the price of a vCPU-second is {price} euros; give a positive one, as in make cost PRICE=0.00002"
         )
     try:
-        write_text(arguments.out, format_cost(read_run(arguments.run), price))
+        arguments.out.write_text(format_cost(read_run(arguments.run), price))
     except (BenchError, OSError) as error:
         sys.exit(f"cost: {error}")
     print(f"cost: written to {arguments.out}")

@@ -2,9 +2,9 @@
 
 import base64
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import httpx
 
@@ -57,18 +57,8 @@ def encode_photo(endpoint: Endpoint, photo: Photo) -> Message:
 def read_answer(content: bytes, labels: frozenset[str]) -> tuple[str | None, str]:
     """Return the first of *labels* in a JSON answer, as a key or a value, and the version that it names, or ""."""
     try:
-        answer = json.loads(content)
+        texts = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', content.decode(errors="replace"))]
     except ValueError:
         return None, ""
-    version = answer.get("version", "") if isinstance(answer, dict) else ""
-    return next((text for text in _texts(answer) if text in labels), None), str(version)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts([text for item in value.items() for text in item])
-    elif isinstance(value, list):
-        for member in value:
-            yield from _texts(member)
+    version = texts[texts.index("version") + 1] if "version" in texts else ""
+    return next((text for text in texts if text in labels), None), version

@@ -1,19 +1,15 @@
-"""Load on a server that answers photos: closed loops, open loops, and the `Load` that came of it.
-
-Closed loop: each client sends its next photo when it has the answer to the last one; gives the capacity.
-Open loop: photos arrive by a schedule that the server cannot slow down, as they do from many independent people.
-"""
+"""Load on a server that answers photos, in closed and in open loops, and the `Load` that came of it."""
 
 import asyncio
 import io
 import itertools
 import math
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import NamedTuple
 
 # Not httpx, which takes several times the CPU time: the load shares its cores with the server.
@@ -33,12 +29,11 @@ class Sample(NamedTuple):
     error: str = ""
     """A status, `wrong label`, or the name of an exception; empty if the answer is right."""
     version: str = ""
-    """The version that the answer names."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came back. A wrong label or any status but 200 is an error, and no error has a latency."""
+    """What came back; an error, as a wrong label or any status but 200, has no latency."""
 
     latencies_ms: Sequence[float]
     seconds: float
@@ -59,16 +54,8 @@ class Load:
     def photos_per_s(self) -> float:
         return len(self.latencies_ms) / self.seconds
 
-    @property
-    def num_answered(self) -> int:
-        """Right answers, also late ones: what the CPU time was spent on."""
-        return len(self.latencies_ms) + self.num_late
-
     def percentile_ms(self, percent: float) -> float | None:
-        """Return the latency that *percent* of the right answers did not exceed.
-
-        None if they are too few to have one beyond it: less than 100 for 99 %, 20 for 95 %, 2 for 50 %.
-        """
+        """Return the percentile of the right answers, None if they are too few to have one beyond it."""
         enough = len(self.latencies_ms) * (100 - percent) >= 100
         return float(np.percentile(self.latencies_ms, percent)) if enough else None
 
@@ -76,25 +63,18 @@ class Load:
 def run_closed(
     endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: float, *, use_wrk: bool | None = None
 ) -> Load:
-    """Let *clients* send *photos* in turn for *seconds*; by wrk where it is installed, unless *use_wrk* says so.
-
-    Requests in flight at the end do not count. Raises `WrkError`.
-    """
+    """Let *clients* send *photos* in turn for *seconds*, by wrk where it is installed; raise `WrkError`."""
     if wrk.is_installed() if use_wrk is None else use_wrk:
-        measured = wrk.run(endpoint, photos, clients, math.ceil(seconds))
-        return Load(measured.latencies_ms, measured.seconds, measured.errors, "wrk")
-    samples: list[Sample] = []
-    end_s = time.perf_counter() + seconds
-    asyncio.run(_loop(endpoint, photos, clients, samples, lambda: time.perf_counter() < end_s))
-    return Load.of(samples, seconds, end_s)
+        return Load(**wrk.run(endpoint, photos, clients, math.ceil(seconds)), tool="wrk")
+    started_s = time.perf_counter()
+    with run_in_background(endpoint, photos, clients) as samples:
+        time.sleep(seconds)
+        end_s = time.perf_counter()
+    return Load.of(samples, end_s - started_s, end_s)
 
 
 def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
-    """Send *photos* in turn, *rate* a second on average, for *seconds*, and wait for all answers.
-
-    A latency counts from the scheduled moment, not from when a connection was free, so that a server
-    that stalls is charged for the requests that arrive meanwhile (no coordinated omission).
-    """
+    """Send *photos* in turn, *rate* a second on average; latencies count from the schedule, also if a server stalls."""
     started_s = time.perf_counter()
     samples = asyncio.run(_send_on_schedule(endpoint, photos, plan_arrivals(rate, seconds), started_s))
     return Load.of(samples, time.perf_counter() - started_s)
@@ -102,13 +82,12 @@ def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: 
 
 @contextmanager
 def run_in_background(
-    endpoint: Endpoint, photo: Photo, clients: int, pause_s: float = 0.0
+    endpoint: Endpoint, photos: Sequence[Photo], clients: int, pause_s: float = 0.0
 ) -> Iterator[Sequence[Sample]]:
-    """Let *clients* send *photo* in closed loops while the block runs; the list grows with each answer."""
+    """Let *clients* send *photos* in closed loops while the block runs; the list grows with each answer."""
     samples: list[Sample] = []
-    stop = threading.Event()
-    loop = _loop(endpoint, [photo], clients, samples, lambda: not stop.is_set(), pause_s)
-    thread = threading.Thread(target=asyncio.run, args=(loop,))
+    stop = Event()
+    thread = Thread(target=asyncio.run, args=(_loop(endpoint, photos, clients, samples, stop, pause_s),))
     thread.start()
     try:
         yield samples
@@ -129,12 +108,7 @@ def plan_arrivals(rate: float, seconds: float) -> list[float]:
 
 
 async def _loop(
-    endpoint: Endpoint,
-    photos: Sequence[Photo],
-    clients: int,
-    samples: list[Sample],
-    goes_on: Callable[[], bool],
-    pause_s: float = 0.0,
+    endpoint: Endpoint, photos: Sequence[Photo], clients: int, samples: list[Sample], stop: Event, pause_s: float
 ) -> None:
     messages = [encode_photo(endpoint, photo) for photo in photos]
     async with _open_session() as session:
@@ -142,12 +116,12 @@ async def _loop(
         async def act(number: int) -> None:
             # Each client starts with another photo, so that the mix is even from the beginning.
             for message in itertools.islice(itertools.cycle(messages), number % len(messages), None):
-                if not goes_on():
+                if stop.is_set():
                     return
                 samples.append(await _send(session, endpoint, message, time.perf_counter()))
                 await asyncio.sleep(pause_s)
 
-        await asyncio.gather(*(act(number) for number in range(clients)))
+        await asyncio.gather(*map(act, range(clients)))
 
 
 async def _send_on_schedule(

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from benchmarks.bench_results import CEILING, DEFAULT, Run, Spread
-from benchmarks.entries import EAGER_CEILING
+from benchmarks.contenders import EAGER_CEILING
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, PHONE_CLIENT
 
 _Figures = Mapping[tuple[str, str, str, str], float]
 """What a round measured, by name, way, scenario ("" for the whole trial) and figure; what is missing has no key."""
 
-_PEERS = ("FastAPI", "LitServe", "BentoML", "Ray Serve")
 _SPEED = (CAPACITY.name, "photos_per_s")
 _CPU = "cpu_ms_per_photo"
 
@@ -29,7 +28,6 @@ class Target(NamedTuple):
 
 
 _CEILING, _FASTAPI, _LITSERVE = ("", CEILING), ("FastAPI", "same engine"), ("LitServe", "same engine")
-_USUAL_WAY = "photos/s, of {} in its usual way, over (ceiling / eager)"
 _ONE_CLIENT = "one client, p50, of FastAPI's with the same engine (fruity's busy worker on all cores, FastAPI's on one)"
 _START = "start to the first right answer, of FastAPI's with the same engine"
 _PHONE = "12-megapixel photo, one client, CPU ms of the ceiling's"
@@ -40,7 +38,10 @@ TARGETS = (
     _BESIDE_FASTAPI,
     Target("p99, of FastAPI's with the same engine", "≤", 0.5, (CAPACITY.name, "p99_ms"), _FASTAPI),
     Target("photos/s, of LitServe with the same engine", "≥", 1.3, _SPEED, _LITSERVE),
-    *(Target(_USUAL_WAY.format(name), "≥", 0.9, _SPEED, (name, "usual way")) for name in _PEERS),
+    *(
+        Target(f"photos/s, of {name} in its usual way, over (ceiling / eager)", "≥", 0.9, _SPEED, (name, "usual way"))
+        for name in ("FastAPI", "LitServe", "BentoML", "Ray Serve")
+    ),
     Target(_ONE_CLIENT, "≤", 1.0, (ONE_CLIENT.name, "p50_ms"), _FASTAPI),
     Target(_START, "≤", 1.2, ("", "start_s"), _FASTAPI),
     Target("memory of all processes, PSS in MB", "≤", 450, ("", "pss_mb")),
@@ -64,8 +65,7 @@ def _figures_of(run: Run, archive: str, number: int) -> _Figures:
             row = (trial.name, trial.way)
             figures |= {(*row, "", name): getattr(trial, name) for name in ("start_s", "pss_mb")}
             for result in trial.results:
-                names = ("photos_per_s", "p50_ms", "p99_ms", _CPU)
-                figures |= {(*row, result.name, name): getattr(result, name) for name in names}
+                figures |= {(*row, result.name, name): getattr(result, name) for name in result.__struct_fields__}
     # A rate of 0 and a latency without answers are not measurements.
     return {key: value for key, value in figures.items() if value}
 
@@ -83,6 +83,6 @@ def _compute(target: Target, figures: _Figures) -> float | None:
         if target.beside[1] == "same engine":
             return ratio
         # Relative to what the engine alone gives over eager PyTorch.
-        return ratio / (max(ceilings) / figures[EAGER_CEILING, CEILING, *target.key])
+        return ratio / (max(ceilings) / figures[EAGER_CEILING.name, CEILING, *target.key])
     except (KeyError, ValueError):
         return None

@@ -1,8 +1,7 @@
 """timm's own training loop, timed: python -m benchmarks.timm_loop PHOTOS CONFIG OUT.
 
-Built from timm's loader, optimiser, schedule, loss and moving average in the order of its train.py, which is not in
-its wheel. PHOTOS has a folder for each label, CONFIG is fruity's resolved configuration. Writes the median wait for the
-loader and the median step, in seconds, as OUT/speed.json. Axes: B batch, C channel, H height, W width.
+In the order of its train.py, which is not in its wheel. PHOTOS has a folder for each label, CONFIG is fruity's resolved
+configuration; writes OUT/speed.json as training.profile does. Axes: B batch, C channel, H height, W width.
 """
 
 import itertools
@@ -31,7 +30,6 @@ from benchmarks.training_speed import NUM_TIMED, NUM_WARM_UP
 
 
 def main() -> None:
-    """Train for some batches and write how long they took."""
     photos, config, out = map(Path, sys.argv[1:])
     groups = yaml.safe_load(config.read_text())
     recipe = SimpleNamespace(**groups["network"], **groups["augment"], **groups["recipe"], **groups["trainer"])

@@ -1,7 +1,4 @@
-"""fruity's fine-tuning against timm's own loop: python -m benchmarks.training_speed DATA.
-
-Interleaved rounds, each side in a process of its own. Writes train.md and train.json, and prints the first.
-"""
+"""fruity's fine-tuning against timm's own loop: interleaved rounds, each side in a process of its own."""
 
 import argparse
 import csv
@@ -18,23 +15,19 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.bench_report import format_spread, format_table
-from benchmarks.bench_results import OUT, BenchError, Spread, describe_machine, today, write_json, write_text
+from benchmarks.bench_results import OUT, BenchError, Spread, describe_machine, today, write_json
 from serving.model_store import ROOT
 
+# What both sides train by. Speed does not depend on the weights: random ones. timm's loop trains all norms.
 RECIPE = (
     *("network=lite0", "recipe=finetune", "augment=light", "trainer=cpu", "tracker=none"),
-    "trainer.precision=bf16-mixed",
-    # The speed does not depend on the weights, and random ones need no download; timm's loop trains all norms.
-    *("network.weights=random", "recipe.freeze_norms=false"),
+    *("trainer.precision=bf16-mixed", "network.weights=random", "recipe.freeze_norms=false"),
 )
-"""What both sides train by: overrides of training.train."""
-
+# Batches; as many as training.profile takes.
 NUM_WARM_UP, NUM_TIMED = 2, 8
-"""Batches; as many as training.profile takes."""
 
 
 def main() -> None:
-    """Measure, write and print."""
     parser = argparse.ArgumentParser(description="Measure fruity's fine-tuning against timm's own training loop.")
     parser.add_argument("data", type=Path, help="photos: a folder for each label, or a folder with labels.csv")
     parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", default=5, help="default: 5")
@@ -46,7 +39,7 @@ def main() -> None:
         figures = {"date": today(), "machine": describe_machine(), "recipe": recipe, **speeds}
         report = format_report(figures)
         write_json(arguments.out / "train.json", figures)
-        write_text(arguments.out / "train.md", report)
+        (arguments.out / "train.md").write_text(report)
     except (BenchError, OSError) as error:
         sys.exit(f"bench-train: {error}")
     except KeyboardInterrupt:

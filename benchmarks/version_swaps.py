@@ -1,7 +1,4 @@
-"""Rollouts under load: python -m benchmarks.version_swaps --swaps 20, beside a running `make serve`.
-
-Clients in a closed loop ask for the default version all the time while it is swapped for a copy of itself and back.
-"""
+"""Rollouts under load: the default version of a running `make serve`, swapped for a copy of itself and back."""
 
 import argparse
 import json
@@ -11,7 +8,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,7 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint
 from benchmarks.load import Sample, run_in_background
-from benchmarks.sample_photos import MIDDLE, make_photos
+from benchmarks.scenarios import MIDDLE, make_photos
 from serving.management import open_server
 from serving.model_store import ROOT
 from serving.torchserve import MODEL, Addresses
@@ -28,27 +25,7 @@ _MANIFEST = "MAR-INF/MANIFEST.json"
 _CLIENTS = 8
 
 
-class SwapLoad(NamedTuple):
-    """What the clients saw, and when versions were swapped: from the start of a rollout to its promotion."""
-
-    samples: Sequence[Sample]
-    swaps: Sequence[tuple[float, float]]
-
-    def figures(self) -> dict[str, Any]:
-        first_s = self.swaps[0][0]
-        before = [one.latency_s for one in self.samples if one.started_s < first_s]
-        during = [one.latency_s for one in self.samples if any(a <= one.started_s <= b for a, b in self.swaps)]
-        before_ms, during_ms = (float(np.percentile(latencies_s, 99)) * 1000 for latencies_s in (before, during))
-        return {
-            "swaps": len(self.swaps),
-            "requests": len(self.samples),
-            "failed": sum(bool(sample.error) for sample in self.samples),
-            "failures": sorted({sample.error for sample in self.samples if sample.error}),
-            "versions": sorted({sample.version for sample in self.samples if not sample.error}),
-            "p99_before_ms": round(before_ms, 1),
-            "p99_during_swaps_ms": round(during_ms, 1),
-            "p99_ratio": round(during_ms / before_ms, 2),
-        }
+Swaps = Sequence[tuple[float, float]]  # each from the start of a rollout to its promotion
 
 
 def main() -> None:
@@ -57,51 +34,68 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=20, help="default: 20; an even number ends with the first version")
     parser.add_argument("--config", type=Path, default=ROOT / "config.properties", help="the server's")
     arguments = parser.parse_args()
-    load = measure(arguments.config, arguments.swaps, OUT)
-    figures = load.figures()
+    samples, swaps = measure(arguments.config, arguments.swaps, OUT)
+    figures = describe(samples, swaps)
     print(write_json(OUT / "rollout.json", figures))
-    plot(load, OUT / "rollout.png")
+    plot(samples, swaps, OUT / "rollout.png")
     sys.exit(1 if figures["failed"] else 0)
 
 
-def measure(config: Path, swaps: int, out: Path, options: Sequence[str] = (), baseline_s: float = 10) -> SwapLoad:
-    """Swap the default version of the server of *config* for a copy of itself and back, *swaps* times, under load.
-
-    The copies go to the folder *out*; *options* are given to each rollout.
-    """
+def measure(
+    config: Path, num_swaps: int, out: Path, options: Sequence[str] = (), baseline_s: float = 10
+) -> tuple[Sequence[Sample], Swaps]:
+    """Return what clients saw while the default version was swapped for a copy of itself, in *out*, and back."""
     out.mkdir(parents=True, exist_ok=True)
     with open_server(config, ROOT) as server:
         default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
     archives = (copy_as_next_version(current), current)
-    times: list[tuple[float, float]] = []
+    swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
-    with run_in_background(endpoint, make_photos()[MIDDLE][0], _CLIENTS) as samples:
+    with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
         time.sleep(baseline_s)
-        for number in range(swaps):
+        for number in range(num_swaps):
             archive = archives[number % 2]
             command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-"), *options]
             command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
             started_s = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True)
-            times.append((started_s, time.perf_counter() - _seconds_after_promotion(store / "rollouts.jsonl")))
-            print(f"swap {number + 1} of {swaps}: {len(samples)} requests so far", flush=True)
-    return SwapLoad(samples, times)
+            swaps.append((started_s, time.perf_counter() - _seconds_after_promotion(store / "rollouts.jsonl")))
+            print(f"swap {number + 1} of {num_swaps}: {len(samples)} requests so far", flush=True)
+    return samples, swaps
 
 
-def plot(load: SwapLoad, path: Path) -> None:
+def describe(samples: Sequence[Sample], swaps: Swaps) -> dict[str, Any]:
+    """Return the figures: requests, failures, and the p99 before the first swap and during swaps."""
+    before = [one.latency_s for one in samples if one.started_s < swaps[0][0]]
+    during = [one.latency_s for one in samples if any(a <= one.started_s <= b for a, b in swaps)]
+    before_ms, during_ms = (float(np.percentile(latencies_s, 99)) * 1000 for latencies_s in (before, during))
+    errors = [sample.error for sample in samples if sample.error]
+    return {
+        "swaps": len(swaps),
+        "requests": len(samples),
+        "failed": len(errors),
+        "failures": sorted(set(errors)),
+        "versions": sorted({sample.version for sample in samples if not sample.error}),
+        "p99_before_ms": round(before_ms, 1),
+        "p99_during_swaps_ms": round(during_ms, 1),
+        "p99_ratio": round(during_ms / before_ms, 2),
+    }
+
+
+def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     """Draw every request's time, coloured by the version that answered, with the swaps as grey bands."""
-    begin_s = load.samples[0].started_s
+    begin_s = samples[0].started_s
     figure = Figure(figsize=(12, 4))
     axes = figure.subplots()
-    for label in sorted({sample.version or "failed" for sample in load.samples}):
-        chosen = [sample for sample in load.samples if (sample.version or "failed") == label]
+    for label in sorted({sample.version or "failed" for sample in samples}):
+        chosen = [sample for sample in samples if (sample.version or "failed") == label]
         x, y = [sample.started_s - begin_s for sample in chosen], [sample.latency_s * 1000 for sample in chosen]
         axes.plot(x, y, "." if label != "failed" else "rx", markersize=3, label=label)
-    for start_s, end_s in load.swaps:
+    for start_s, end_s in swaps:
         axes.axvspan(start_s - begin_s, end_s - begin_s, color="0.9")
-    axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(load.swaps)} rollouts under {_CLIENTS} clients")
+    axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(swaps)} rollouts under {_CLIENTS} clients")
     axes.legend(loc="upper right")
     figure.savefig(path, dpi=120, bbox_inches="tight")
 

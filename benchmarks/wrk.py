@@ -6,8 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-import msgspec
+from typing import Any
 
 from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_photo
 
@@ -16,20 +15,12 @@ class WrkError(Exception):
     """wrk ended with an error."""
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """What wrk.lua writes as measured.json."""
-
-    latencies_ms: list[float]
-    seconds: float
-    errors: dict[str, int]
-
-
 def is_installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int) -> Measured:
-    """Let *clients* send *photos* in turn for *seconds*; raise `WrkError`."""
+def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int) -> dict[str, Any]:
+    """Let *clients* send *photos* in turn; return what wrk.lua measured, as `Load` names it, or raise `WrkError`."""
     with tempfile.TemporaryDirectory(prefix="fruity-wrk-") as scratch:
         folder = Path(scratch)
         _write_photos(folder, endpoint, photos)
@@ -39,7 +30,7 @@ def run(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: int)
         command = ["wrk", *options, "-s", script, endpoint.url, "--", scratch, str(len(photos))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
-            return msgspec.json.decode((folder / "measured.json").read_bytes(), type=Measured)
+            return dict(json.loads((folder / "measured.json").read_bytes()))
         except FileNotFoundError as error:
             output = (done.stderr or done.stdout).strip()[-300:]
             raise WrkError(f"wrk ended with code {done.returncode}: {output}") from error

@@ -1,7 +1,4 @@
-"""The usual way to run a timm network: eager float32, with the transforms of torchvision that timm composes.
-
-Axes: B batch, C channel, H height, W width.
-"""
+"""The usual way to run a timm network: eager, with timm's transforms. B batch, C channel, H height, W width."""
 
 import io
 import json

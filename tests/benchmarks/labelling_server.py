@@ -1,4 +1,4 @@
-"""A tiny server that answers every photo with one label: python -m tests.benchmarks.labelling_server PORT LABEL [S]."""
+"""A tiny server that answers every photo with one label: python -m tests.benchmarks.labelling_server PORT LABEL."""
 
 import json
 import sys
@@ -30,9 +30,6 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # 64 clients connect at once.
     request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing about clients that left."""
 
 
 @contextmanager
@@ -74,5 +71,4 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
 
 
 if __name__ == "__main__":
-    delay_s = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2], delay_s=delay_s)).serve_forever()
+    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2])).serve_forever()

@@ -12,13 +12,9 @@ from benchmarks.scenarios import QUICK
 from serving.model_store import ROOT
 from tests.conftest import DEFAULT_ARCHIVE
 
-RunBench = Callable[..., Path]
-
 
 @pytest.fixture
-def run_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBench:
-    """Runs the command with arguments and returns the folder that it writes."""
-
+def run_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     def run(*arguments: str) -> Path:
         out = tmp_path / "out"
         monkeypatch.setattr(sys, "argv", ["bench", "--serve-venv", sys.prefix, "--out", str(out), *arguments])
@@ -30,7 +26,7 @@ def run_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunBench:
 
 @pytest.mark.slow
 def test_a_run_writes_table_figures_and_plot_and_prints_the_table(
-    run_bench: RunBench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_bench: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.bench.QUICK", replace(QUICK, rounds=2, seconds=0.2))
 
@@ -47,7 +43,7 @@ def test_a_run_writes_table_figures_and_plot_and_prints_the_table(
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_fruity_is_measured_as_the_repository_configures_it(run_bench: RunBench) -> None:
+def test_fruity_is_measured_as_the_repository_configures_it(run_bench: Callable[..., Path]) -> None:
     out = run_bench("--quick", "--only", "fruity, fruity")
 
     trials = read_run(out / "bench.json").trials
@@ -67,7 +63,7 @@ def test_fruity_is_measured_as_the_repository_configures_it(run_bench: RunBench)
     ],
 )
 def test_a_mistake_is_one_sentence(
-    arguments: list[str], message: str, run_bench: RunBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, run_bench: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile("other.mar", "w") as members:

@@ -33,7 +33,7 @@ def test_the_command_writes_the_page_with_the_price_as_it_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_json(tmp_path / "bench.json", make_run())
-    page = tmp_path / "docs" / "cost.md"
+    page = tmp_path / "cost.md"
     arguments = [str(tmp_path / "bench.json"), "--price-per-vcpu-s", "2e-11", "--out", str(page)]
     monkeypatch.setattr(sys, "argv", ["cost", *arguments])
 

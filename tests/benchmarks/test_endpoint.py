@@ -36,7 +36,3 @@ def test_a_photo_is_sent_raw_in_json_or_in_a_form() -> None:
 )
 def test_the_first_label_of_the_model_in_an_answer_is_the_predicted_one(answer: bytes, label: str | None) -> None:
     assert read_answer(answer, LABELS)[0] == label
-
-
-def test_the_version_of_an_answer_is_read() -> None:
-    assert read_answer(b'{"version": "1.2.0", "label": "espresso"}', LABELS) == ("espresso", "1.2.0")

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from benchmarks import timm_loop
-from benchmarks.bench_results import BenchError, Machine
-from benchmarks.training_speed import RECIPE, format_report, link_by_label, main
+from benchmarks.bench_results import BenchError
+from benchmarks.training_speed import RECIPE, link_by_label, main
 from tests.training.pictures import write_photo_set
 from tests.training.tiny_runs import tiny_config
 
@@ -16,7 +16,6 @@ TINY = ("network.architecture=test_efficientnet", "recipe.batch=4", "trainer.wor
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Four labels, of each eight photos to train with and two in val, with a manifest."""
     return write_photo_set(tmp_path / "photos", {"train": 8, "val": 2})
 
 
@@ -26,10 +25,7 @@ def test_timm_gets_the_train_photos_one_folder_a_label(photos: Path, tmp_path: P
     assert sorted(path.name for path in folder.iterdir()) == ["apple", "banana", "carrot", "leek"]
     linked = {path.resolve() for path in folder.glob("leek/*")}
     assert linked == {path.resolve() for path in (photos / "train" / "leek").iterdir()}
-
-
-def test_a_folder_without_a_manifest_is_used_as_it_is(tmp_path: Path) -> None:
-    assert link_by_label(tmp_path, tmp_path / "links") == tmp_path
+    assert link_by_label(photos / "train", folder) == photos / "train"
 
 
 @pytest.mark.parametrize("text", ["name,label\na,b\n", "file,label,split\na,b,test\n", ""])
@@ -42,22 +38,10 @@ def test_a_manifest_without_train_photos_is_refused(text: str, tmp_path: Path) -
 
 def test_the_recipe_augments_no_more_than_timms_loop_does(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, tmp_path, *RECIPE)
-
     augment, recipe = config.augment, config.recipe
+
     assert (augment.rand_augment_ops, augment.mixup, augment.cutmix, augment.erase) == (0, 0.0, 0.0, 0.0)
     assert (recipe.method, recipe.freeze_norms, recipe.freeze_epochs) == ("finetune", False, 0)
-
-
-def test_the_report_gives_the_ratio_within_each_round(tmp_path: Path) -> None:
-    machine = Machine(cpu="Test CPU", cores=2, memory_gb=8, system="Linux")
-    recipe = msgspec.to_builtins(tiny_config(tmp_path, tmp_path))
-    speeds = {"fruity": [20.0, 22.0, 30.0], "timm": [20.0, 20.0, 20.0]}
-
-    report = format_report({"date": "2026-01-02", "machine": machine, "recipe": recipe, **speeds})
-
-    assert "medians of 3 interleaved rounds" in report
-    assert "| fruity, photos/s | 22.0 (20.0 to 30.0) |" in report
-    assert "| ratio of each round (target: at least 1) | 1.100 (1.000 to 1.500) |" in report
 
 
 @pytest.mark.slow
@@ -83,10 +67,10 @@ def test_the_command_measures_both_and_writes_the_ratio(
     main()
 
     figures = json.loads((out / "train.json").read_text())
-    assert figures["fruity"][0] > 0
-    assert figures["timm"][0] > 0
     assert figures["recipe"]["recipe"]["batch"] == 4
-    assert capsys.readouterr().out.strip() == (out / "train.md").read_text().strip()
+    report = capsys.readouterr().out
+    assert f"| {figures['fruity'][0] / figures['timm'][0]:.3f} |" in report
+    assert report.strip() == (out / "train.md").read_text().strip()
 
 
 @pytest.mark.parametrize(

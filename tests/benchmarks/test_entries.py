@@ -11,13 +11,8 @@ from benchmarks.bench import run_rounds
 from benchmarks.bench_results import CEILING
 from benchmarks.contenders import Contender, Place, start
 from benchmarks.endpoint import Photo
-from benchmarks.entries import label_photos, limit_workers, unpack
-from benchmarks.sample_photos import MIDDLE, MIX, PHONE, SIZES, SMALL, make_photos
-from benchmarks.scenarios import CAPACITY, FULL, PHONE_CLIENT, Scenario
-from benchmarks.trials import Entry
-from handler.preprocess import preprocess_photo
-from handler.settings import Limits
-from handler.spec import Preprocessing
+from benchmarks.entries import Entry, label_photos, limit_workers, unpack
+from benchmarks.scenarios import CAPACITY, FULL, MIDDLE, MIX, PHONE, PHONE_CLIENT, SMALL, Scenario, make_photos
 from serving.model_store import ROOT
 from tests.benchmarks.labelling_server import LABELS, PHOTO
 from tests.conftest import DEFAULT_ARCHIVE
@@ -28,10 +23,9 @@ BIN = Path(sys.executable).parent
 PLACE = Place(ROOT, DEFAULT_ARCHIVE, BIN, BIN, LABELS)
 
 
-def make_entry(command: str, *scenarios: Scenario) -> Entry:
+def make_entry(command: str, *scenarios: Scenario, name: str = "peer") -> Entry:
     photos: dict[str, list[Photo]] = {MIDDLE: [PHOTO], MIX: [PHOTO, PHOTO]}
-    contender = Contender("peer", "same engine", command)
-    return Entry("peer", "same engine", PLACE, photos, cores=1, contender=contender, scenarios=scenarios)
+    return Entry(Contender(name, "same engine", command), PLACE, photos, 1, scenarios)
 
 
 @pytest.fixture(autouse=True)
@@ -62,25 +56,20 @@ def test_a_trial_starts_loads_and_measures_a_contender() -> None:
 
 def test_a_contender_that_answers_other_labels_than_the_archive_is_not_measured() -> None:
     entry = make_entry(LABELLING + "espresso", CAPACITY)
-    wrong = replace(entry, photos={**entry.photos, SMALL: [Photo("cat", b"photo", "not food")]})
 
-    trial = wrong.measure(0, TINY)
+    trial = replace(entry, photos={**entry.photos, SMALL: [Photo("cat", b"photo", "not food")]}).measure(0, TINY)
 
     assert "{'cat': 'wrong label'}" in (trial.failure or "")
     assert trial.results == []
 
 
 def test_a_contender_that_does_not_start_is_a_failure_and_the_round_goes_on() -> None:
-    absent = replace(make_entry("{bin}/absent {port}", CAPACITY), name="absent")
+    absent = make_entry("{bin}/absent {port}", CAPACITY, name="absent")
 
     run = run_rounds([absent, make_entry(LABELLING + "espresso", CAPACITY)], TINY)
 
-    assert [(trial.name, trial.round, trial.failure is None) for trial in run.trials] == [
-        ("absent", 0, False),
-        ("absent", 1, False),
-        ("peer", 0, True),
-        ("peer", 1, True),
-    ]
+    trials = [(trial.name, trial.round, trial.failure is None) for trial in run.trials]
+    assert trials == [("absent", 0, False), ("absent", 1, False), ("peer", 0, True), ("peer", 1, True)]
 
 
 @pytest.mark.parametrize(
@@ -89,10 +78,8 @@ def test_a_contender_that_does_not_start_is_a_failure_and_the_round_goes_on() ->
         (Scenario(MIX, 16), 0, 2),
         (Scenario(MIX, 16), 500, 2),
         (Scenario(MIX, 64), 25, 5.12),
-        (Scenario(MIX, 1), 25, 4),
         (Scenario(MIX, 64), 1, 10),
         (Scenario(MIX, share=0.5), 40, 5),
-        (Scenario(MIX, share=0.5), 500, 2),
     ],
 )
 def test_a_slow_server_gets_time_for_enough_answers(scenario: Scenario, photos_per_s: float, seconds: float) -> None:
@@ -116,34 +103,21 @@ def test_fruity_with_fewer_cores_has_no_more_workers_than_cores(unpacked: Place)
     assert eight == before
 
 
-def test_the_photos_are_jpegs_of_their_size_and_a_phones_has_megabytes() -> None:
-    photos = make_photos()
-    any_size = Preprocessing(size=32, crop=1, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
-
-    assert set(photos) == set(SIZES)
-    assert all(
-        preprocess_photo(photo.body, any_size, Limits()).std() > 10 for size in photos.values() for photo in size
-    )
-    assert all(len(photo.body) < 100_000 for photo in (*photos[SMALL], *photos[MIDDLE]))
-    assert all(len(photo.body) > 1_500_000 for photo in photos[PHONE])
+def test_a_phones_photo_has_megabytes() -> None:
+    assert all(len(photo.body) > 1_500_000 for photo in make_photos()[PHONE])
 
 
 def test_the_default_archive_gives_a_picture_the_same_label_in_every_size(unpacked: Place) -> None:
     photos = label_photos(unpacked.folder)
 
-    assert {photo.name: photo.label for photo in photos[MIDDLE]} == {
-        "coffee 512x512": "espresso",
-        "chelsea 512x512": "not food",
-    }
+    assert [photo.label for photo in photos[MIDDLE]] == ["espresso", "not food"]
     assert [photo.label for photo in photos[MIX]] == ["espresso"] * 3 + ["not food"] * 3
-    assert {photo.label for photo in photos[MIX]} <= unpacked.labels
 
 
 def test_the_ceiling_counts_the_photos_of_all_cores(unpacked: Place) -> None:
-    all_photos = make_photos()
-    photos = {size: all_photos[size] for size in (MIDDLE, PHONE)}
+    contender = Contender("x", CEILING, "{bin}/python -m benchmarks.ceiling --batch 2")
 
-    trial = Entry("x", CEILING, unpacked, photos, 2, ceiling_options=("--batch", "2")).measure(0, TINY)
+    trial = Entry(contender, unpacked, make_photos(), 2).measure(0, TINY)
 
     assert trial.failure is None
     assert [result.name for result in trial.results] == [CAPACITY.name, PHONE_CLIENT.name]
