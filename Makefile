@@ -85,7 +85,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .PHONY: help serve predict train evaluate sweep profile prune archive default-archive keys publish fetch registry \
   versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
   restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
-  bench-container tune cost
+  bench-container cost
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -229,9 +229,6 @@ bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times 
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
-
-tune: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Find the best workers, threads and batches here; writes build/tune
-	@$(BENCH_VENV)/bin/python -m benchmarks.tune $(MEASURED)
 
 cost: $(BENCH_VENV)/.bench  ## Write docs/cost.md from the last bench, at PRICE euros a vCPU-second
 	@$(BENCH_VENV)/bin/python -m benchmarks.cost $(if $(PRICE),--price-per-vcpu-s $(PRICE))

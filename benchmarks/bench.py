@@ -1,10 +1,6 @@
-"""fruity against its peers, side by side: python -m benchmarks.bench [--quick] [--archive build/fruity-1.1.0.mar].
-
-Writes bench.md, bench.json and bench.svg, and prints the first.
-"""
+"""fruity against its peers, side by side; writes bench.md, bench.json and bench.svg, and prints the first."""
 
 import argparse
-import dataclasses
 import signal
 import sys
 import tempfile
@@ -12,23 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from benchmarks.bench_plot import draw_plot
 from benchmarks.bench_report import format_report
-from benchmarks.bench_results import OUT, Run, Trial, describe_machine, today, write_json, write_text
+from benchmarks.bench_results import OUT, BenchError, Run, Trial, describe_machine, today, write_json
 from benchmarks.contenders import SERVE_VENV
-from benchmarks.entries import BenchError, find_entries
+from benchmarks.entries import Entry, find_entries
 from benchmarks.scenarios import FULL, QUICK, Plan
-from benchmarks.trials import Entry
-
-_EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
     """Measure, write and print; exit with 1 if a contender could not be measured."""
-    arguments = _parse_arguments()
-    plan = _choose_plan(arguments)
+    parser = argparse.ArgumentParser(description="Measure fruity against its peers, side by side.")
+    parser.add_argument("--quick", action="store_true", help="one round of the most important loads: minutes")
+    parser.add_argument("--archive", type=Path, help="another archive to measure beside the default one")
+    parser.add_argument("--only", help="measure only those whose name holds this, as `FastAPI` or `same engine`")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
+    parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
+    arguments = parser.parse_args()
+    plan = QUICK if arguments.quick else FULL
     # Also Ctrl-C: Python ignores it in a process that a shell started in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -36,12 +35,17 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
             run = run_rounds(entries, plan)
-        write_results(run, arguments.out)
+        report = format_report(run)
+        write_json(arguments.out / "bench.json", run)
+        (arguments.out / "bench.md").write_text(report)
+        draw_plot(run, arguments.out / "bench.svg")
     except (BenchError, OSError) as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
-        Console(stderr=True).print("bench: stopped, all servers too; nothing was written")
-        sys.exit(_EXIT_INTERRUPTED)
+        print("bench: stopped, all servers too; nothing was written", file=sys.stderr)
+        sys.exit(130)
+    print(report)
+    print(f"written to {arguments.out}: bench.md, bench.json, bench.svg", file=sys.stderr)
     if any(trial.failure for trial in run.trials):
         sys.exit("bench: some contenders could not be measured; the section Errors says why")
 
@@ -50,52 +54,17 @@ def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
     """Measure every entry once a round, each round from another start, so that none is always first."""
     machine = describe_machine()
     trials: list[Trial] = []
-    bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *bars, console=Console(stderr=True)) as progress:
+    with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=plan.rounds * len(entries))
         for number in range(plan.rounds):
             first = number * len(entries) // plan.rounds
             for entry in (*entries[first:], *entries[:first]):
-                progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.name}, {entry.way}")
+                progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.contender}")
                 trials.append(entry.measure(number, plan))
                 progress.advance(task)
     order = [entry.row for entry in entries]
     trials.sort(key=lambda trial: (order.index(trial.row), trial.round))
     return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
-
-
-def write_results(run: Run, out: Path) -> None:
-    """Write the three files into the folder *out*, and print the report."""
-    report = format_report(run)
-    write_json(out / "bench.json", run)
-    write_text(out / "bench.md", report)
-    draw_plot(run, out / "bench.svg")
-    Console().print(report, markup=False, highlight=False, soft_wrap=True)
-    Console(stderr=True).print(f"written to {out}: bench.md, bench.json, bench.svg", highlight=False)
-
-
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure fruity against its peers, side by side.")
-    parser.add_argument("--quick", action="store_true", help="one round of the most important loads: minutes")
-    parser.add_argument("--archive", type=Path, help="another archive to measure beside the default one")
-    parser.add_argument("--only", help="measure only those whose name holds this, as `FastAPI` or `same engine`")
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N", help="default: 3, quick 1")
-    parser.add_argument("--seconds", type=_positive, help="of each load; default: 2")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
-    parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
-    return parser.parse_args()
-
-
-def _positive(text: str) -> float:
-    if not (value := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"{text} must be greater than 0")
-    return value
-
-
-def _choose_plan(arguments: argparse.Namespace) -> Plan:
-    plan = QUICK if arguments.quick else FULL
-    given = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-    return dataclasses.replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
 if __name__ == "__main__":

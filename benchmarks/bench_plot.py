@@ -4,7 +4,6 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from benchmarks.bench_report import describe_row
@@ -12,7 +11,6 @@ from benchmarks.bench_results import CEILING, Row, Run
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, Scenario
 
 _COLOURS = {"fruity": "#d9480f", "same engine": "#4c6ef5", "usual way": "#adb5bd", CEILING: "#212529"}
-_INCHES_A_ROW = 0.36
 
 
 def draw_plot(run: Run, path: Path) -> None:
@@ -20,8 +18,7 @@ def draw_plot(run: Run, path: Path) -> None:
     spreads = [(run.spread_of(row, CAPACITY.name, "photos_per_s"), row) for row in run.rows()]
     speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
     rows = [row for _, row in sorted(speeds)]
-    figure = Figure(figsize=(11, 1.9 + _INCHES_A_ROW * len(rows)), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = Figure(figsize=(11, 1.9 + 0.36 * len(rows)), layout="constrained")
     speed, latency = figure.subplots(1, 2, sharey=True)
     _draw_bars(speed, run, rows, CAPACITY, "photos_per_s")
     _draw_bars(latency, run, rows, ONE_CLIENT, "p50_ms")

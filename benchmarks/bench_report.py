@@ -23,9 +23,10 @@ def format_report(run: Run) -> str:
     """Return the whole report."""
     machine = run.machine
     sets = f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else ""
-    tools = {result.tool for trial in run.trials for result in trial.results}
-    closed = "wrk" if "wrk" in tools else "Python (wrk is not installed)"
+    uses_wrk = any(result.tool == "wrk" for trial in run.trials for result in trial.results)
+    closed = "wrk" if uses_wrk else "Python (wrk is not installed)"
     rounds = f"{run.rounds} interleaved round{'s' if run.rounds > 1 else ''}"
+    errors = [f"- {describe_row(run, row)}: {text}" for row in run.rows() for text in _list_errors(run.trials_of(row))]
     parts = [
         f"# Benchmark of {run.date}",
         f"{machine.cpu}, {machine.cores} cores{sets}, {machine.memory_gb:g} GB, {machine.system}.\n"
@@ -41,7 +42,7 @@ def format_report(run: Run) -> str:
         "## Every load: photos/s, p50 / p95 / p99 in ms",
         _format_loads(run),
         "## Errors",
-        _format_errors(run),
+        "\n".join(errors) or "None: every answer had status 200 and the right label.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -57,9 +58,8 @@ def format_spread(spread: Spread | None, digits: int = 1) -> str:
     """Return the median with the extremes, or the median alone where there is one round."""
     if spread is None:
         return NONE
-    if spread.low == spread.high:
-        return f"{spread.median:.{digits}f}"
-    return f"{spread.median:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
+    median, low, high = (f"{value:.{digits}f}" for value in spread)
+    return median if spread.low == spread.high else f"{median} ({low} to {high})"
 
 
 def format_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -72,19 +72,17 @@ def _format_targets(run: Run) -> str:
     lines = []
     for what, target, spread in measure_targets(run):
         verdict = NONE if spread is None else "yes" if target.is_reached(spread) else "**no**"
-        lines.append([what, target.limit, format_spread(spread, 2), verdict])
+        lines.append([what, f"{target.sign} {target.bound:g}", format_spread(spread, 2), verdict])
     return format_table(["what", "target", "measured", "reached"], lines)
 
 
 def _format_overview(run: Run) -> str:
     lines = []
     for row in run.rows():
-        spreads = [
-            format_spread(run.spread_of(row, scenario.name, figure), digits) for _, scenario, figure, digits in _COLUMNS
-        ]
+        cells = [format_spread(run.spread_of(row, load.name, figure), digits) for _, load, figure, digits in _COLUMNS]
         pss_mb = Spread.of(trial.pss_mb for trial in run.trials_of(row))
         start_s = Spread.of(trial.start_s for trial in run.trials_of(row))
-        lines.append([describe_row(run, row), *spreads, format_spread(pss_mb, 0), format_spread(start_s)])
+        lines.append([describe_row(run, row), *cells, format_spread(pss_mb, 0), format_spread(start_s)])
     return format_table(["", *(head for head, *_ in _COLUMNS), "PSS MB", "first answer s"], lines)
 
 
@@ -95,23 +93,15 @@ def _format_loads(run: Run) -> str:
 
 
 def _format_load(run: Run, row: Row, scenario: str) -> str:
-    speed, *latencies = (
-        run.spread_of(row, scenario, figure) for figure in ("photos_per_s", "p50_ms", "p95_ms", "p99_ms")
-    )
-    if speed is None:
-        return NONE
-    return f"{speed.median:.0f}, " + " / ".join(NONE if one is None else f"{one.median:.1f}" for one in latencies)
-
-
-def _format_errors(run: Run) -> str:
-    lines = [f"- {describe_row(run, row)}: {text}" for row in run.rows() for text in _list_errors(run.trials_of(row))]
-    return "\n".join(lines) or "None: every answer had status 200 and the right label."
+    speed = run.spread_of(row, scenario, "photos_per_s")
+    latencies = [run.spread_of(row, scenario, f"p{percent}_ms") for percent in (50, 95, 99)]
+    texts = [f"{one.median:.1f}" if one else NONE for one in latencies]
+    return f"{speed.median:.0f}, {' / '.join(texts)}" if speed else NONE
 
 
 def _list_errors(trials: Sequence[Trial]) -> Iterator[str]:
     yield from (f"round {trial.round + 1} not measured, {trial.failure}" for trial in trials if trial.failure)
     errors: Counter[str] = Counter()
-    for trial in trials:
-        for result in trial.results:
-            errors.update({f"{kind} ({result.name})": count for kind, count in result.errors.items()})
+    for result in (result for trial in trials for result in trial.results):
+        errors.update({f"{kind} ({result.name})": count for kind, count in result.errors.items()})
     yield from (f"{count} times {kind}" for kind, count in errors.items())

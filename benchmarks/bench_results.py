@@ -5,28 +5,25 @@ import platform
 import re
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+import psutil
 
 from benchmarks.load import Load
 from serving.model_store import BUILD
 
 OUT = BUILD / "bench"
-"""Where benchmarks write, unless told otherwise."""
-
-CEILING = "ceiling"
+CEILING: Final = "ceiling"
 DEFAULT = "default"
+# Those that a network's speed depends on, as /proc/cpuinfo names them.
+_INSTRUCTION_SETS = ("amx_tile", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
-# amx stands for amx_tile and what computes in its tiles.
-_INSTRUCTION_SETS = ("amx", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
-
-class ResultsError(Exception):
-    """The file is missing, or does not hold a run."""
+class BenchError(Exception):
+    """The benchmark cannot start, or a file does not hold what one measured."""
 
 
 class Row(NamedTuple):
@@ -42,8 +39,8 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     """One load on one server; a latency is None where too few answers were right (`Load.percentile_ms`)."""
 
     name: str
-    photos_per_s: float
     tool: str
+    photos_per_s: float
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
@@ -53,14 +50,13 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, name: str, load: Load, cpu_s: float) -> "ScenarioResult":
+        num_answered = len(load.latencies_ms) + load.num_late
         return cls(
             name=name,
             photos_per_s=load.photos_per_s,
-            p50_ms=load.percentile_ms(50),
-            p95_ms=load.percentile_ms(95),
-            p99_ms=load.percentile_ms(99),
+            **{f"p{percent}_ms": load.percentile_ms(percent) for percent in (50, 95, 99)},
             errors=dict(load.errors),
-            cpu_ms_per_photo=cpu_s * 1000 / load.num_answered if load.num_answered else None,
+            cpu_ms_per_photo=cpu_s * 1000 / num_answered if num_answered else None,
             tool=load.tool,
         )
 
@@ -87,14 +83,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str
     instruction_sets: list[str] = []
-    """Those that a network's speed depends on."""
     cores: int
     memory_gb: float
     system: str
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """The median over the rounds, with the least and the greatest."""
 
     median: float
@@ -122,33 +116,23 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def trials_of(self, row: Row) -> list[Trial]:
         return [trial for trial in self.trials if trial.row == row]
 
-    def results_of(self, row: Row, scenario: str) -> list[ScenarioResult]:
-        """Return what each round measured for *row* under the scenario of that name."""
-        return [result for trial in self.trials_of(row) for result in trial.results if result.name == scenario]
-
     def spread_of(self, row: Row, scenario: str, figure: str) -> Spread | None:
-        """Return the spread of one *figure*, a field of `ScenarioResult`."""
-        return Spread.of(getattr(result, figure) for result in self.results_of(row, scenario))
+        """Return the spread over the rounds of one *figure*, a field of `ScenarioResult`."""
+        results = [result for trial in self.trials_of(row) for result in trial.results if result.name == scenario]
+        return Spread.of(getattr(result, figure) for result in results)
 
 
 def describe_machine() -> Machine:
     """Return this machine's CPU, the cores that this process may use, its memory and its system."""
-    cpu_info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cpu_info = Path("/proc/cpuinfo").read_text()
     names = re.findall(r"^model name\s*: (.*)$", cpu_info, re.MULTILINE)
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(
         cpu=names[0] if names else platform.machine(),
-        instruction_sets=list_instruction_sets(cpu_info),
+        instruction_sets=[name for name in _INSTRUCTION_SETS if name in cpu_info.split()],
         cores=len(os.sched_getaffinity(0)),
-        memory_gb=round(memory_bytes / 1e9, 1),
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     )
-
-
-def list_instruction_sets(cpu_info: str) -> list[str]:
-    """Return those of _INSTRUCTION_SETS that the text of /proc/cpuinfo names, which it does on x86."""
-    flags = re.search(r"^flags\s*:(.*)$", cpu_info, re.MULTILINE)
-    return [name for name in _INSTRUCTION_SETS if flags and f" {name}" in flags[1]]
 
 
 def today() -> str:
@@ -156,22 +140,16 @@ def today() -> str:
 
 
 def read_run(path: Path) -> Run:
-    """Return the run that *path* holds; raise `ResultsError`."""
+    """Return the run that *path* holds; raise `BenchError`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Run)
-    except FileNotFoundError as error:
-        raise ResultsError(f"{path} does not exist; make bench writes it") from error
-    except msgspec.DecodeError as error:
-        raise ResultsError(f"{path} is not a file that make bench wrote: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    except (FileNotFoundError, msgspec.DecodeError) as error:
+        raise BenchError(f"{path} is not a file that make bench wrote: {error}") from error
 
 
 def write_json(path: Path, value: object) -> str:
-    """Write *value* as indented JSON; return the text."""
+    """Write *value* as indented JSON, into a new folder if need be; return the text."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
-    write_text(path, text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
     return text

@@ -1,8 +1,4 @@
-"""The container's processes under load, outside of a container: python -m benchmarks.container_load --tries 20.
-
-What the reverse proxy costs, and what clients notice of killed workers, of SIGTERM and of idle connections. Prints
-the figures and writes them as JSON; exits with 1 if a request was lost.
-"""
+"""The container's processes under load: the reverse proxy's cost, killed workers, SIGTERM, idle connections."""
 
 import argparse
 import os
@@ -15,9 +11,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,80 +22,58 @@ from benchmarks.bench_results import OUT, write_json
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import Sample, run_closed, run_in_background
-from benchmarks.sample_photos import MIDDLE, make_photos
-from benchmarks.scenarios import WARM_UP_CLIENTS
-from benchmarks.server_process import ServerProcess, free_ports, write_server_config
+from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
+from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
 from serving.management import Management
 from serving.model_store import ROOT
-from serving.readiness import read_default
 from serving.torchserve import MODEL, Addresses
 
 _CLIENTS = 8
 _START_S = 120.0
-_PAIR_S = 4
-_IDLE_S = 5
-# What new connections get while the container drains, and after it has ended: nothing was accepted.
+# What new connections get while the container drains, and after it has ended.
 _REFUSED = ("503", "ClientConnectorError")
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """The supervisor with nginx and TorchServe, running."""
 
     server: ServerProcess
     management: httpx.Client
     proxy: Endpoint
     torchserve: Endpoint
-    """The same without the reverse proxy."""
     start_s: float
-
-    def is_ready(self) -> bool:
-        return Management(self.management).describe().is_ready
-
-    def worker_pids(self) -> list[int]:
-        return list(read_default(self.management, MODEL).processes.values())
 
 
 def main() -> None:
-    """Measure, print and write."""
     parser = argparse.ArgumentParser(description="Measure the container's processes under load.")
     parser.add_argument("--tries", type=int, default=20, help="of kills, and of SIGTERM (default: 20)")
-    parser.add_argument("--pairs", type=int, default=5, help="of loads with and without the proxy (default: 5)")
-    parser.add_argument("--idle", type=int, default=10_000, help="connections (default: 10,000)")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
-    parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
     arguments = parser.parse_args()
-    figures = measure(arguments.serve_venv / "bin" / "python", arguments.tries, arguments.pairs, arguments.idle)
-    print(write_json(arguments.out / "container.json", figures))
+    figures = measure(SERVE_VENV / "bin" / "python", arguments.tries)
+    print(write_json(OUT / "container.json", figures))
     sys.exit(1 if any(figures[what]["failed"] for what in ("idle", "kills", "stops")) else 0)
 
 
-def measure(python: Path, tries: int, pairs: int, idle: int) -> dict[str, Any]:
-    """Return all figures; *python* runs the supervisor, in an environment as the image's."""
+def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000) -> dict[str, Any]:
+    """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy."""
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
-        endpoints = (container.torchserve, container.proxy)
-        run_closed(container.torchserve, [photo], WARM_UP_CLIENTS, _PAIR_S)
-        speeds = [
-            [run_closed(endpoint, [photo], WARM_UP_CLIENTS, _PAIR_S).photos_per_s for endpoint in endpoints]
+        _measure_speed(container.torchserve, photo)
+        costs = [
+            1 - _measure_speed(container.proxy, photo) / _measure_speed(container.torchserve, photo)
             for _ in track(range(pairs), "With and without the reverse proxy")
         ]
         pss_mb = container.server.pss_mb()
         beside_idle = _load_beside_idle_connections(container, photo, idle)
         beside_kills = _kill_workers(container, photo, tries)
-    costs = [1 - proxy / torchserve for torchserve, proxy in speeds]
-    stops = [_stop(python, photo) for _ in track(range(tries), "SIGTERM")]
+    stops_s, at_stops = zip(*(_stop(python, photo) for _ in track(range(tries), "SIGTERM")), strict=True)
+    stopped = count_failures([sample for samples in at_stops for sample in samples], _REFUSED)
     return {
         "start_s": round(container.start_s, 2),
         "pss_mb": round(pss_mb),
         "front_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
         "idle": {"connections": idle, **count_failures(beside_idle)},
         "kills": {"tries": tries, **count_failures(beside_kills)},
-        "stops": {
-            "tries": tries,
-            **count_failures([sample for _, samples in stops for sample in samples], _REFUSED),
-            "longest_s": round(max(seconds for seconds, _ in stops), 1),
-        },
+        "stops": {"tries": tries, **stopped, "longest_s": round(max(stops_s), 1)},
     }
 
 
@@ -108,18 +81,20 @@ def measure(python: Path, tries: int, pairs: int, idle: int) -> dict[str, Any]:
 def run_container(python: Path, photo: Photo) -> Iterator[Container]:
     """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
-        folder = Path(scratch)
+        folder, port = Path(scratch), free_ports(1)[0]
         config = write_server_config(ROOT / "config.properties", folder, {})
-        port = free_ports(1)[0]
         command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
-        environment = {"PORT": str(port), "RUN_FOLDER": str(folder / "run")}
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
-        with ServerProcess(command, ROOT, environment) as server:
+        with run_server(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
             with httpx.Client(base_url=addresses.management) as management:
                 yield Container(server, management, proxy, torchserve, start_s)
+
+
+def _measure_speed(endpoint: Endpoint, photo: Photo) -> float:
+    return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=4).photos_per_s
 
 
 def _load_beside_idle_connections(container: Container, photo: Photo, idle: int) -> Sequence[Sample]:
@@ -130,20 +105,20 @@ def _load_beside_idle_connections(container: Container, photo: Photo, idle: int)
     with ExitStack() as stack:
         for _ in track(range(idle), "Idle connections"):
             stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
-        with run_in_background(container.proxy, photo, _CLIENTS) as samples:
-            time.sleep(_IDLE_S)
+        with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
+            time.sleep(5)
     return samples
 
 
 def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sample]:
     """Kill a worker *tries* times, each time once all are READY and answering; return what clients saw."""
-    with run_in_background(container.proxy, photo, _CLIENTS) as samples:
+    with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
         for number in track(range(tries), "Killed workers"):
             count = len(samples)
-            while len(samples) < count + 4 * _CLIENTS or not container.is_ready():
+            while len(samples) < count + 4 * _CLIENTS or not Management(container.management).describe().is_ready:
                 time.sleep(0.1)
-            pids = container.worker_pids()
-            os.kill(pids[number % len(pids)], signal.SIGKILL)
+            workers = Management(container.management).describe().workers
+            os.kill(workers[number % len(workers)].pid, signal.SIGKILL)
     return samples
 
 
@@ -151,12 +126,12 @@ def _stop(python: Path, photo: Photo) -> tuple[float, Sequence[Sample]]:
     """Send SIGTERM under load; return the seconds until the container ended, and what clients saw."""
     with (
         run_container(python, photo) as container,
-        run_in_background(container.proxy, photo, _CLIENTS) as samples,
+        run_in_background(container.proxy, [photo], _CLIENTS) as samples,
     ):
         while len(samples) < 16 * _CLIENTS:
             time.sleep(0.05)
         started_s = time.perf_counter()
-        container.server.terminate()
+        container.server.process.terminate()
         container.server.wait_for_end(_START_S)
         return time.perf_counter() - started_s, samples
 

@@ -2,9 +2,9 @@
 
 import base64
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import httpx
 
@@ -31,39 +31,34 @@ class Endpoint:
     """All labels of the model: the first of them in an answer is the predicted one."""
     form: Form = "raw"
     field: str = "photo"
-    """The photo's name in a form or a JSON object."""
 
 
-def encode_body(endpoint: Endpoint, photo: Photo) -> tuple[bytes, str]:
-    """Return the body of the photo's request and its content type."""
+class Message(NamedTuple):
+    """A photo's request, and its right label."""
+
+    body: bytes
+    content_type: str
+    label: str | None
+
+
+def encode_photo(endpoint: Endpoint, photo: Photo) -> Message:
     match endpoint.form:
         case "raw":
-            return photo.body, "image/jpeg"
+            return Message(photo.body, "image/jpeg", photo.label)
         case "json":
-            return json.dumps({endpoint.field: base64.b64encode(photo.body).decode()}).encode(), "application/json"
+            text = json.dumps({endpoint.field: base64.b64encode(photo.body).decode()})
+            return Message(text.encode(), "application/json", photo.label)
         case "multipart":
             files = {endpoint.field: ("photo.jpg", photo.body, "image/jpeg")}
             request = httpx.Request("POST", endpoint.url, files=files)
-            return request.read(), request.headers["Content-Type"]
+            return Message(request.read(), request.headers["Content-Type"], photo.label)
 
 
 def read_answer(content: bytes, labels: frozenset[str]) -> tuple[str | None, str]:
     """Return the first of *labels* in a JSON answer, as a key or a value, and the version that it names, or ""."""
     try:
-        answer = json.loads(content)
+        texts = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', content.decode(errors="replace"))]
     except ValueError:
         return None, ""
-    version = answer.get("version", "") if isinstance(answer, dict) else ""
-    return next((text for text in _texts(answer) if text in labels), None), str(version)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            yield name
-            yield from _texts(member)
-    elif isinstance(value, list):
-        for member in value:
-            yield from _texts(member)
+    version = texts[texts.index("version") + 1] if "version" in texts else ""
+    return next((text for text in texts if text in labels), None), version

@@ -1,31 +1,108 @@
-"""The rows of a run: who is measured on which archives, unpacked, with the photos that are sent."""
+"""The rows of a run: who is measured on which archives, and one round of one: start, check, load, measure, stop."""
 
-import dataclasses
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
-from benchmarks.bench_results import CEILING, DEFAULT
-from benchmarks.contenders import CONTENDERS, FRUITY, Place
+from benchmarks.bench_results import CEILING, DEFAULT, BenchError, Row, ScenarioResult, Trial
+from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
+from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.load import ask_once, run_closed, run_open
 from benchmarks.peers.same_engine import SameEngine
-from benchmarks.sample_photos import MIX, make_photos
-from benchmarks.scenarios import CAPACITY, Plan
-from benchmarks.trials import Entry, Photos
+from benchmarks.scenarios import CAPACITY, MIDDLE, MIX, PHONE_CLIENT, WARM_UP_CLIENTS, Plan, Scenario, make_photos
+from benchmarks.server_process import ServerError, ServerProcess, run_server
+from benchmarks.wrk import WrkError
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
-from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, ModelStoreError, newest_archive, stage
+from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, newest_archive, stage
 
-EAGER_CEILING = "no server, eager PyTorch"
+START_S = 180.0
+# What a slow server's queue takes; servers whose daemons are never idle take all of it.
+_DRAIN_S = 5.0
+
+Photos = Mapping[str, Sequence[Photo]]  # by size, and the mix of all
 
 
-class BenchError(Exception):
-    """The run cannot start."""
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: a contender on an archive and some cores."""
+
+    contender: Contender
+    place: Place
+    photos: Photos
+    cores: int
+    scenarios: tuple[Scenario, ...] = ()
+    archive: str = DEFAULT
+
+    @property
+    def row(self) -> Row:
+        return Row(self.contender.name, self.contender.way, self.archive, self.cores)
+
+    def measure(self, number: int, plan: Plan) -> Trial:
+        """Return what round *number* measured; a server that fails is a result, too."""
+        known: dict[str, Any] = {**self.row._asdict(), "round": number}
+        with _on_cores(self.cores), tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
+            try:
+                if self.contender.way == CEILING:
+                    return Trial(**known, results=list(self._measure_ceiling(plan, Path(scratch))))
+                with start(self.contender, self.place, Path(scratch)) as (server, endpoint):
+                    start_s = server.wait_for_answer(endpoint, self.photos[MIDDLE][0], START_S)
+                    results = list(self._measure_server(server, endpoint, plan))
+                    return Trial(**known, start_s=start_s, results=results, pss_mb=server.pss_mb())
+            except (ServerError, WrkError) as error:
+                return Trial(**known, failure=str(error))
+
+    def _measure_server(self, server: ServerProcess, endpoint: Endpoint, plan: Plan) -> Iterator[ScenarioResult]:
+        every = [photo for photos in self.photos.values() for photo in photos]
+        if wrong := {photo.name: error for photo in every if (error := ask_once(endpoint, photo))}:
+            raise ServerError(f"it does not answer as the archive's engine does: {wrong}")
+        warm_up = run_closed(endpoint, self.photos[MIDDLE], WARM_UP_CLIENTS, plan.warm_up_s)
+        server.wait_until_idle(_DRAIN_S)
+        fastest = {MIDDLE: warm_up.photos_per_s}
+        for scenario in self.scenarios:
+            photos, best = self.photos[scenario.photos], fastest.get(scenario.photos, 0.0)
+            cpu_s, seconds = server.cpu_s(), plan.seconds_for(scenario, best)
+            if scenario.share:
+                load = run_open(endpoint, photos, max(1.0, scenario.share * best), seconds)
+            else:
+                load = run_closed(endpoint, photos, scenario.clients, seconds)
+                fastest[scenario.photos] = max(best, load.photos_per_s)
+            yield ScenarioResult.of(scenario.name, load, server.cpu_s() - cpu_s)
+            # Else the next load would pay for what this one left in the queue.
+            server.wait_until_idle(_DRAIN_S)
+
+    def _measure_ceiling(self, plan: Plan, scratch: Path) -> Iterator[ScenarioResult]:
+        path, out = f"{self.place.folder}{os.pathsep}{ROOT}", scratch / "ceiling.json"
+        program = self.contender.command.format(bin=self.place.bench_bin).split()
+        for scenario in (CAPACITY, PHONE_CLIENT):
+            files = [scratch / f"{number}.jpg" for number in range(len(self.photos[scenario.photos]))]
+            for file, photo in zip(files, self.photos[scenario.photos], strict=True):
+                file.write_bytes(photo.body)
+            command = [*program, "--seconds", str(plan.seconds), "--out", str(out), *map(str, files)]
+            with run_server(command, self.place.folder, {"PYTHONPATH": path}) as process:
+                process.wait_for_end(START_S)
+            yield ScenarioResult(name=scenario.name, tool=CEILING, **msgspec.json.decode(out.read_bytes()))
+
+
+@contextmanager
+def _on_cores(count: int) -> Iterator[None]:
+    """Let this process, its servers and its load run on the first *count* cores until the block ends."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
@@ -35,42 +112,31 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     """
     if not (serve_venv / "bin" / "torchserve").exists():
         raise BenchError(f"{serve_venv} has no TorchServe; make bench installs it, or name another with --serve-venv")
-    archives = {DEFAULT: default_archive()} | ({archive.stem: archive} if archive else {})
+    archives = {DEFAULT: newest_archive(DEFAULT_ARCHIVES)} | ({archive.stem: archive} if archive else {})
     entries: list[Entry] = []
     for name, path in archives.items():
         place, photos = unpack(path, scratch / name, serve_venv / "bin")
         entries += _list_entries(place, photos, name, plan)
-    kept = [entry for entry in entries if only is None or only.lower() in f"{entry.name}, {entry.way}".lower()]
+    kept = [entry for entry in entries if only is None or only.lower() in str(entry.contender).lower()]
     if not kept:
-        names = "; ".join(dict.fromkeys(f"{entry.name}, {entry.way}" for entry in entries))
+        names = "; ".join(dict.fromkeys(str(entry.contender) for entry in entries))
         raise BenchError(f"--only {only!r} matches no name; the names are: {names}")
-    if any(entry.way == "usual way" or entry.name == EAGER_CEILING for entry in kept):
+    if any(entry.contender.way == "usual way" or entry.contender == EAGER_CEILING for entry in kept):
         _write_eager_weights(kept[0].place)
     return kept
 
 
-def default_archive() -> Path:
-    """Return the archive that comes with fruity."""
-    return newest_archive(DEFAULT_ARCHIVES)
-
-
-def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> Iterator[Entry]:
-    """Yield who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
+def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> list[Entry]:
+    """Return who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
     cores = len(os.sched_getaffinity(0))
-    fruity = Entry("fruity", "fruity", place, photos, cores, archive, FRUITY, scenarios=plan.scenarios)
-    yield fruity
-    for contender in CONTENDERS[1:]:
-        if archive == DEFAULT or (contender.name, contender.way) == ("FastAPI", "same engine"):
-            yield dataclasses.replace(fruity, name=contender.name, way=contender.way, contender=contender)
-    ceilings: dict[str, tuple[str, ...]] = {
-        f"no server, batch {batch}": ("--batch", str(batch)) for batch in plan.batches
-    }
-    if archive == DEFAULT:
-        ceilings[EAGER_CEILING] = ("--eager",)
-    for name, options in ceilings.items():
-        yield dataclasses.replace(fruity, name=name, way=CEILING, contender=None, ceiling_options=tuple(options))
-    for fewer in range(1, cores):
-        yield dataclasses.replace(fruity, place=limit_workers(place, fewer), cores=fewer, scenarios=(CAPACITY,))
+    fruity = Entry(FRUITY, place, photos, cores, plan.scenarios, archive)
+    command = "{bin}/python -m benchmarks.ceiling --batch "
+    ceilings = [Contender(f"no server, batch {batch}", CEILING, f"{command}{batch}") for batch in plan.batches]
+    contenders = [*CONTENDERS, *ceilings, EAGER_CEILING] if archive == DEFAULT else [FRUITY, FASTAPI, *ceilings]
+    limited = {fewer: limit_workers(place, fewer) for fewer in range(1, cores)}
+    return [replace(fruity, contender=contender) for contender in contenders] + [
+        replace(fruity, place=place, cores=fewer, scenarios=(CAPACITY,)) for fewer, place in limited.items()
+    ]
 
 
 def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]:
@@ -80,19 +146,15 @@ def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]
             members.extractall(folder)
         labels = frozenset(read_spec(folder).labels)
         return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels), label_photos(folder)
-    except FileNotFoundError as error:
-        raise BenchError(f"{archive} does not exist; make archive builds one") from error
-    except zipfile.BadZipFile as error:
-        raise BenchError(f"{archive} is not an archive of fruity ({error}); make archive builds one") from error
-    except (SpecError, EngineError) as error:
-        raise BenchError(f"{archive} cannot be measured: {error}") from error
+    except (FileNotFoundError, zipfile.BadZipFile, SpecError, EngineError) as error:
+        raise BenchError(f"{archive} cannot be measured: {error}; make archive builds one") from error
 
 
 def label_photos(folder: Path) -> Photos:
     """Return the photos, and the mix of all, with the labels that the engine of the unpacked archive gives them."""
     engine = SameEngine(folder)
     labelled = {
-        size: [dataclasses.replace(one, label=str(engine.classify([one.body])[0]["label"])) for one in photos]
+        size: [replace(photo, label=str(engine.classify([photo.body])[0]["label"])) for photo in photos]
         for size, photos in make_photos().items()
     }
     return {**labelled, MIX: [photo for same in zip(*labelled.values(), strict=True) for photo in same]}
@@ -101,19 +163,11 @@ def label_photos(folder: Path) -> Photos:
 def limit_workers(place: Place, most: int) -> Place:
     """Return *place* with at most *most* workers in its archive, as a service with so many cores would set it."""
     config = yaml.safe_load((place.folder / CONFIG_NAME).read_text())
-    limited = {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
-    return configure(place, {**config, **limited}, place.folder / f"at-most-{most}-workers")
-
-
-def configure(place: Place, config: Mapping[str, Any], folder: Path) -> Place:
-    """Return *place* with a copy of its archive, below *folder*, that holds *config*; raise `BenchError`."""
-    folder.mkdir(exist_ok=True)
-    path = folder / CONFIG_NAME
-    path.write_text(yaml.safe_dump(dict(config)))
-    try:
-        return dataclasses.replace(place, archive=stage(place.archive, folder / "configured", config=path))
-    except ModelStoreError as error:
-        raise BenchError(str(error)) from error
+    config |= {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
+    folder = place.folder / f"at-most-{most}-workers"
+    folder.mkdir()
+    (folder / CONFIG_NAME).write_text(yaml.safe_dump(config))
+    return replace(place, archive=stage(place.archive, folder / "configured", config=folder / CONFIG_NAME))
 
 
 def _write_eager_weights(place: Place) -> None:

@@ -1,32 +1,26 @@
-"""Load on a server that answers photos: closed loops, open loops, and the `Load` that came of it.
-
-Closed loop: each client sends its next photo when it has the answer to the last one; gives the capacity.
-Open loop: photos arrive by a schedule that the server cannot slow down, as they do from many independent people.
-"""
+"""Load on a server that answers photos, in closed and in open loops, and the `Load` that came of it."""
 
 import asyncio
 import io
 import itertools
 import math
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import NamedTuple
 
 # Not httpx, which takes several times the CPU time: the load shares its cores with the server.
 import aiohttp
 import numpy as np
 
 from benchmarks import wrk
-from benchmarks.endpoint import TIMEOUT_S, Endpoint, Photo, encode_body, read_answer
-
-_SEED = 0
+from benchmarks.endpoint import TIMEOUT_S, Endpoint, Message, Photo, encode_photo, read_answer
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One request of the Python generator."""
 
     started_s: float
@@ -35,12 +29,11 @@ class Sample:
     error: str = ""
     """A status, `wrong label`, or the name of an exception; empty if the answer is right."""
     version: str = ""
-    """The version that the answer names."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came back. A wrong label or any status but 200 is an error, and no error has a latency."""
+    """What came back; an error, as a wrong label or any status but 200, has no latency."""
 
     latencies_ms: Sequence[float]
     seconds: float
@@ -53,27 +46,16 @@ class Load:
     def of(cls, samples: Sequence[Sample], seconds: float, end_s: float = math.inf) -> "Load":
         """Return what *samples* say, apart from the answers that came after *end_s*."""
         in_time = [sample for sample in samples if sample.started_s + sample.latency_s <= end_s]
-        return cls(
-            [sample.latency_s * 1000 for sample in in_time if not sample.error],
-            seconds,
-            Counter(sample.error for sample in in_time if sample.error),
-            num_late=sum(not sample.error for sample in samples) - sum(not sample.error for sample in in_time),
-        )
+        latencies_ms = [sample.latency_s * 1000 for sample in in_time if not sample.error]
+        num_late = sum(not sample.error for sample in samples) - len(latencies_ms)
+        return cls(latencies_ms, seconds, Counter(one.error for one in in_time if one.error), num_late=num_late)
 
     @property
     def photos_per_s(self) -> float:
-        return len(self.latencies_ms) / self.seconds if self.seconds else 0.0
-
-    @property
-    def num_answered(self) -> int:
-        """Right answers, also late ones: what the CPU time was spent on."""
-        return len(self.latencies_ms) + self.num_late
+        return len(self.latencies_ms) / self.seconds
 
     def percentile_ms(self, percent: float) -> float | None:
-        """Return the latency that *percent* of the right answers did not exceed.
-
-        None if they are too few to have one beyond it: less than 100 for 99 %, 20 for 95 %, 2 for 50 %.
-        """
+        """Return the percentile of the right answers, None if they are too few to have one beyond it."""
         enough = len(self.latencies_ms) * (100 - percent) >= 100
         return float(np.percentile(self.latencies_ms, percent)) if enough else None
 
@@ -81,25 +63,18 @@ class Load:
 def run_closed(
     endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: float, *, use_wrk: bool | None = None
 ) -> Load:
-    """Let *clients* send *photos* in turn for *seconds*; by wrk where it is installed, unless *use_wrk* says so.
-
-    Requests in flight at the end do not count. Raises `WrkError`.
-    """
+    """Let *clients* send *photos* in turn for *seconds*, by wrk where it is installed; raise `WrkError`."""
     if wrk.is_installed() if use_wrk is None else use_wrk:
-        measured = wrk.run(endpoint, photos, clients, math.ceil(seconds))
-        return Load(measured.latencies_ms, measured.seconds, measured.errors, "wrk")
-    samples: list[Sample] = []
-    end_s = time.perf_counter() + seconds
-    asyncio.run(_loop(endpoint, photos, clients, samples, lambda: time.perf_counter() < end_s))
-    return Load.of(samples, seconds, end_s)
+        return Load(**wrk.run(endpoint, photos, clients, math.ceil(seconds)), tool="wrk")
+    started_s = time.perf_counter()
+    with run_in_background(endpoint, photos, clients) as samples:
+        time.sleep(seconds)
+        end_s = time.perf_counter()
+    return Load.of(samples, end_s - started_s, end_s)
 
 
 def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
-    """Send *photos* in turn, *rate* a second on average, for *seconds*, and wait for all answers.
-
-    A latency counts from the scheduled moment, not from when a connection was free, so that a server
-    that stalls is charged for the requests that arrive meanwhile (no coordinated omission).
-    """
+    """Send *photos* in turn, *rate* a second on average; latencies count from the schedule, also if a server stalls."""
     started_s = time.perf_counter()
     samples = asyncio.run(_send_on_schedule(endpoint, photos, plan_arrivals(rate, seconds), started_s))
     return Load.of(samples, time.perf_counter() - started_s)
@@ -107,13 +82,12 @@ def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: 
 
 @contextmanager
 def run_in_background(
-    endpoint: Endpoint, photo: Photo, clients: int, pause_s: float = 0.0
+    endpoint: Endpoint, photos: Sequence[Photo], clients: int, pause_s: float = 0.0
 ) -> Iterator[Sequence[Sample]]:
-    """Let *clients* send *photo* in closed loops while the block runs; the list grows with each answer."""
+    """Let *clients* send *photos* in closed loops while the block runs; the list grows with each answer."""
     samples: list[Sample] = []
-    stop = threading.Event()
-    loop = _loop(endpoint, [photo], clients, samples, lambda: not stop.is_set(), pause_s)
-    thread = threading.Thread(target=asyncio.run, args=(loop,))
+    stop = Event()
+    thread = Thread(target=asyncio.run, args=(_loop(endpoint, photos, clients, samples, stop, pause_s),))
     thread.start()
     try:
         yield samples
@@ -129,48 +103,34 @@ def ask_once(endpoint: Endpoint, photo: Photo) -> str:
 
 def plan_arrivals(rate: float, seconds: float) -> list[float]:
     """Return the seconds at which photos arrive: a Poisson process, the same each time."""
-    gaps = np.random.default_rng(_SEED).exponential(1 / rate, math.ceil(2 * rate * seconds + 20))
-    arrivals = np.cumsum(gaps)
-    return [float(arrival) for arrival in arrivals[arrivals < seconds]]
-
-
-_Message = tuple[bytes, dict[str, str], str | None]
-"""A request's body, its headers, and the right label."""
-
-
-def _encode(endpoint: Endpoint, photos: Sequence[Photo]) -> list[_Message]:
-    bodies = [encode_body(endpoint, photo) for photo in photos]
-    return [(body, {"Content-Type": kind}, photo.label) for (body, kind), photo in zip(bodies, photos, strict=True)]
+    gaps = np.random.default_rng(0).exponential(1 / rate, math.ceil(2 * rate * seconds + 20))
+    return [float(arrival) for arrival in np.cumsum(gaps) if arrival < seconds]
 
 
 async def _loop(
-    endpoint: Endpoint,
-    photos: Sequence[Photo],
-    clients: int,
-    samples: list[Sample],
-    goes_on: Callable[[], bool],
-    pause_s: float = 0.0,
+    endpoint: Endpoint, photos: Sequence[Photo], clients: int, samples: list[Sample], stop: Event, pause_s: float
 ) -> None:
-    messages = _encode(endpoint, photos)
+    messages = [encode_photo(endpoint, photo) for photo in photos]
     async with _open_session() as session:
 
         async def act(number: int) -> None:
             # Each client starts with another photo, so that the mix is even from the beginning.
             for message in itertools.islice(itertools.cycle(messages), number % len(messages), None):
-                if not goes_on():
+                if stop.is_set():
                     return
                 samples.append(await _send(session, endpoint, message, time.perf_counter()))
                 await asyncio.sleep(pause_s)
 
-        await asyncio.gather(*(act(number) for number in range(clients)))
+        await asyncio.gather(*map(act, range(clients)))
 
 
 async def _send_on_schedule(
     endpoint: Endpoint, photos: Sequence[Photo], arrivals: Sequence[float], started_s: float
 ) -> list[Sample]:
     tasks = []
+    messages = itertools.cycle([encode_photo(endpoint, photo) for photo in photos])
     async with _open_session() as session:
-        for message, arrival in zip(itertools.cycle(_encode(endpoint, photos)), arrivals, strict=False):
+        for message, arrival in zip(messages, arrivals, strict=False):
             due_s = started_s + arrival
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             tasks.append(asyncio.create_task(_send(session, endpoint, message, due_s)))
@@ -179,17 +139,16 @@ async def _send_on_schedule(
 
 def _open_session() -> aiohttp.ClientSession:
     # As many connections as there are requests in flight.
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
-    )
+    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=TIMEOUT_S)
+    return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
 
-async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Message, started_s: float) -> Sample:
-    body, headers, right_label = message
+async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: Message, started_s: float) -> Sample:
     error = version = ""
+    headers = {"Content-Type": message.content_type}
     try:
         # A file, since aiohttp warns of bytes beyond 1 MB, as a phone's photo has.
-        async with session.post(endpoint.url, data=io.BytesIO(body), headers=headers) as response:
+        async with session.post(endpoint.url, data=io.BytesIO(message.body), headers=headers) as response:
             content = await response.read()
     except (aiohttp.ClientError, TimeoutError) as failure:
         error = type(failure).__name__
@@ -197,6 +156,6 @@ async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: _Me
         label, version = read_answer(content, endpoint.labels)
         if response.status != 200:
             error = str(response.status)
-        elif right_label not in (None, label):
+        elif message.label not in (None, label):
             error = "wrong label"
     return Sample(started_s, time.perf_counter() - started_s, error, version)

@@ -1,9 +1,17 @@
-"""The loads that a benchmark puts on a server, and how long each lasts."""
+"""The loads that a benchmark puts on a server: the photos, how many clients send them, and for how long."""
 
+import io
 from dataclasses import dataclass
+from importlib.resources import files
 
-from benchmarks.sample_photos import MIDDLE, MIX, PHONE
+import numpy as np
+from PIL import Image, ImageOps
 
+from benchmarks.endpoint import Photo
+
+SMALL, MIDDLE, PHONE = "100x100", "512x512", "12 megapixels"
+SIZES = {SMALL: (100, 100), MIDDLE: (512, 512), PHONE: (4000, 3000)}
+MIX = "mix"  # all sizes in turn
 WARM_UP_CLIENTS = 16
 
 
@@ -12,7 +20,6 @@ class Scenario:
     """One load: *clients* in a closed loop, or an open loop at *share* of the closed loop's photos/s."""
 
     photos: str
-    """A size of benchmarks/sample_photos.py, or MIX for all of them in turn."""
     clients: int = 0
     share: float = 0.0
 
@@ -23,13 +30,8 @@ class Scenario:
         return f"{self.photos}, {self.clients} client{'s' if self.clients > 1 else ''}"
 
 
-ONE_CLIENT = Scenario(MIDDLE, 1)
-CAPACITY = Scenario(MIDDLE, 16)
-PHONE_CLIENT = Scenario(PHONE, 1)
-"""The three that the targets (ARCHITECTURE.md, "Numbers to reach") are measured with."""
-
-_FULL_MIX = tuple(Scenario(MIX, clients) for clients in (1, 16, 4, 64))
-_FULL_OPEN = tuple(Scenario(MIX, share=share) for share in (0.5, 0.9))
+ONE_CLIENT, CAPACITY, PHONE_CLIENT = TARGETED = Scenario(MIDDLE, 1), Scenario(MIDDLE, 16), Scenario(PHONE, 1)
+"""Those that the targets (ARCHITECTURE.md, "Numbers to reach") are measured with."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +39,42 @@ class Plan:
     """How often and how long each scenario runs."""
 
     rounds: int
-    seconds: float
-    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and *min_answers* in all."""
-    warm_up_s: float = 4.0
+    scenarios: tuple[Scenario, ...]
+    batches: tuple[int, ...]  # of the ceiling
+    warm_up_s: float
     """At 16 clients: Java takes 1.9 ms a photo in its first 2 s, 0.9 in the next, 0.7 after 4."""
-    max_seconds: float = 10.0
-    min_answers: int = 100
-    """What a p99 takes."""
-    scenarios: tuple[Scenario, ...] = (ONE_CLIENT, CAPACITY, PHONE_CLIENT, *_FULL_MIX, *_FULL_OPEN)
-    batches: tuple[int, ...] = (1, 4, 8)
-    """Of the ceiling."""
+    max_seconds: float
+    min_answers: int
+    seconds: float = 2.0
+    """Of each load; a slow server gets more, up to *max_seconds*, for two answers a client and *min_answers* in all."""
 
     def seconds_for(self, scenario: Scenario, photos_per_s: float) -> float:
         """Return how long *scenario* lasts on a server that answers *photos_per_s*, 0 if that is not known."""
         if not photos_per_s:
             return self.seconds
-        rate = photos_per_s * (scenario.share or 1.0)
-        enough = max(2 * scenario.clients, self.min_answers) / rate
-        return min(max(self.seconds, enough), max(self.seconds, self.max_seconds))
+        enough = max(2 * scenario.clients, self.min_answers) / (photos_per_s * (scenario.share or 1.0))
+        return max(self.seconds, min(enough, self.max_seconds))
 
 
-FULL = Plan(rounds=3, seconds=2.0)
-QUICK = Plan(
-    rounds=1,
-    seconds=2.0,
-    warm_up_s=2.0,
-    max_seconds=5.0,
-    min_answers=20,
-    scenarios=(ONE_CLIENT, CAPACITY, PHONE_CLIENT, Scenario(MIX, 16), Scenario(MIX, share=0.9)),
-    batches=(4,),
-)
+_MIXES = (*(Scenario(MIX, clients) for clients in (1, 16, 4, 64)), Scenario(MIX, share=0.5), Scenario(MIX, share=0.9))
+# A p99 takes 100 answers.
+FULL = Plan(3, (*TARGETED, *_MIXES), (1, 4, 8), warm_up_s=4.0, max_seconds=10.0, min_answers=100)
+QUICK = Plan(1, (*TARGETED, _MIXES[1], _MIXES[-1]), (4,), warm_up_s=2.0, max_seconds=5.0, min_answers=20)
+
+
+def make_photos() -> dict[str, list[Photo]]:
+    """Return the photos by size, each picture in each size, without labels."""
+    return {size: [Photo(f"{name} {size}", _draw(name, size)) for name in ("coffee", "chelsea")] for size in SIZES}
+
+
+def _draw(name: str, size: str) -> bytes:
+    image = Image.open(io.BytesIO((files("skimage") / "data" / f"{name}.png").read_bytes())).convert("RGB")
+    photo = ImageOps.fit(image, SIZES[size], Image.Resampling.BICUBIC)
+    if size == PHONE:
+        # Without the grain of a sensor an enlarged picture makes a far smaller JPEG than a phone's.
+        pixels_HWC = np.asarray(photo, dtype=np.float32)
+        grain_HW1 = np.random.default_rng(0).normal(0.0, 3.0, (*pixels_HWC.shape[:2], 1))
+        photo = Image.fromarray((pixels_HWC + grain_HW1).clip(0, 255).astype(np.uint8))
+    encoded = io.BytesIO()
+    photo.save(encoded, "JPEG", quality=90)
+    return encoded.getvalue()

@@ -1,21 +1,18 @@
-"""A server's processes: started, asked until the first right answer, measured, and stopped to the last one.
-
-A server's processes are known by a mark in their environment, which children inherit. Their parents would
-not do: some servers hand their workers over to a daemon.
-"""
+"""A server's processes: started, asked until the first right answer, measured, and stopped to the last one."""
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
@@ -23,107 +20,85 @@ from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once
 from serving import torchserve
 
+# A variable in the environment of a server, which children inherit: some servers hand their workers over to a daemon.
 _MARK = "FRUITY_BENCHMARK"
 _POLL_S = 0.02
-_STOP_S = 5
-_NUM_LOG_LINES = 8
-_NUM_SCANS = 5
-_IDLE_POLL_S = 0.1
-# Less than the 10 ms in which the kernel counts CPU time.
-_IDLE_CPU_S = 0.005
 
 
 class ServerError(Exception):
     """The server ended, or gave no right answer in time."""
 
 
-class ServerProcess:
-    """A context manager: the server runs inside, and no process of it is left after."""
-
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        """*command* is started in *folder*, with *environment* added to ours and a temp folder of its own."""
-        self._command, self._folder, self._environment = command, folder, environment
-        self._mark = uuid.uuid4().hex
-
-    def __enter__(self) -> Self:
-        """Start the process; raises `ServerError` if there is no such program."""
-        self._temp = tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True)
-        self._log = Path(self._temp.name, "server.log")
+@contextmanager
+def run_server(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator["ServerProcess"]:
+    """Run *command* in *folder*, with *environment* added to ours; no process of it is left after the block."""
+    mark = uuid.uuid4().hex
+    with (
+        tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as temp,
+        Path(temp, "server.log").open("wb") as log,
+    ):
         # TEMP becomes Java's temp folder; some peers would leave settings and tokens in the user's home.
-        own = dict.fromkeys(("TMPDIR", "TEMP", "HOME"), self._temp.name) | {_MARK: self._mark}
-        self._started_s = time.perf_counter()
+        own = {**os.environ, **environment, **dict.fromkeys(("TMPDIR", "TEMP", "HOME"), temp), _MARK: mark}
+        started_s = time.perf_counter()
         try:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._command,
-                    cwd=self._folder,
-                    env={**os.environ, **self._environment, **own},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    # Ctrl-C reaches the benchmark alone, which then stops all of it.
-                    start_new_session=True,
-                )
+            # In a session of its own: Ctrl-C reaches the benchmark alone, which then stops all of it.
+            process = subprocess.Popen(
+                command, cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         except OSError as error:
-            self._temp.cleanup()
-            raise ServerError(f"{self._command[0]} cannot be started: {error.strerror}") from error
-        return self
+            raise ServerError(f"{command[0]} cannot be started: {error.strerror}") from error
+        server = ServerProcess(process, mark, Path(log.name), started_s)
+        try:
+            yield server
+        finally:
+            server.stop()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """The process that was started, with all others that carry its mark."""
+
+    process: "subprocess.Popen[bytes]"
+    mark: str
+    log: Path
+    started_s: float
 
     def wait_for_answer(self, endpoint: Endpoint, photo: Photo, timeout_s: float) -> float:
         """Return the seconds from the start to the first right answer; raise `ServerError`."""
         while error := ask_once(endpoint, photo):
-            if (code := self._process.poll()) is not None:
+            if (code := self.process.poll()) is not None:
                 raise self._error(f"it ended with code {code} before it answered")
-            if time.perf_counter() - self._started_s > timeout_s:
+            if time.perf_counter() - self.started_s > timeout_s:
                 raise self._error(f"no right answer after {timeout_s:.0f} s, the last error was {error}")
             time.sleep(_POLL_S)
-        return time.perf_counter() - self._started_s
+        return time.perf_counter() - self.started_s
 
     def wait_for_end(self, timeout_s: float) -> None:
         """Wait for a process that ends by itself; raise `ServerError` unless it ends in time and with 0."""
         try:
-            code = self._process.wait(timeout_s)
+            code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             raise self._error(f"it still runs after {timeout_s:.0f} s") from error
         if code != 0:
             raise self._error(f"it ended with code {code}")
 
-    def terminate(self) -> None:
-        """Send SIGTERM to the process that was started, and to no other."""
-        self._process.terminate()
-
-    def processes(self) -> list[psutil.Process]:
-        """Return the living processes that the server consists of."""
-        found = []
-        for process in psutil.process_iter():
-            # A process may have ended meanwhile, be a zombie, or belong to another user.
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(_MARK) == self._mark:
-                    found.append(process)
-        return found
-
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
-        times = self._each(lambda process: process.cpu_times())
-        return float(sum(one.user + one.system for one in times))
+        return float(sum(times.user + times.system for times in self._each(psutil.Process.cpu_times)))
 
     def pss_mb(self) -> float:
         """Return the memory of all processes in MB, shared pages counted once (proportional set size)."""
-        return float(sum(one.pss for one in self._each(lambda process: process.memory_full_info()))) / 1e6
+        return float(sum(memory.pss for memory in self._each(psutil.Process.memory_full_info))) / 1e6
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Return whether all processes together used less than 5 ms of CPU in 100 ms, before *timeout_s* were over."""
         end_s = time.perf_counter() + timeout_s
         before_s = self.cpu_s()
         while time.perf_counter() < end_s:
-            time.sleep(_IDLE_POLL_S)
+            time.sleep(0.1)
             now_s = self.cpu_s()
-            if now_s - before_s < _IDLE_CPU_S:
+            # Less than the 10 ms in which the kernel counts CPU time.
+            if now_s - before_s < 0.005:
                 return True
             before_s = now_s
         return False
@@ -131,36 +106,37 @@ class ServerProcess:
     def stop(self) -> None:
         """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
         try:
-            self._end_all(lambda process: process.terminate())
+            self._signal_all(signal.SIGTERM)
         finally:
             num_empty = 0
             # A process has no environment for a moment while it is started, so one scan may miss it.
-            while num_empty < _NUM_SCANS:
-                num_empty = 0 if self._end_all(lambda process: process.kill()) else num_empty + 1
+            while num_empty < 5:
+                num_empty = 0 if self._signal_all(signal.SIGKILL) else num_empty + 1
                 time.sleep(_POLL_S)
-            self._process.wait()
-            self._temp.cleanup()
+            self.process.wait()
 
-    def _end_all(self, act: Callable[[psutil.Process], object]) -> int:
-        """Terminate or kill all processes, wait for their end, and return how many there were."""
-        processes = self.processes()
-        self._each(act, processes)
-        psutil.wait_procs(processes, timeout=_STOP_S)
+    def _signal_all(self, number: signal.Signals) -> int:
+        """Send the signal to all processes, wait for their end, and return how many there were."""
+        processes: list[psutil.Process] = self._each(lambda process: process)
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        psutil.wait_procs(processes, timeout=5)
         return len(processes)
 
-    def _each(
-        self, act: Callable[[psutil.Process], Any], processes: Sequence[psutil.Process] | None = None
-    ) -> list[Any]:
-        """Return what *act* gives for each process that still lives."""
+    def _each(self, act: Callable[[psutil.Process], Any]) -> list[Any]:
+        """Return what *act* gives for each living process of the server."""
         results = []
-        for process in self.processes() if processes is None else processes:
-            with contextlib.suppress(psutil.Error):
-                results.append(act(process))
+        for process in psutil.process_iter():
+            # A process may have ended meanwhile, be a zombie, or belong to another user.
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(_MARK) == self.mark:
+                    results.append(act(process))
         return results
 
     def _error(self, what: str) -> ServerError:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-_NUM_LOG_LINES:])[-600:]}")
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return ServerError(f"{what}; its log ends with: {' | '.join(lines[-8:])[-600:]}")
 
 
 def write_server_config(template: Path, folder: Path, changes: Mapping[str, str]) -> Path:

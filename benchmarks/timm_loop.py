@@ -1,16 +1,15 @@
-"""timm's own training loop, timed: python -m benchmarks.timm_loop FOLDER --config FILE --out FILE.
+"""timm's own training loop, timed: python -m benchmarks.timm_loop PHOTOS CONFIG OUT.
 
-Built from timm's loader, optimiser, schedule, loss and moving average in the order of its train.py, which is not in
-its wheel. Writes the median wait for the loader and the median step, in seconds, as JSON.
-Axes: B batch, C channel, H height, W width.
+In the order of its train.py, which is not in its wheel. PHOTOS has a folder for each label, CONFIG is fruity's resolved
+configuration; writes OUT/speed.json as training.profile does. Axes: B batch, C channel, H height, W width.
 """
 
-import argparse
 import itertools
 import json
 import statistics
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,39 +28,25 @@ from torch import Tensor, nn
 
 from benchmarks.training_speed import NUM_TIMED, NUM_WARM_UP
 
-Recipe = SimpleNamespace
-
 
 def main() -> None:
-    """Train for some batches and write how long they took."""
-    parser = argparse.ArgumentParser(description="Time timm's own training loop.")
-    parser.add_argument("folder", type=Path, help="an image folder, one folder a label")
-    parser.add_argument("--config", type=Path, required=True, help="fruity's resolved configuration, as YAML")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
-    arguments = parser.parse_args()
-    recipe = read_recipe(arguments.config)
-    waits_s, steps_s = time_training(arguments.folder, recipe)
-    medians = {"wait_s": statistics.median(waits_s), "step_s": statistics.median(steps_s)}
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps({**medians, "batch": recipe.batch}))
-
-
-def read_recipe(config: Path) -> Recipe:
-    """Return the network, augmentation, recipe and trainer of fruity's configuration as one namespace."""
+    photos, config, out = map(Path, sys.argv[1:])
     groups = yaml.safe_load(config.read_text())
-    return Recipe(**groups["network"], **groups["augment"], **groups["recipe"], **groups["trainer"])
+    recipe = SimpleNamespace(**groups["network"], **groups["augment"], **groups["recipe"], **groups["trainer"])
+    wait_s, step_s = map(statistics.median, time_training(photos, recipe))
+    out.mkdir(exist_ok=True)
+    (out / "speed.json").write_text(json.dumps({"wait_s": wait_s, "step_s": step_s, "batch": recipe.batch}))
 
 
-def time_training(folder: Path, recipe: Recipe) -> tuple[list[float], list[float]]:
+def time_training(folder: Path, recipe: SimpleNamespace) -> tuple[list[float], list[float]]:
     """Return the seconds that each timed batch waited for the loader and took to learn from."""
     torch.set_num_threads(recipe.threads)
     loader = _build_loader(folder, recipe)
-    network = timm.create_model(
-        recipe.architecture, num_classes=len(loader.dataset.reader.class_to_idx), drop_rate=recipe.dropout
-    )
+    num_labels = len(loader.dataset.reader.class_to_idx)
+    network = timm.create_model(recipe.architecture, num_classes=num_labels, drop_rate=recipe.dropout)
     step = _build_step(network, len(loader), recipe)
     waits_s, steps_s = [], []
-    batches: Iterator[tuple[Tensor, Tensor]] = itertools.chain.from_iterable(itertools.repeat(loader))
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
     for number in range(NUM_WARM_UP + NUM_TIMED):
         started_s = time.perf_counter()
         photos_BCHW, classes_B = next(batches)
@@ -72,11 +57,10 @@ def time_training(folder: Path, recipe: Recipe) -> tuple[list[float], list[float
     return waits_s[NUM_WARM_UP:], steps_s[NUM_WARM_UP:]
 
 
-def _build_loader(folder: Path, recipe: Recipe) -> Any:
+def _build_loader(folder: Path, recipe: SimpleNamespace) -> Any:
     cfg = timm.get_pretrained_cfg(recipe.architecture) or timm.models.PretrainedCfg()
-    dataset = create_dataset("", root=str(folder), split="train", is_training=True, batch_size=recipe.batch)
     return create_loader(
-        dataset,
+        create_dataset("", root=str(folder), split="train", is_training=True, batch_size=recipe.batch),
         input_size=cfg.input_size,
         batch_size=recipe.batch,
         is_training=True,
@@ -91,19 +75,12 @@ def _build_loader(folder: Path, recipe: Recipe) -> Any:
     )
 
 
-def _build_step(network: nn.Module, num_batches: int, recipe: Recipe) -> Any:
+def _build_step(network: nn.Module, num_batches: int, recipe: SimpleNamespace) -> Callable[[int, Tensor, Tensor], None]:
     network = network.to(memory_format=torch.channels_last).train()
-    optimizer = create_optimizer_v2(
-        network, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
-    )
-    schedule, _ = create_scheduler_v2(
-        optimizer,
-        sched="cosine",
-        num_epochs=recipe.epochs,
-        warmup_epochs=recipe.warmup_epochs,
-        step_on_epochs=False,
-        updates_per_epoch=num_batches,
-    )
+    rates = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "layer_decay": recipe.layer_decay}
+    optimizer = create_optimizer_v2(network, opt="adamw", **rates)
+    epochs = {"num_epochs": recipe.epochs, "warmup_epochs": recipe.warmup_epochs, "updates_per_epoch": num_batches}
+    schedule, _ = create_scheduler_v2(optimizer, sched="cosine", step_on_epochs=False, **epochs)
     average = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True)
     loss_of = LabelSmoothingCrossEntropy(recipe.label_smoothing)  # type: ignore[no-untyped-call]
 

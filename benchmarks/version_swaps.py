@@ -1,8 +1,4 @@
-"""Rollouts under load: python -m benchmarks.version_swaps --swaps 20, beside a running `make serve`.
-
-Clients in a closed loop ask for the default version all the time while it is swapped for a copy of itself and back.
-Writes each answer's time and version as a plot, and the figures as JSON.
-"""
+"""Rollouts under load: the default version of a running `make serve`, swapped for a copy of itself and back."""
 
 import argparse
 import json
@@ -11,55 +7,25 @@ import sys
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint
 from benchmarks.load import Sample, run_in_background
-from benchmarks.sample_photos import MIDDLE, make_photos
+from benchmarks.scenarios import MIDDLE, make_photos
 from serving.management import open_server
 from serving.model_store import ROOT
 from serving.torchserve import MODEL, Addresses
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _CLIENTS = 8
-_BASELINE_S = 10
 
 
-@dataclass(frozen=True)
-class SwapLoad:
-    """What the clients saw, and when versions were swapped: from the start of a rollout to its promotion."""
-
-    samples: Sequence[Sample]
-    swaps: Sequence[tuple[float, float]]
-
-    def p99_s(self, during_swaps: bool) -> float:
-        """Return the 99th percentile while versions were swapped, or before the first swap."""
-        first = self.swaps[0][0]
-        chosen = [
-            sample.latency_s
-            for sample in self.samples
-            if (any(a <= sample.started_s <= b for a, b in self.swaps) if during_swaps else sample.started_s < first)
-        ]
-        return float(np.percentile(chosen, 99))
-
-    def figures(self) -> dict[str, Any]:
-        before_s, during_s = self.p99_s(False), self.p99_s(True)
-        return {
-            "swaps": len(self.swaps),
-            "requests": len(self.samples),
-            "failed": sum(bool(sample.error) for sample in self.samples),
-            "failures": sorted({sample.error for sample in self.samples if sample.error}),
-            "versions": sorted({sample.version for sample in self.samples if not sample.error}),
-            "p99_before_ms": round(before_s * 1000, 1),
-            "p99_during_swaps_ms": round(during_s * 1000, 1),
-            "p99_ratio": round(during_s / before_s, 2),
-        }
+Swaps = Sequence[tuple[float, float]]  # each from the start of a rollout to its promotion
 
 
 def main() -> None:
@@ -67,56 +33,71 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Swap versions of a running server under load.")
     parser.add_argument("--swaps", type=int, default=20, help="default: 20; an even number ends with the first version")
     parser.add_argument("--config", type=Path, default=ROOT / "config.properties", help="the server's")
-    parser.add_argument("--thresholds", type=Path, help="for the rollouts (default: theirs)")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
     arguments = parser.parse_args()
-    load = measure(arguments.config, arguments.swaps, arguments.out, arguments.thresholds)
-    figures = load.figures()
-    print(write_json(arguments.out / "rollout.json", figures))
-    plot(load, arguments.out / "rollout.png")
+    samples, swaps = measure(arguments.config, arguments.swaps, OUT)
+    figures = describe(samples, swaps)
+    print(write_json(OUT / "rollout.json", figures))
+    plot(samples, swaps, OUT / "rollout.png")
     sys.exit(1 if figures["failed"] else 0)
 
 
 def measure(
-    config: Path, swaps: int, out: Path, thresholds: Path | None = None, baseline_s: float = _BASELINE_S
-) -> SwapLoad:
-    """Swap the default version of the server of *config* for a copy of itself and back, *swaps* times, under load."""
+    config: Path, num_swaps: int, out: Path, options: Sequence[str] = (), baseline_s: float = 10
+) -> tuple[Sequence[Sample], Swaps]:
+    """Return what clients saw while the default version was swapped for a copy of itself, in *out*, and back."""
     out.mkdir(parents=True, exist_ok=True)
     with open_server(config, ROOT) as server:
-        default = server.management.describe()
-        store = server.store
+        default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
     archives = (copy_as_next_version(current), current)
-    times: list[tuple[float, float]] = []
+    swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
-    with run_in_background(endpoint, make_photos()[MIDDLE][0], _CLIENTS) as samples:
+    with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
         time.sleep(baseline_s)
-        for number in range(swaps):
+        for number in range(num_swaps):
+            archive = archives[number % 2]
+            command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-"), *options]
+            command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
             started_s = time.perf_counter()
-            _roll_out(archives[number % 2], config, thresholds)
-            times.append((started_s, time.perf_counter() - _seconds_after_promotion(store / "rollouts.jsonl")))
-            print(f"swap {number + 1} of {swaps}: {len(samples)} requests so far", flush=True)
-    return SwapLoad(samples, times)
+            subprocess.run(command, cwd=ROOT, check=True)
+            swaps.append((started_s, time.perf_counter() - _seconds_after_promotion(store / "rollouts.jsonl")))
+            print(f"swap {number + 1} of {num_swaps}: {len(samples)} requests so far", flush=True)
+    return samples, swaps
 
 
-def plot(load: SwapLoad, path: Path) -> None:
+def describe(samples: Sequence[Sample], swaps: Swaps) -> dict[str, Any]:
+    """Return the figures: requests, failures, and the p99 before the first swap and during swaps."""
+    before = [one.latency_s for one in samples if one.started_s < swaps[0][0]]
+    during = [one.latency_s for one in samples if any(a <= one.started_s <= b for a, b in swaps)]
+    before_ms, during_ms = (float(np.percentile(latencies_s, 99)) * 1000 for latencies_s in (before, during))
+    errors = [sample.error for sample in samples if sample.error]
+    return {
+        "swaps": len(swaps),
+        "requests": len(samples),
+        "failed": len(errors),
+        "failures": sorted(set(errors)),
+        "versions": sorted({sample.version for sample in samples if not sample.error}),
+        "p99_before_ms": round(before_ms, 1),
+        "p99_during_swaps_ms": round(during_ms, 1),
+        "p99_ratio": round(during_ms / before_ms, 2),
+    }
+
+
+def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     """Draw every request's time, coloured by the version that answered, with the swaps as grey bands."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    begin_s = load.samples[0].started_s
-    figure, axes = pyplot.subplots(figsize=(12, 4))
-    for label in sorted({sample.version or "failed" for sample in load.samples}):
-        chosen = [sample for sample in load.samples if (sample.version or "failed") == label]
+    begin_s = samples[0].started_s
+    figure = Figure(figsize=(12, 4))
+    axes = figure.subplots()
+    for label in sorted({sample.version or "failed" for sample in samples}):
+        chosen = [sample for sample in samples if (sample.version or "failed") == label]
         x, y = [sample.started_s - begin_s for sample in chosen], [sample.latency_s * 1000 for sample in chosen]
         axes.plot(x, y, "." if label != "failed" else "rx", markersize=3, label=label)
-    for start_s, end_s in load.swaps:
+    for start_s, end_s in swaps:
         axes.axvspan(start_s - begin_s, end_s - begin_s, color="0.9")
-    axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(load.swaps)} rollouts under {_CLIENTS} clients")
+    axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(swaps)} rollouts under {_CLIENTS} clients")
     axes.legend(loc="upper right")
     figure.savefig(path, dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
 
 
 def copy_as_next_version(archive: Path) -> Path:
@@ -130,13 +111,6 @@ def copy_as_next_version(archive: Path) -> Path:
             for name in source.namelist():
                 target.writestr(name, json.dumps(manifest) if name == _MANIFEST else source.read(name))
     return path
-
-
-def _roll_out(archive: Path, config: Path, thresholds: Path | None) -> None:
-    command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-")]
-    command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
-    command += ["--thresholds", str(thresholds)] if thresholds else []
-    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def _seconds_after_promotion(history: Path) -> float:

@@ -53,8 +53,8 @@ def main() -> None:
         default="auto",
         help="of the openvino engine; auto is int8 if the accuracy gate accepts it, else float",
     )
-    parser.add_argument("--config", type=Path, default=CONFIG, help="model-config.yaml, as make tune writes it")
-    parser.add_argument("--signing-key", type=Path, help="the private key to sign with, as make keys creates it")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="another model-config.yaml")
+    parser.add_argument("--signing-key", type=Path, help="sign with it, as make keys makes one (default: unsigned)")
     asked = parser.parse_args()
     if asked.precision == "int8" and "openvino" not in asked.engines:
         parser.error(f"argument --precision: int8 needs the engine openvino, --engines is {' '.join(asked.engines)}")

@@ -1,1 +1,1 @@
-"""Each peer in one file, as its own documentation would have it; started in the folder of an unpacked archive."""
+"""Each peer in one file, with both of its ways; started in the folder of an unpacked archive."""

@@ -1,7 +1,4 @@
-"""The usual way to run a timm network: eager float32, with the transforms of torchvision that timm composes.
-
-Axes: B batch, C channel, H height, W width, K label.
-"""
+"""The usual way to run a timm network: eager, with timm's transforms. B batch, C channel, H height, W width."""
 
 import io
 import json
@@ -13,6 +10,7 @@ from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
+from benchmarks.peers.classifier import Answer
 from benchmarks.peers.eager_network import EagerNetwork
 
 
@@ -27,16 +25,15 @@ class EagerClassifier:
         self._network.load_state_dict(torch.load(folder / "weights.pth", weights_only=True))
         self._transform = create_transform(**resolve_data_config(model=self._network.backbone))  # type: ignore[no-untyped-call]
 
-    def classify(self, photos: Sequence[bytes]) -> list[dict[str, str | float]]:
-        """Return the best label of each photo and its probability."""
+    def classify(self, photos: Sequence[bytes]) -> list[Answer]:
         return self.classify_images([Image.open(io.BytesIO(photo)).convert("RGB") for photo in photos])
 
     @torch.inference_mode()
-    def classify_images(self, images: Sequence[Image.Image]) -> list[dict[str, str | float]]:
-        """Return the same for RGB images."""
+    def classify_images(self, images: Sequence[Image.Image]) -> list[Answer]:
+        """Return the answer for each RGB image."""
         photos_BCHW = torch.stack([self._transform(image) for image in images])
-        best = self._network.classify(photos_BCHW).exp().max(dim=1)
+        probabilities_B, indices_B = self._network.classify(photos_BCHW).exp().max(dim=1)
         return [
             {"label": self._labels[index], "probability": round(probability, 6)}
-            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            for probability, index in zip(probabilities_B.tolist(), indices_B.tolist(), strict=True)
         ]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handler.answer import Prediction, rank_labels
+from benchmarks.peers.classifier import Answer
+from handler.answer import rank_labels
 from handler.engine import OPENVINO_FILE, EngineError
 from handler.openvino_engine import OpenVinoEngine
 from handler.preprocess import preprocess_photo
@@ -21,19 +22,15 @@ class SameEngine:
 
     def __init__(self, folder: Path, batch: int = 1) -> None:
         """Compile for one photo and for *batch*, as fruity does for its batches."""
-        self._spec = read_spec(folder)
+        self._spec, self._limits = read_spec(folder), Limits()
         if not (folder / OPENVINO_FILE).exists():
-            raise EngineError(
-                f"the archive has no {OPENVINO_FILE}, which the benchmark runs; build it with engines=openvino"
-            )
+            raise EngineError(f"the archive has no {OPENVINO_FILE}; build it with engines=openvino")
         # Not load_engine: it also compiles the model for all cores, which only fruity's workers use.
         self._engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, batch=batch)
-        self._limits = Limits()
 
-    def classify(self, photos: Sequence[bytes]) -> list[dict[str, str | float]]:
-        """Return the best label of each photo and its probability."""
+    def classify(self, photos: Sequence[bytes]) -> list[Answer]:
         inputs = [preprocess_photo(photo, self._spec.preprocessing, self._limits) for photo in photos]
-        return [self._describe(best) for best in rank_labels(self._engine.run(np.stack(inputs)).logits_BK, self._spec)]
-
-    def _describe(self, best: Prediction) -> dict[str, str | float]:
-        return {"label": self._spec.labels[best.class_indices[0]], "probability": round(best.probabilities[0], 6)}
+        return [
+            {"label": self._spec.labels[best.class_indices[0]], "probability": round(best.probabilities[0], 6)}
+            for best in rank_labels(self._engine.run(np.stack(inputs)).logits_BK, self._spec)
+        ]

@@ -1,4 +1,4 @@
-"""A tiny server that answers every photo with one label: python -m tests.benchmarks.labelling_server PORT LABEL [S]."""
+"""A tiny server that answers every photo with one label: python -m tests.benchmarks.labelling_server PORT LABEL."""
 
 import json
 import sys
@@ -21,8 +21,7 @@ class Behaviour:
 
     label: str = "espresso"
     delay_s: float = 0.0
-    statuses: tuple[int, ...] = (200,)
-    """In turn."""
+    status: int = 200
     hangs_up: bool = False
     requests: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -31,9 +30,6 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # 64 clients connect at once.
     request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing about clients that left."""
 
 
 @contextmanager
@@ -62,7 +58,7 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
                 self.close_connection = True
                 return
             time.sleep(behaviour.delay_s)
-            self.send_response(behaviour.statuses[(len(behaviour.requests) - 1) % len(behaviour.statuses)])
+            self.send_response(behaviour.status)
             answer = json.dumps({"model": "fruity", "version": "1.2.0", "label": behaviour.label}).encode()
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -75,5 +71,4 @@ def _build_server(port: int, behaviour: Behaviour) -> _Server:
 
 
 if __name__ == "__main__":
-    delay_s = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2], delay_s=delay_s)).serve_forever()
+    _build_server(int(sys.argv[1]), Behaviour(label=sys.argv[2])).serve_forever()

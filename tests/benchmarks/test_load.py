@@ -10,7 +10,6 @@ from benchmarks.wrk import WrkError, is_installed
 from tests.benchmarks.labelling_server import PHOTO, Behaviour, run_labelling_server
 
 with_wrk = pytest.mark.skipif(not is_installed(), reason="wrk is not installed")
-CREME = Photo("dessert", b"photo", "crème brûlée")
 
 
 @pytest.fixture(params=[False, pytest.param(True, marks=with_wrk)], ids=["python", "wrk"])
@@ -20,44 +19,37 @@ def use_wrk(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def absent() -> Endpoint:
-    """Where no server listens."""
     return Endpoint(f"http://127.0.0.1:{free_ports(1)[0]}/")
 
 
-def test_a_slower_server_measures_slower(use_wrk: bool) -> None:
-    with run_labelling_server() as quick, run_labelling_server(Behaviour(delay_s=0.2)) as slow:
-        fast = run_closed(quick, [PHOTO], 2, 1, use_wrk=use_wrk)
-        slowed = run_closed(slow, [PHOTO], 2, 1, use_wrk=use_wrk)
+def test_a_slow_server_is_measured_as_slow(use_wrk: bool) -> None:
+    with run_labelling_server(Behaviour(delay_s=0.2)) as endpoint:
+        load = run_closed(endpoint, [PHOTO], 2, 1, use_wrk=use_wrk)
 
-    assert fast.photos_per_s > 2 * slowed.photos_per_s > 0
-    assert 2 * (fast.percentile_ms(50) or 1) < (slowed.percentile_ms(50) or 0)
-    assert (fast.errors, slowed.errors) == ({}, {})
-    assert fast.tool == ("wrk" if use_wrk else "python")
+    assert 0 < load.photos_per_s <= 10
+    assert min(load.latencies_ms) >= 200
+    assert load.errors == {}
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "kind"),
+    ("behaviour", "label", "errors"),
     [
-        (Behaviour(statuses=(503,)), "503"),
-        (Behaviour(label="not food"), "wrong label"),
-        (Behaviour(label="?"), "wrong label"),
+        (Behaviour(), "espresso", set()),
+        (Behaviour("crème brûlée"), "crème brûlée", set()),
+        (Behaviour("?"), None, set()),
+        (Behaviour("not food"), "espresso", {"wrong label"}),
+        (Behaviour("?"), "espresso", {"wrong label"}),
+        (Behaviour(status=503), "espresso", {"503"}),
     ],
 )
-def test_a_wrong_answer_is_an_error_and_not_throughput(behaviour: Behaviour, kind: str, use_wrk: bool) -> None:
+def test_an_answer_with_another_label_or_status_is_an_error_and_not_throughput(
+    behaviour: Behaviour, label: str | None, errors: set[str], use_wrk: bool
+) -> None:
     with run_labelling_server(behaviour) as endpoint:
-        load = run_closed(endpoint, [PHOTO], 1, 1, use_wrk=use_wrk)
+        load = run_closed(endpoint, [replace(PHOTO, label=label)], 1, 1, use_wrk=use_wrk)
 
-    assert set(load.errors) == {kind}
-    assert load.errors[kind] > 0
-    assert load.photos_per_s == 0
-    assert load.percentile_ms(50) is None
-
-
-def test_errors_are_counted_apart_from_right_answers(use_wrk: bool) -> None:
-    with run_labelling_server(Behaviour(statuses=(200, 500))) as endpoint:
-        load = run_closed(endpoint, [PHOTO], 1, 1, use_wrk=use_wrk)
-
-    assert abs(len(load.latencies_ms) - load.errors["500"]) <= 1
+    assert set(load.errors) == errors
+    assert (load.photos_per_s > 0) == (not errors)
 
 
 def test_each_answer_is_compared_with_its_own_photo(use_wrk: bool) -> None:
@@ -66,20 +58,6 @@ def test_each_answer_is_compared_with_its_own_photo(use_wrk: bool) -> None:
         load = run_closed(endpoint, photos, 3, 1, use_wrk=use_wrk)
 
     assert abs(len(load.latencies_ms) - load.errors["wrong label"]) <= 3
-
-
-@pytest.mark.parametrize(("behaviour", "photo"), [
-    (Behaviour(label="crème brûlée"), CREME),
-    (Behaviour(label="?"), replace(PHOTO, label=None)),
-])  # fmt: skip
-def test_labels_may_be_other_than_ascii_and_a_photo_without_one_accepts_any(
-    behaviour: Behaviour, photo: Photo, use_wrk: bool
-) -> None:
-    with run_labelling_server(behaviour) as endpoint:
-        load = run_closed(endpoint, [photo], 1, 1, use_wrk=use_wrk)
-
-    assert load.errors == {}
-    assert load.photos_per_s > 0
 
 
 def test_both_generators_send_the_same_request(use_wrk: bool) -> None:
@@ -109,20 +87,12 @@ def test_arrivals_are_the_same_each_time_in_order_and_as_many_as_the_rate_says()
 
 
 def test_a_load_in_the_background_grows_while_the_block_runs() -> None:
-    with run_labelling_server() as endpoint, run_in_background(endpoint, PHOTO, 2, pause_s=0.01) as samples:
+    with run_labelling_server() as endpoint, run_in_background(endpoint, [PHOTO], 2, pause_s=0.01) as samples:
         while len(samples) < 6:
             time.sleep(0.01)
 
     assert {(sample.error, sample.version) for sample in samples} == {("", "1.2.0")}
     assert samples[0].latency_s > 0
-
-
-def test_percentiles_are_those_of_the_latencies() -> None:
-    load = Load(list(range(1, 101)), seconds=10)
-
-    assert load.percentile_ms(50) == 50.5
-    assert load.percentile_ms(99) == pytest.approx(99.01)
-    assert load.photos_per_s == 10
 
 
 @pytest.mark.parametrize(("percent", "enough"), [(50, 2), (95, 20), (99, 100)])

@@ -1,7 +1,4 @@
-"""Every peer, as `make bench` starts it, gives every photo the same label.
-
-They need the extra `bench` in a venv of its own: .venv-bench, or the one that BENCH_VENV names.
-"""
+"""Every peer gives every photo the same label; they need .venv-bench, or the venv that BENCH_VENV names."""
 
 import os
 import subprocess
@@ -11,27 +8,21 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import CONTENDERS, Contender, Place, start
-from benchmarks.entries import unpack
+from benchmarks.entries import START_S, Photos, unpack
 from benchmarks.load import ask_once
-from benchmarks.sample_photos import MIDDLE, MIX
-from benchmarks.trials import START_S, Photos
+from benchmarks.scenarios import MIDDLE, MIX
 from serving.model_store import ROOT
 from tests.conftest import DEFAULT_ARCHIVE
 
 BENCH_VENV = Path(os.environ.get("BENCH_VENV", ROOT / ".venv-bench"))
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BENCH_VENV / "bin" / "bentoml").exists(), reason=f"no peers in {BENCH_VENV}; make bench installs them"
-    ),
-]
+without_peers = not (BENCH_VENV / "bin" / "bentoml").exists()
+skip = pytest.mark.skipif(without_peers, reason=f"no peers in {BENCH_VENV}; make bench installs them")
+pytestmark = [pytest.mark.server, pytest.mark.slow, skip]
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Photos]:
-    """The default archive, unpacked and prepared for the eager peers, and the photos with its labels."""
     place, photos = unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("archive"), BENCH_VENV / "bin")
     command = [str(BENCH_VENV / "bin" / "python"), "-m", "benchmarks.peers.prepare", str(place.folder)]
     subprocess.run(command, cwd=ROOT, check=True)

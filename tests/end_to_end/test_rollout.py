@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import Sample, run_in_background
-from benchmarks.version_swaps import measure, plot
+from benchmarks.version_swaps import describe, measure, plot
 from serving.management import open_server
 from serving.model_store import ROOT
 from serving.rollout.registered import list_rows
@@ -99,7 +99,7 @@ def test_a_bad_version_is_detected_before_a_client_gets_it(
 ) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", edits)
 
-    with run_in_background(Endpoint(place.url), Photo("waves", PHOTO), 2, PAUSE_S) as samples:
+    with run_in_background(Endpoint(place.url), [Photo("waves", PHOTO)], 2, PAUSE_S) as samples:
         done = place.roll_out(archive, "--shadow", str(place.folder / "recent"))
 
     assert done.returncode == 1
@@ -112,7 +112,7 @@ def test_a_bad_version_is_detected_before_a_client_gets_it(
 def test_a_version_that_raises_on_live_photos_only_is_undone(place: Place, tmp_path: Path) -> None:
     archive = write_version(tmp_path / "next", "1.1.0", {HANDLER: raise_on(PHOTO)})
 
-    with run_in_background(Endpoint(place.url), Photo("waves", PHOTO), 2, PAUSE_S) as samples:
+    with run_in_background(Endpoint(place.url), [Photo("waves", PHOTO)], 2, PAUSE_S) as samples:
         done = place.roll_out(archive)
         answered = len(samples)
         time.sleep(1)
@@ -125,10 +125,12 @@ def test_a_version_that_raises_on_live_photos_only_is_undone(place: Place, tmp_p
 
 
 def test_swaps_back_and_forth_lose_no_request(place: Place, tmp_path: Path) -> None:
-    load = measure(place.config, 2, tmp_path / "bench", write_thresholds(tmp_path), baseline_s=1)
-    plot(load, tmp_path / "rollout.png")
+    samples, swaps = measure(
+        place.config, 2, tmp_path / "bench", ["--thresholds", str(write_thresholds(tmp_path))], baseline_s=1
+    )
+    plot(samples, swaps, tmp_path / "rollout.png")
 
-    figures = load.figures()
+    figures = describe(samples, swaps)
     assert (figures["swaps"], figures["failed"], figures["failures"]) == (2, 0, [])
     assert figures["versions"] == ["1.0.0", "1.0.1"]
     assert place.roles() == {"1.0.0": "default", "1.0.1": "rollback target"}
