@@ -11,8 +11,9 @@ import yaml
 
 from handler.settings import SettingsError, read_settings
 from handler.spec import Spec
+from model_archive.archive_registry import open_registry
 from model_archive.entry import hash_file
-from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import (
     MODEL,
     ArchiveError,
@@ -24,7 +25,6 @@ from model_archive.identity import (
     version_in,
     version_order,
 )
-from model_archive.registry import open_registry
 from model_archive.signature import signature_path, verify_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +59,7 @@ class Archive:
     digest: str
     """SHA-256 in hex."""
     spec: Spec
-    golden: list[GoldenPhoto]
+    golden: list[GoldenSample]
 
 
 def newest_archive(*folders: Path) -> Path:

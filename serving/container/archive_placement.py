@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from model_archive.archive_registry import RegistryError, open_registry
 from model_archive.identity import ArchiveError
-from model_archive.registry import RegistryError, open_registry
 from model_archive.signature import SignatureError
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode

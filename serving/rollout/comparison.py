@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from model_archive.golden import GoldenPhoto
+from model_archive.golden import GoldenSample
 from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
 from serving.management import Server
@@ -155,7 +155,7 @@ def ask(inference: httpx.Client, version: str, photo: bytes) -> Answer:
     return Answer(response.status_code, seconds, best.label, best.probability)
 
 
-def client_photos(golden: Sequence[GoldenPhoto]) -> list[tuple[str, bytes]]:
+def client_photos(golden: Sequence[GoldenSample]) -> list[tuple[str, bytes]]:
     """Return the golden samples as JPEGs in the sizes that clients send, with names."""
     return [
         (f"golden {number} at {width}x{height}", _resize(sample.photo, width, height))

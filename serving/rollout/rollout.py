@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from model_archive.archive_registry import RegistryError
 from model_archive.identity import ArchiveError, check_version, file_name, version_order
-from model_archive.registry import RegistryError
 from model_archive.signature import SignatureError
 from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import (
