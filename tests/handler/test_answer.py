@@ -34,6 +34,7 @@ def test_an_answer_is_confident_from_the_threshold_on(threshold: float, confiden
     (prediction,) = rank_labels(logits((7.0, 7.0)), make_spec(LABELS[:2], threshold=threshold))
 
     assert prediction.confident is confident
+    assert rank_labels(logits((9.0, 0.0)), make_spec(LABELS[:2], threshold=0.9))[0].confident
 
 
 def test_an_entry_holds_the_first_k_labels_rounded_to_a_millionth() -> None:

@@ -70,7 +70,7 @@ def test_a_published_version_is_listed_and_fetched_with_the_files_beside_it(
     reports: list[tuple[str, int, int]] = []
     registry = Registry(storage, lambda *report: reports.append(report))
     sign_archive(archive, keys[0])
-    write_archive(tmp_path / "fruity-1.10.0.mar", "1.10.0")
+    write_archive(tmp_path / "fruity-1.10.0.mar", "1.10.0", metrics={"val": {"top1": 0.5}})
 
     later = registry.publish(tmp_path / "fruity-1.10.0.mar")
     published = registry.publish(archive)
@@ -80,7 +80,7 @@ def test_a_published_version_is_listed_and_fetched_with_the_files_beside_it(
     assert registry.read_entries() == ([published, later], [])
     assert (published.name, published.version, published.signed, later.signed) == ("fruity", "1.1.0", True, False)
     assert (published.digest, published.size) == (hash_file(archive), archive.stat().st_size)
-    assert published.accuracy == 0.875
+    assert (published.accuracy, later.accuracy) == (0.875, 0.5)
     assert fetched == tmp_path / "store" / "fruity-1.1.0.mar"
     assert names(fetched.parent) == names(archive.parent)
     for name in names(archive.parent):
