@@ -1,11 +1,6 @@
-"""What a client gets: logits to labels and probabilities, problems to problem documents.
+"""What a client gets: labels with probabilities, or a problem document. Axes: B batch, K class."""
 
-Axes: B batch, K class.
-"""
-
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,24 +9,16 @@ from handler.engine import Floats
 from handler.problem import MEDIA_TYPE, Problem
 from handler.spec import Spec
 
-JSON = "application/json"
 
-
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One HTTP response."""
 
     body: bytes
     status: int = 200
-    content_type: str = JSON
-
-    @property
-    def phrase(self) -> str:
-        return HTTPStatus(self.status).phrase
+    content_type: str = "application/json"
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What the model says of one photo, best label first."""
 
     class_indices: tuple[int, ...]

@@ -16,7 +16,6 @@ from handler.settings import Limits
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-_WHITE = (255, 255, 255)
 
 # Inside a scan, FF is followed by 00 or by a restart marker, D0 to D7.
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
@@ -28,7 +27,7 @@ _FIRST_WITH_LENGTH = 0xC0
 _MAX_SCANS = 100
 _MAX_SEGMENTS = 1000
 
-# The turn that makes an image upright, by its orientation (EXIF 2.32, tag 274).
+# By orientation (EXIF 2.32, tag 274).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,10 +55,10 @@ def count_pixels(photo: bytes | bytearray, limits: Limits) -> int:
     """Return the number of pixels in the header of *photo*, 0 if `decode_photo` refuses it by its header."""
     try:
         with _errors_as_problems():
-            image = _open_within(photo, limits)
+            width, height = _open_within(photo, limits).size
     except Problem:
         return 0
-    return image.width * image.height
+    return width * height
 
 
 @contextmanager
@@ -87,32 +86,6 @@ def _open_within(photo: bytes | bytearray, limits: Limits) -> Image.Image:
     if photo.startswith(_JPEG_START):
         _check_jpeg(photo)
     image = _open(photo)
-    _check_size(image, limits)
-    return image
-
-
-def _open(photo: bytes | bytearray) -> Image.Image:
-    formats: tuple[str, ...] = _FORMATS
-    if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
-        _register_heic()
-        # An AVIF may have one of these brands too. Pillow's AVIF reader checks further, so it comes first.
-        formats = ("AVIF", "HEIF")
-    try:
-        return Image.open(io.BytesIO(photo), formats=formats)
-    except Image.DecompressionBombError as error:
-        raise TooLarge(f"the image has too many pixels ({error})") from error
-    except UnidentifiedImageError as error:
-        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {_READABLE}") from error
-
-
-def _register_heic() -> None:
-    # Imported at the first HEIC photo, because it takes 20 MB in each worker.
-    import pillow_heif
-
-    pillow_heif.register_heif_opener(thumbnails=False)
-
-
-def _check_size(image: Image.Image, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.max_photo_pixels:
         raise TooLarge(
@@ -122,6 +95,24 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
         raise UnusablePhoto(
             f"the image has {width}x{height} pixels, each side must have at least {limits.min_photo_side}"
         )
+    return image
+
+
+def _open(photo: bytes | bytearray) -> Image.Image:
+    formats: tuple[str, ...] = _FORMATS
+    if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
+        # Imported at the first HEIC photo, because it takes 20 MB in each worker.
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+        # An AVIF may have one of these brands too. Pillow's AVIF reader checks further, so it comes first.
+        formats = ("AVIF", "HEIF")
+    try:
+        return Image.open(io.BytesIO(photo), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"the image has too many pixels ({error})") from error
+    except UnidentifiedImageError as error:
+        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {_READABLE}") from error
 
 
 def _check_jpeg(photo: bytes | bytearray) -> None:
@@ -153,27 +144,23 @@ def _to_upright_rgb(image: Image.Image, short_side: int) -> Image.Image:
     # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size; the other formats ignore it.
     image.draft(None, (image.width // scale, image.height // scale))
     image.load()
+    turn = _read_turn(image)
     image = _to_reducible(image)
     # Keeps twice the size, so that the resampling that follows determines the result.
     factor = min(image.size) // (2 * short_side)
     if factor > 1:
         image = image.reduce(factor)
-    return _turn_upright(_flatten(image))
+    image = _flatten(image)
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_reducible(image: Image.Image) -> Image.Image:
     """Return *image* in a mode that can be resampled, with 8 bits a channel."""
-    if image.mode == "P":
-        return image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode == "PA":
+    if image.mode == "PA" or (image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info):
         return image.convert("RGBA")
-    if image.mode in ("1", "L", "RGB") and "transparency" in image.info:
-        return image.convert("RGBA")
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _to_8_bits(image)
-    return image
+    if image.mode in ("1", "P"):
+        return image.convert("L" if image.mode == "1" else "RGB")
+    return _to_8_bits(image) if image.mode == "F" or image.mode.startswith("I") else image
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
@@ -186,9 +173,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     grey_HW = np.empty((image.height, image.width), dtype=np.uint8)
     for strip in strips:
         grey_HW[strip] = np.clip(np.rint(_read_rows(image, strip) * (255.0 / white)), 0, 255)
-    grey = Image.fromarray(grey_HW)
-    grey.info = image.info
-    return grey
+    return Image.fromarray(grey_HW)
 
 
 def _read_rows(image: Image.Image, rows: slice) -> NDArray[np.float32]:
@@ -200,18 +185,16 @@ def _read_rows(image: Image.Image, rows: slice) -> NDArray[np.float32]:
 def _flatten(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "La", "RGBa"):
         colour = image.convert("RGBA")
-        white = Image.new("RGB", image.size, _WHITE)
+        white = Image.new("RGB", image.size, "white")
         white.paste(colour, mask=colour.getchannel("A"))
-        white.info = image.info
         return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Return *image* turned as its EXIF says; EXIF that cannot be read is ignored."""
+def _read_turn(image: Image.Image) -> Image.Transpose | None:
+    """Return the turn that makes *image* upright, None if it is or if its EXIF cannot be read."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         # Pillow's EXIF reader, like its decoders, raises errors of many types.
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None

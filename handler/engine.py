@@ -17,12 +17,7 @@ TORCH_FILE = "model.pt2"
 OUTPUTS = ("logits", "embeddings", "activations")
 """Names of the exported network's outputs, in order."""
 
-_OPENVINO_PRECISIONS: dict[Precision, str | None] = {
-    "auto": None,
-    "float32": "f32",
-    "bfloat16": "bf16",
-    "float16": "f16",
-}
+_OPENVINO_PRECISIONS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 Floats = NDArray[np.float32]
 Photos = NDArray[np.uint8]
@@ -33,8 +28,6 @@ class EngineError(Exception):
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives."""
-
     logits_BK: Floats
     embeddings_BD: Floats
     """Pooled features: what drift is measured on."""
@@ -45,16 +38,10 @@ class Engine(Protocol):
     device: str
 
     def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
-        """Return the outputs for uint8 RGB *photos_BHWC* in [0, 255].
-
-        With *others_idle* the engine may also use the cores of the other workers.
-        """
+        """Return the outputs for uint8 RGB photos; with *others_idle* on the cores of the other workers, too."""
 
     def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
-        """Return logits_BKhw: the classifier applied at each place of the feature map.
-
-        If the classifier is linear, their mean over h and w is the photo's logits (Zhou et al., CVPR 2016).
-        """
+        """Return logits_BKhw: the classifier applied at each place of the feature map."""
 
 
 def load_engine(
@@ -65,12 +52,10 @@ def load_engine(
     `auto` is torch if there is a GPU and an exported program, else OpenVINO.
     """
     files = {"openvino": folder / OPENVINO_FILE, "torch": folder / TORCH_FILE}
+    held = [engine for engine, path in files.items() if path.exists()]
     if name == "auto":
-        name = "torch" if (gpu is not None or not files["openvino"].exists()) else "openvino"
-        if not files[name].exists():
-            name = "openvino"
-    if not files[name].exists():
-        held = [engine for engine, path in files.items() if path.exists()]
+        name = "torch" if held == ["torch"] or (gpu is not None and "torch" in held) else "openvino"
+    if name not in held:
         raise EngineError(
             f"the archive has no {name} engine, its engines are: {', '.join(held) or 'none'}; "
             f"build it with engines={name} or set engine: auto in model-config.yaml"
@@ -78,16 +63,11 @@ def load_engine(
     if name == "openvino":
         from handler.openvino_engine import OpenVinoEngine
 
-        floats = _OPENVINO_PRECISIONS[precision]
+        floats = _OPENVINO_PRECISIONS.get(precision)
         return OpenVinoEngine(files[name], threads, floats, batch=batch, threads_when_idle=count_cpus())
     from handler.torch_engine import TorchEngine
 
     return TorchEngine(files[name], threads, gpu, precision)
-
-
-def threads_per_worker(workers: int) -> int:
-    """Return this worker's share of the CPUs that the process may use, at least 1."""
-    return max(1, count_cpus() // workers)
 
 
 def count_cpus() -> int:

@@ -1,7 +1,4 @@
-"""Explanations: class activation maps as pictures (Zhou et al., CVPR 2016).
-
-Axes: H height, W width, C channel, K class; h, w the feature map's.
-"""
+"""Class activation maps as pictures (Zhou et al., CVPR 2016). Axes as in engine.py."""
 
 import io
 

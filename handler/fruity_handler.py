@@ -1,13 +1,10 @@
-"""TorchServe's entry: a batch of requests in, one answer for each out.
-
-The walk of a photo: request → decode → preprocess → engine → answer → monitor.
-Axes: B batch, H height, W width, C channel, K class; h, w the feature map's.
-"""
+"""TorchServe's entry: request → decode → preprocess → engine → answer → monitor. Axes as in engine.py."""
 
 import base64
 import os
 import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, rank_labels
-from handler.engine import load_engine, threads_per_worker
+from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.monitor import Monitor, log_warnings_only
 from handler.preprocess import preprocess_photo
@@ -43,7 +40,7 @@ class FruityHandler:
         self._model: str = context.model_name
         self._version: str = context.manifest["model"]["modelVersion"]
         self._max_batch = max(1, properties.get("batch_size") or 1)
-        threads = self._settings.threads or threads_per_worker(config.get("minWorkers", 1))
+        threads = self._settings.threads or max(1, count_cpus() // config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
         self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision, self._max_batch)
         self._activity = WorkerActivity(folder, os.getpid())
@@ -64,7 +61,7 @@ class FruityHandler:
         pairs = iter(zip(inputs, results, strict=True))
         answers = [self._answer(request, pairs) for request in requests]
         for i, answer in enumerate(answers):
-            context.set_response_status(answer.status, answer.phrase, i)
+            context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
             context.set_response_content_type(i, answer.content_type)
         return [answer.body for answer in answers]
 
@@ -86,20 +83,18 @@ class FruityHandler:
             return problem
 
     def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[Input], list[float]]:
-        inputs, seconds = [], []
-        for photo in photos:
+        inputs: list[Input] = []
+        seconds = []
+        for named in photos:
             started = time.perf_counter()
-            inputs.append(self._preprocess_one(photo))
+            try:
+                if isinstance(named.photo, Problem):
+                    raise named.photo
+                inputs.append(preprocess_photo(named.photo, self._spec.preprocessing, self._settings.limits))
+            except Problem as problem:
+                inputs.append(problem)
             seconds.append(time.perf_counter() - started)
         return inputs, seconds
-
-    def _preprocess_one(self, named: NamedPhoto) -> Input:
-        if isinstance(named.photo, Problem):
-            return named.photo
-        try:
-            return preprocess_photo(named.photo, self._spec.preprocessing, self._settings.limits)
-        except Problem as problem:
-            return problem
 
     def _predict(self, inputs: list[Input]) -> list[Prediction | Problem]:
         usable = [photo_HWC for photo_HWC in inputs if not isinstance(photo_HWC, Problem)]
@@ -122,13 +117,10 @@ class FruityHandler:
             if isinstance(result, Problem):
                 problems.append(result)
             elif request.explain and not isinstance(photo_HWC, Problem):
-                heatmap_HW = self._explain(photo_HWC, result.class_indices[0])
+                activations_hw = self._engine.class_activation_maps(photo_HWC[None])[0, result.class_indices[0]]
+                heatmap_HW = draw_heatmap(activations_hw, self._spec.preprocessing.size)
                 if request.wants_picture:
                     return Answer(encode_png(draw_overlay(photo_HWC, heatmap_HW)), content_type=PNG)
                 entry["heatmap_png"] = base64.b64encode(encode_png(heatmap_HW)).decode()
             entries.append(entry)
         return answer_photos(self._model, self._version, entries, problems)
-
-    def _explain(self, photo_HWC: NDArray[np.uint8], class_index: int) -> NDArray[np.uint8]:
-        activations_BKhw = self._engine.class_activation_maps(photo_HWC[None])
-        return draw_heatmap(activations_BKhw[0, class_index], self._spec.preprocessing.size)

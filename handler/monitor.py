@@ -11,10 +11,7 @@ from handler.spec import Spec
 
 
 class Monitor:
-    """Emits a batch's metrics.
-
-    Each is a line on the worker's stdout, which TorchServe parses, so counts are summed over the batch first.
-    """
+    """Emits metrics, each a line on stdout that TorchServe parses; counts are summed over the batch first."""
 
     def __init__(self, metrics: Any, model: str, version: str, spec: Spec) -> None:
         """*metrics* is TorchServe's metrics cache (`context.metrics`)."""
@@ -56,10 +53,7 @@ class Monitor:
 
 
 def log_warnings_only() -> None:
-    """Let the worker log warnings and metrics only.
-
-    TorchServe's worker logs a line for each batch, which its frontend parses and drops.
-    """
+    """Let the worker log warnings and metrics only: its frontend parses each line of a batch, and drops it."""
     logging.getLogger().setLevel(logging.WARNING)
     # Metrics are log lines of this logger.
     logging.getLogger("ts.metrics").setLevel(logging.INFO)

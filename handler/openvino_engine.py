@@ -1,7 +1,4 @@
-"""OpenVINO on CPUs: the default, without torch.
-
-Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
-"""
+"""OpenVINO on CPUs: the default, without torch. Axes as in engine.py."""
 
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -26,12 +23,11 @@ class OpenVinoEngine:
         precision: str | None = None,
         *,
         batch: int = 1,
-        threads_when_idle: int | None = None,
+        threads_when_idle: int = 0,
     ) -> None:
         """Compile *model_path* for one photo and for *batch* photos, on *threads*.
 
-        If *threads_when_idle* is more, also for one photo on that many. *precision* is one of OpenVINO's (`f32`);
-        None is the hardware's best.
+        If *threads_when_idle* is more, also for one photo on that many. *precision* None is the hardware's best.
         """
         self._model_path = model_path
         self._config: dict[str, object] = {
@@ -43,13 +39,12 @@ class OpenVinoEngine:
         if precision is not None:
             self._config["INFERENCE_PRECISION_HINT"] = precision
         self._threads = threads
-        # A compiled model has a fixed number of threads. Compiled for a fixed batch, it takes 12 to 24 % less time a
-        # photo than for any batch (AVX2, lite0), and less memory.
+        # For a fixed batch it takes 12 to 24 % less time a photo than for any batch (AVX2, lite0), and less memory.
         self._batch = batch
         self._run_one = self._compile(threads, *_PREDICTION, batch=1)
         self._run_batch = self._compile(threads, *_PREDICTION, batch=batch) if batch > 1 else self._run_one
         self._run_one_when_idle = self._run_one
-        if threads_when_idle is not None and threads_when_idle > threads:
+        if threads_when_idle > threads:
             self._run_one_when_idle = self._compile(threads_when_idle, *_PREDICTION, batch=1)
 
     def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
@@ -73,7 +68,7 @@ class OpenVinoEngine:
         # Compiled at the first explanation, so that a server of predictions does not pay for it.
         return self._compile(self._threads, _ACTIVATIONS)
 
-    def _compile(self, threads: int | None, *outputs: str, batch: int | None = None) -> ov.InferRequest:
+    def _compile(self, threads: int, *outputs: str, batch: int | None = None) -> ov.InferRequest:
         """Compile the part of the network that *outputs* need, for *batch* photos or any number of them."""
         whole = _core().read_model(self._model_path)
         part = ov.Model([whole.output(name) for name in outputs], whole.get_parameters())
@@ -85,9 +80,5 @@ class OpenVinoEngine:
 
 @cache
 def _core() -> ov.Core:
-    """Return the one Core of this process.
-
-    Each Core of OpenVINO 2026.4 sets the thread's signal stack. A second Core leaves the thread on the freed stack of
-    the first, and the next signal (Ctrl-C) crashes the process.
-    """
+    """Return the one Core of this process; with a second one OpenVINO 2026.4 crashes at the next signal (Ctrl-C)."""
     return ov.Core()

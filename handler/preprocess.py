@@ -1,8 +1,4 @@
-"""The one preprocessing: a photo's bytes to the model's input.
-
-Serving, training, evaluation, calibration and benchmarks all call it, so that their inputs cannot differ.
-Axes: H height, W width, C channel.
-"""
+"""The one preprocessing: training, evaluation and serving all call it. Axes: H height, W width, C channel."""
 
 import math
 
@@ -14,12 +10,6 @@ from handler.decode import decode_photo
 from handler.settings import Limits
 from handler.spec import Preprocessing
 
-_RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
 
 def preprocess_photo(photo: bytes | bytearray, preprocessing: Preprocessing, limits: Limits) -> NDArray[np.uint8]:
     """Return *photo* as uint8 HWC, RGB in [0, 255], square; raise a `Problem`."""
@@ -28,15 +18,13 @@ def preprocess_photo(photo: bytes | bytearray, preprocessing: Preprocessing, lim
 
 
 def preprocess_image(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return the central square of an RGB *image*, resampled, as uint8 HWC in [0, 255].
-
-    In one step, the same as scaling the short side to size / crop and cropping the centre.
-    """
+    """Return the central square of an RGB *image*, resampled, as uint8 HWC in [0, 255]."""
+    # In one step, the same as scaling the short side to size / crop and cropping the centre.
     side = min(image.size) * preprocessing.crop
     left, top = (image.width - side) / 2, (image.height - side) / 2
     square = image.resize(
         (preprocessing.size, preprocessing.size),
-        _RESAMPLING[preprocessing.interpolation],
+        Image.Resampling[preprocessing.interpolation.upper()],
         box=(left, top, left + side, top + side),
     )
     return np.asarray(square)

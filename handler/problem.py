@@ -1,13 +1,4 @@
-"""The faults of a request or a photo, each with its HTTP status.
-
-    Problem
-    ├── MalformedRequest  400  the request cannot be understood
-    ├── TooLarge          413  too many bytes, pixels or photos
-    ├── NotAPhoto         415  not an image of a format that we read
-    └── UnusablePhoto     422  an image that is broken, too small or has too many scans
-
-Each becomes a problem document (RFC 9457).
-"""
+"""The faults of a request or a photo: each has an HTTP status and becomes a problem document (RFC 9457)."""
 
 from typing import ClassVar
 

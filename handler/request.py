@@ -1,10 +1,8 @@
 """One request as TorchServe hands it over, to photos and parameters."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,16 +21,14 @@ _MAX_PART_EXTRA = 900
 _MAX_FURTHER_PART_EXTRA = 120
 
 
-@dataclass(frozen=True)
-class NamedPhoto:
+class NamedPhoto(NamedTuple):
     """A photo as it was sent, or the problem with it."""
 
     name: str
     photo: bytes | bytearray | Problem
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     photos: tuple[NamedPhoto, ...]
     top_k: int
     explain: bool
@@ -57,18 +53,16 @@ class _JsonBody(msgspec.Struct, frozen=True):
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
     """Return the request; *headers* have lower-case names. Raises a `Problem` if none of its photos can be read."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    top_k: object = headers.get("x-top-k")
+    top_k: object = None
     if content_type == "multipart/form-data":
-        photos, form_top_k = _read_form(row, headers)
-        top_k = top_k if form_top_k is None else form_top_k
+        photos, top_k = _read_form(row, headers)
     elif content_type == "application/x-www-form-urlencoded":
         raise MalformedRequest(
             "the Content-Type is application/x-www-form-urlencoded, which corrupts photos; "
             "send the file with `curl -T photo.jpg` or with Content-Type: application/octet-stream"
         )
     elif _is_json(body := _as_bytes(row.get("body", b"")), content_type):
-        photos, json_top_k = _read_json(body)
-        top_k = top_k if json_top_k is None else json_top_k
+        photos, top_k = _read_json(body)
     else:
         photos = [NamedPhoto("body", body)]
     if len(photos) > settings.limits.max_photos:
@@ -78,7 +72,8 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     if wants_picture and len(photos) != 1:
         raise MalformedRequest(f"Accept: {PNG} explains one photo, but the request has {len(photos)}; send one")
     photos = _keep_within_pixels(photos, settings.limits)
-    return Request(tuple(photos), _parse_top_k(top_k, settings, num_labels), explain, wants_picture)
+    top_k = _parse_top_k(headers.get("x-top-k") if top_k is None else top_k, settings, num_labels)
+    return Request(tuple(photos), top_k, explain, wants_picture)
 
 
 def _as_bytes(value: Any) -> bytes | bytearray:
@@ -110,7 +105,7 @@ def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
 def _decode_base64(text: str) -> bytes | Problem:
     try:
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         return MalformedRequest(f"`b64` is not base64 ({error}); encode the photo's bytes without line breaks")
 
 
@@ -156,10 +151,10 @@ def _keep_within_pixels(photos: list[NamedPhoto], limits: Limits) -> list[NamedP
                 f"with the {num_pixels:,} pixels of this photo, the request's photos have more than "
                 f"{limits.max_request_pixels:,} together; send it in another request"
             )
-            kept.append(NamedPhoto(named.name, problem))
+            named = NamedPhoto(named.name, problem)
         else:
             remaining -= num_pixels
-            kept.append(named)
+        kept.append(named)
     return kept
 
 

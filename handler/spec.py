@@ -1,10 +1,7 @@
-"""`spec.json`: the one contract between training, archive and server.
-
-Training writes it, everyone else reads it. K is the number of labels.
-"""
+"""`spec.json`: the contract between training, archive and server; training writes it, all others read it."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -23,11 +20,16 @@ PHOTO_SETS = ("calibration", "gate")
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 Figures = dict[str, float | str]
-"""What was measured of an engine."""
 
 
 class SpecError(Exception):
     """spec.json is missing, is not JSON, or has a field or a value that is not allowed."""
+
+
+class Schema(msgspec.Struct):
+    """What the documents of all versions of fruity have in common."""
+
+    schema: object = None
 
 
 class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,20 +81,15 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        if len(set(self.labels)) != len(self.labels):
-            repeated = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if repeated := sorted({label for label in self.labels if self.labels.count(label) > 1}):
             raise ValueError(f"labels must differ, but these are repeated: {', '.join(repeated)}")
-        if self.groups is not None and len(self.groups) != len(self.labels):
-            raise ValueError(f"{len(self.groups)} groups for {len(self.labels)} labels")
-        self._check_label_outputs()
-
-    def _check_label_outputs(self) -> None:
+        for name, entries in (("groups", self.groups), ("label_outputs", self.label_outputs)):
+            if entries is not None and len(entries) != len(self.labels):
+                raise ValueError(f"{name} has {len(entries)} entries for {len(self.labels)} labels")
         if self.label_outputs is None:
             if self.num_outputs != len(self.labels):
                 raise ValueError(f"{self.num_outputs} outputs for {len(self.labels)} labels")
             return
-        if len(self.label_outputs) != len(self.labels):
-            raise ValueError(f"label_outputs has {len(self.label_outputs)} entries for {len(self.labels)} labels")
         outputs = sorted(index for group in self.label_outputs for index in group)
         if outputs != list(range(self.num_outputs)) or not all(self.label_outputs):
             raise ValueError(f"label_outputs must name each of 0 to {self.num_outputs - 1} once, at least one a label")
@@ -101,11 +98,10 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 def parse_spec(text: bytes) -> Spec:
     """Return the checked spec; raise `SpecError`, which names the field."""
     try:
-        fields: Any = msgspec.json.decode(text)
-        schema = fields.get("schema") if isinstance(fields, dict) else None
+        schema = msgspec.json.decode(text, type=Schema).schema
         if isinstance(schema, int) and schema > SCHEMA:
             raise SpecError(f"schema {schema} is newer than this fruity reads (up to {SCHEMA}); update fruity")
-        return msgspec.convert(fields, Spec)
+        return msgspec.json.decode(text, type=Spec)
     except msgspec.DecodeError as error:
         raise SpecError(str(error)) from error
 
@@ -121,7 +117,10 @@ def read_spec(folder: Path) -> Spec:
         raise SpecError(f"{path}: {error}") from error
 
 
+def encode_sorted(document: msgspec.Struct) -> bytes:
+    """Return *document* as sorted, indented JSON, the same bytes for the same values."""
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"
+
+
 def write_spec(spec: Spec, folder: Path) -> None:
-    """Write *spec* as sorted, indented JSON, the same bytes for the same spec."""
-    text = msgspec.json.format(msgspec.json.encode(spec, order="sorted"), indent=1)
-    (folder / FILE_NAME).write_bytes(text + b"\n")
+    (folder / FILE_NAME).write_bytes(encode_sorted(spec))

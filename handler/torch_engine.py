@@ -1,7 +1,4 @@
-"""The exported torch program: the reference on CPUs, the engine on GPUs. Only this module of the handler imports torch.
-
-Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
-"""
+"""The exported torch program, for GPUs. Only this module of the handler imports torch. Axes as in engine.py."""
 
 from pathlib import Path
 

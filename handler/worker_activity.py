@@ -9,7 +9,6 @@ import numpy as np
 
 _FILE = ".busy-workers"
 _NUM_SLOTS = 1024
-_IDLE = 0.0
 # A worker that was killed during a batch leaves its entry behind.
 _STALE_S = 1.0
 
@@ -30,7 +29,7 @@ class WorkerActivity:
         try:
             yield
         finally:
-            self._busy_since[self._slot] = _IDLE
+            self._busy_since[self._slot] = 0.0
 
     def others_idle(self) -> bool:
         """Return whether no other worker is busy now."""

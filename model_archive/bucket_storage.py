@@ -1,7 +1,7 @@
 """A registry in a Google Cloud Storage bucket."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from google.api_core.exceptions import (
@@ -9,7 +9,6 @@ from google.api_core.exceptions import (
     GoogleAPIError,
     NotFound,
     PreconditionFailed,
-    RequestRangeNotSatisfiable,
     Unauthorized,
 )
 from google.api_core.retry import Retry
@@ -35,7 +34,12 @@ class BucketStorage:
         self._prefix = f"{prefix}/" if prefix else ""
         self._retry = retry
         with self._errors("read"):
-            self._bucket = _connect().bucket(name)
+            try:
+                # A bucket's name is enough; a project is not needed.
+                self._bucket = storage.Client(project=None).bucket(name)
+            except DefaultCredentialsError:
+                # Public buckets need no credentials.
+                self._bucket = storage.Client.create_anonymous_client().bucket(name)
 
     def list_names(self, folder: str) -> list[str]:
         start = f"{self._prefix}{folder}/"
@@ -45,16 +49,13 @@ class BucketStorage:
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         blob = self._bucket.blob(self._prefix + name)
-        with self._errors("read"), suppress(RequestRangeNotSatisfiable):
-            while True:
-                # The bucket's checksum covers the whole object; the registry compares its SHA-256.
-                chunk = blob.download_as_bytes(
-                    start=start, end=start + CHUNK_BYTES - 1, checksum=None, retry=self._retry
-                )
+        with self._errors("read"), blob.open("rb", chunk_size=CHUNK_BYTES, retry=self._retry) as reader:
+            reader.seek(start)
+            chunk = reader.read(CHUNK_BYTES)
+            while len(chunk) == CHUNK_BYTES:
                 yield chunk
-                start += len(chunk)
-                if len(chunk) < CHUNK_BYTES:
-                    return
+                chunk = reader.read(CHUNK_BYTES)
+            yield chunk
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         blob = self._bucket.blob(self._prefix + name)
@@ -71,37 +72,16 @@ class BucketStorage:
     def _errors(self, act: str) -> Iterator[None]:
         try:
             yield
-        except NotFound as error:
-            raise RegistryError(
-                f"{self.uri} does not exist or lacks an object ({_first_line(error)}); check the bucket's name"
-            ) from error
-        except (GoogleAPIError, TransportError, RequestException, DataCorruption) as error:
-            if isinstance(error, Forbidden | Unauthorized):
-                raise self._not_allowed(act, error) from error
-            raise RegistryError(
-                f"{self.uri} could not be {act} ({_first_line(error)}); check the network, then run the command again "
-                "to continue"
-            ) from error
-        except GoogleAuthError as error:
-            raise self._not_allowed(act, error) from error
-
-    def _not_allowed(self, act: str, error: Exception) -> RegistryError:
-        verb, role = ("read", "Storage Object Viewer") if act == "read" else ("write to", "Storage Object User")
-        return RegistryError(
-            f"you may not {verb} {self.uri} ({_first_line(error)}); run `gcloud auth application-default login`, or "
-            f"ask its owner for the role {role}"
-        )
+        except (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption) as error:
+            # Proxies answer with HTML pages.
+            reason = str(error).partition("\n")[0]
+            raise RegistryError(f"{self.uri} could not be {act} ({reason}); {_advise(act, error)}") from error
 
 
-def _connect() -> storage.Client:
-    try:
-        # A bucket's name is enough; a project is not needed.
-        return storage.Client(project=None)
-    except DefaultCredentialsError:
-        # Public buckets need no credentials.
-        return storage.Client.create_anonymous_client()
-
-
-def _first_line(error: Exception) -> str:
-    # Proxies answer with HTML pages.
-    return str(error).partition("\n")[0]
+def _advise(act: str, error: Exception) -> str:
+    if isinstance(error, NotFound):
+        return "check the bucket's name"
+    if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not isinstance(error, TransportError):
+        role = "Storage Object Viewer" if act == "read" else "Storage Object User"
+        return f"run `gcloud auth application-default login`, or ask its owner for the role {role}"
+    return "check the network, then run the command again to continue"

@@ -1,6 +1,7 @@
 """Build an archive from a run: python -m model_archive.build --run runs/latest --version 1.1.0."""
 
 import argparse
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -13,7 +14,6 @@ import msgspec
 import torch
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from handler.engine import OPENVINO_FILE, Floats, Photos
 from handler.settings import SettingsError, read_settings
@@ -21,17 +21,15 @@ from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_s
 from model_archive.build_error import BuildError, QuantizationError
 from model_archive.card import format_figure, write_card
 from model_archive.engine_export import ENGINES, export_engines
-from model_archive.entry import SBOM_SUFFIX, hash_file
+from model_archive.entry import ARCHIVE_SUFFIX, SBOM_SUFFIX, hash_file
 from model_archive.golden import choose_golden
-from model_archive.identity import ArchiveError, check_version
-from model_archive.placement import put_archive
+from model_archive.identity import is_version
 from model_archive.quantization_photos import read_photos
 from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
 from model_archive.sbom import write_sbom
-from model_archive.seal import seal_archive
+from model_archive.seal import seal_archive, stage_files
 from model_archive.served_network import ServedNetwork, load_network
-from model_archive.signature import SignatureError, check_private_key, sign_archive, signature_path
-from model_archive.staging import HANDLER_ENTRY, stage_archive
+from model_archive.signature import SignatureError, load_signer, sign_archive, signature_path
 
 Precision = Literal["auto", "float", "int8"]
 
@@ -42,7 +40,7 @@ def main() -> None:
     """Build the archive that the command line asks for, and print what is in it."""
     parser = argparse.ArgumentParser(prog="python -m model_archive.build", description="Build an archive from a run.")
     parser.add_argument("--run", type=Path, default=Path("runs/latest"), help="the run's folder (default: %(default)s)")
-    parser.add_argument("--version", type=_parse_version, required=True, help="for example 1.1.0")
+    parser.add_argument("--version", required=True, help="for example 1.1.0")
     parser.add_argument("--out", type=Path, default=Path("build"), help="the archive's folder (default: %(default)s)")
     parser.add_argument(
         "--engines", nargs="+", choices=ENGINES, default=["openvino"], help="openvino for CPUs, torch for GPUs"
@@ -56,13 +54,15 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=CONFIG, help="another model-config.yaml")
     parser.add_argument("--signing-key", type=Path, help="sign with it, as make keys makes one (default: unsigned)")
     asked = parser.parse_args()
+    if not is_version(asked.version):
+        parser.error(f"argument --version: {asked.version!r} is not a version; write three numbers, for example 1.1.0")
     if asked.precision == "int8" and "openvino" not in asked.engines:
         parser.error(f"argument --precision: int8 needs the engine openvino, --engines is {' '.join(asked.engines)}")
     try:
         if asked.signing_key:
-            check_private_key(asked.signing_key)
+            load_signer(asked.signing_key)
         archive, digest = build_archive(
-            asked.run, asked.version, asked.engines, asked.out, asked.config, precision=asked.precision
+            asked.run, asked.version, asked.engines, asked.out, asked.config, asked.precision
         )
         if asked.signing_key:
             sign_archive(archive, asked.signing_key)
@@ -77,14 +77,11 @@ def build_archive(
     engines: Sequence[str],
     out: Path,
     config: Path = CONFIG,
-    *,
     precision: Precision = "float",
-    replace: bool = False,
 ) -> tuple[Path, str]:
-    """Return the archive of the folder *run* and its SHA-256 in hex; write its card and its SBOM beside it.
+    """Return the archive of the folder *run*, which has card and SBOM beside it, and its SHA-256 in hex.
 
-    *precision* is that of the openvino engine. An archive of this version with other bytes is refused, unless it is to
-    *replace*. Raises `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
+    Raises `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
     """
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
@@ -99,12 +96,12 @@ def build_archive(
             figures["openvino"] = _quantize(run, spec, stage, infer, figures["openvino"], required=precision == "int8")
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
-        stage_archive(run, spec, choose_golden(spec, infer), stage)
-        seal_archive(stage, HANDLER_ENTRY, config, spec.name, version, sealed)
+        stage_files(run, spec, choose_golden(spec, infer), stage)
+        seal_archive(stage, config, spec.name, version, sealed)
         digest = hash_file(sealed)
         write_card(sealed.with_suffix(".md"), sealed, version, digest, spec)
         write_sbom(sealed.with_suffix(SBOM_SUFFIX), version, digest)
-        put_archive(sealed, archive, digest, replace=replace)
+        put_archive(sealed, archive, digest)
     return archive, digest
 
 
@@ -118,37 +115,44 @@ def _quantize(run: Path, spec: Spec, stage: Path, infer: Infer, as_float: Figure
         return {**as_float, "precision": "float", "not_int8": str(error)}
 
 
+def put_archive(built: Path, archive: Path, digest: str) -> None:
+    """Copy *built* with its card and SBOM to *archive*; raise `BuildError` if another build of the version is there."""
+    found = hash_file(archive) if archive.exists() else None
+    if found not in (None, digest):
+        raise BuildError(
+            f"{archive} exists with the SHA-256 {found}, this build has {digest}; set VERSION=…, or delete the file"
+        )
+    if found is None:
+        # A signature that is there is of another build.
+        signature_path(archive).unlink(missing_ok=True)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    partial = archive.with_suffix(".partial")
+    try:
+        for suffix in (".md", SBOM_SUFFIX, ARCHIVE_SUFFIX):
+            # A rename is atomic within a file system, and the build may be on another one.
+            shutil.copyfile(built.with_suffix(suffix), partial)
+            partial.replace(archive.with_suffix(suffix))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 @torch.no_grad()
 def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Floats:
     return network(torch.from_numpy(photos_BHWC))[0].numpy()  # type: ignore[no-any-return]
 
 
-def _parse_version(text: str) -> str:
-    try:
-        return check_version(text)
-    except ArchiveError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _print_contents(archive: Path, digest: str) -> None:
-    table = Table(title=str(archive), title_justify="left", show_edge=False)
-    for column in ("file", "bytes", "packed"):
-        table.add_column(column, justify="left" if column == "file" else "right")
     with zipfile.ZipFile(archive) as members:
         engines = parse_spec(members.read(FILE_NAME)).engines
-        for member in members.infolist():
-            table.add_row(member.filename, f"{member.file_size:,}", f"{member.compress_size:,}")
+        lines = [str(archive), *(f"{member.file_size:12,}  {member.filename}" for member in members.infolist())]
     signature = signature_path(archive)
     signed = signature if signature.exists() else "no; make archive SIGNING_KEY=… signs"
-    lines = [f"size    {archive.stat().st_size:,} bytes", f"sha256  {digest}", f"signed  {signed}"]
-    console = Console()
-    console.print(table)
-    for line in (*lines, *(f"{name:7} {_describe_engine(figures)}" for name, figures in engines.items())):
-        console.print(line, highlight=False, soft_wrap=True)
+    lines += [f"size    {archive.stat().st_size:,} bytes", f"sha256  {digest}", f"signed  {signed}"]
+    lines += [f"{name:7} {_describe_engine(figures)}" for name, figures in engines.items()]
+    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _describe_engine(figures: Figures) -> str:
-    """Return its precision, the reason if it is not int8, and its figures."""
     words = [str(figures[key]) for key in ("precision", "not_int8") if key in figures]
     numbers = [f"{key} {format_figure(value)}" for key, value in figures.items() if not isinstance(value, str)]
     return f"{': '.join(words) or 'float'} ({', '.join(numbers)})"

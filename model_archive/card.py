@@ -14,7 +14,9 @@ def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec)
         _describe_model(spec),
         "## Accuracy\n\n" + _table("split", spec.metrics, "not measured: this model was trained elsewhere"),
         "## Engines\n\nCompared with the network in torch, float32.\n\n" + _table("engine", spec.engines, "none"),
-        _describe_use(spec),
+        "## Use\n\n"
+        f"For photos of one subject. Logits are divided by a temperature of {spec.temperature:g}; an answer is "
+        f"`confident` from a probability of {spec.threshold:g} on. Not for deciding whether something is safe to eat.",
         f"## The {len(spec.labels)} labels\n\n{', '.join(spec.labels)}",
     ]
     path.write_text("\n\n".join(sections) + "\n")
@@ -23,21 +25,13 @@ def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec)
 def _describe_model(spec: Spec) -> str:
     how, origin = spec.preprocessing, spec.provenance
     seed = "none" if origin.seed is None else origin.seed
-    lines = [
-        f"- Architecture: `{spec.architecture}` (timm)",
-        f"- Input: {how.size}x{how.size} pixels, {how.interpolation}, central {how.crop:.1%} of the short side",
-        f"- Weights: {origin.weights}",
-        f"- Data: {origin.data_digest or 'not recorded'}",
-        f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {seed}",
-    ]
-    return "## Model\n\n" + "\n".join(lines)
-
-
-def _describe_use(spec: Spec) -> str:
     return (
-        "## Use\n\n"
-        f"For photos of one subject. Logits are divided by a temperature of {spec.temperature:g}; an answer is "
-        f"`confident` from a probability of {spec.threshold:g} on. Not for deciding whether something is safe to eat."
+        "## Model\n\n"
+        f"- Architecture: `{spec.architecture}` (timm)\n"
+        f"- Input: {how.size}x{how.size} pixels, {how.interpolation}, central {how.crop:.1%} of the short side\n"
+        f"- Weights: {origin.weights}\n"
+        f"- Data: {origin.data_digest or 'not recorded'}\n"
+        f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {seed}"
     )
 
 
@@ -45,12 +39,9 @@ def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str)
     if not rows:
         return empty
     columns = sorted({column for row in rows.values() for column in row})
-    head = [f"| {what} | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
-    body = [
-        f"| {name} | " + " | ".join(format_figure(row.get(column)) for column in columns) + " |"
-        for name, row in rows.items()
-    ]
-    return "\n".join(head + body)
+    cells = [[what, *columns], ["---"] * (len(columns) + 1)]
+    cells += [[name, *(format_figure(row.get(column)) for column in columns)] for name, row in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def format_figure(value: float | str | None) -> str:

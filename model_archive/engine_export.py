@@ -15,7 +15,7 @@ from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures, Spec
 from handler.torch_engine import TorchEngine
 from model_archive.build_error import BuildError
-from model_archive.openvino_file import save_openvino
+from model_archive.quantize import save_openvino
 from model_archive.served_network import ServedNetwork
 
 ENGINES = ("openvino", "torch")
@@ -44,10 +44,9 @@ def export_engines(network: ServedNetwork, spec: Spec, engines: Sequence[str], f
 
 
 def _export_program(network: ServedNetwork, photos_BHWC: Photos) -> ExportedProgram:
+    any_batch = {"photos_BHWC": {0: Dim.DYNAMIC}}
     with torch.no_grad():
-        program = torch.export.export(
-            network, (torch.from_numpy(photos_BHWC),), dynamic_shapes={"photos_BHWC": {0: Dim.DYNAMIC}}
-        )
+        program = torch.export.export(network, (torch.from_numpy(photos_BHWC),), dynamic_shapes=any_batch)
     for node in program.graph.nodes:
         # It has paths of this machine, which would make the archive depend on the checkout.
         node.meta.pop("stack_trace", None)
@@ -64,8 +63,7 @@ def _convert(program: ExportedProgram) -> ov.Model:
 
 def _parity_photos(size: int) -> Photos:
     """Return the same smooth coloured patterns each time, uint8 BHWC."""
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (_NUM_PARITY_PHOTOS, 8, 8, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (_NUM_PARITY_PHOTOS, 8, 8, 3), dtype=np.uint8)
     rows = np.arange(size) * 8 // size
     return coarse[:, rows][:, :, rows]
 

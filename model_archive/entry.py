@@ -1,15 +1,20 @@
-"""The entry of one version in a registry."""
+"""The entry of one version in a registry, and the download of its files."""
 
+import errno
 import hashlib
+import os
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from handler.spec import Schema
 from model_archive.identity import MODEL, identify
 from model_archive.signature import SIGNATURE_SUFFIX
-from model_archive.storage import RegistryError
+from model_archive.storage import RegistryError, Storage
 
 SCHEMA: Literal[1] = 1
 
@@ -24,7 +29,6 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     """SHA-256 in hex."""
     size: Annotated[int, msgspec.Meta(ge=0)]
-    """Bytes."""
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,12 +47,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the archive in hex."""
         return self.files[ARCHIVE_SUFFIX].digest
 
     @property
     def size(self) -> int:
-        """Bytes of the archive."""
         return self.files[ARCHIVE_SUFFIX].size
 
     @property
@@ -58,8 +60,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     @property
     def accuracy(self) -> float | None:
         """Top-1 on the test split, else on the validation split, else None."""
-        measured = (self.metrics.get(split, {}).get("top1") for split in ("test", "val"))
-        return next((top1 for top1 in measured if top1 is not None), None)
+        val = self.metrics.get("val", {}).get("top1")
+        return self.metrics.get("test", {}).get("top1", val)
 
 
 def describe_archive(archive: Path) -> Entry:
@@ -80,20 +82,42 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def encode_entry(entry: Entry) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(entry, order="sorted"), indent=1) + b"\n"
-
-
 def decode_entry(text: bytes, version: str, place: str) -> Entry:
     """Return the entry of *version*, which *text* from *place* must be; raise `RegistryError`."""
     try:
-        fields: Any = msgspec.json.decode(text)
-        schema = fields.get("schema") if isinstance(fields, dict) else None
+        schema = msgspec.json.decode(text, type=Schema).schema
         if isinstance(schema, int) and schema > SCHEMA:
             raise RegistryError(f"{place} has schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
-        entry = msgspec.convert(fields, Entry)
+        entry = msgspec.json.decode(text, type=Entry)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RegistryError(f"{place} is not a registry's entry ({error}); ask its owner to fix it") from error
     if (entry.name, entry.version) != (MODEL, version):
         raise RegistryError(f"{place} is the entry of {entry.name} {entry.version}; ask its owner to fix it")
     return entry
+
+
+def download(storage: Storage, name: str, wanted: File, path: Path, progress: Callable[[int], None]) -> None:
+    """Download the rest of *name* to *path*; raise `OSError`, or `RegistryError` if it is not *wanted*."""
+    held = path.exists() and path.stat().st_size > 0
+    with path.open("ab") as file:
+        missing, free = wanted.size - file.tell(), shutil.disk_usage(path.parent).free
+        if free < missing:
+            raise RegistryError(
+                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another folder"
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        chunks = storage.read(name, file.tell()) if missing > 0 else ()
+        for chunk in chunks:
+            file.write(chunk)
+            progress(file.tell())
+            # An object that is larger than the published one is wrong.
+            if file.tell() > wanted.size:
+                break
+    if (found := hash_file(path)) == wanted.digest:
+        return
+    path.unlink()
+    if not held:
+        raise RegistryError(
+            f"{storage.uri}/{name} has the SHA-256 {found}, its entry has {wanted.digest}; publish a new version"
+        )
+    # A crash may have damaged the beginning.
+    download(storage, name, wanted, path, progress)

@@ -1,11 +1,8 @@
-"""The golden set: a few pictures in the archive, with the network's own answers.
-
-A server that gives these answers runs the model that was built. The pictures are drawn, so that nobody's photo is
-published with a model. Axes: B batch, H height, W width, C channel, K class.
-"""
+"""The golden set: drawn pictures and the answers of the network. Axes as in handler/engine.py."""
 
 import colorsys
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,26 +29,16 @@ _MIN_MARGIN = 0.2
 
 class GoldenSample(msgspec.Struct, frozen=True):
     photo: bytes
-    """PNG; base64 in JSON."""
     label: str
     probability: float
 
 
-GoldenPhoto = GoldenSample
-"""The name that serving/ and scripts/ still import."""
-
-
 def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenSample]:
-    """Return the pictures with the most confident first labels, at most one a label, most confident first.
-
-    *infer* returns logits_BK for uint8 photos_BHWC.
-    """
+    """Return the pictures with the most confident first labels, at most one a label, most confident first."""
     pictures = [_draw_picture(seed) for seed in range(_NUM_CANDIDATES)]
-    predictions = [
-        prediction
-        for start in range(0, _NUM_CANDIDATES, _BATCH)
-        for prediction in rank_labels(infer(_preprocess(pictures[start : start + _BATCH], spec)), spec)
-    ]
+    photos = (preprocess_photo(picture, spec.preprocessing, Limits()) for picture in pictures)
+    batches = iter(lambda: list(itertools.islice(photos, _BATCH)), [])
+    predictions = rank_labels(np.concatenate([infer(np.stack(batch)) for batch in batches]), spec)
     ranked = sorted(zip(pictures, predictions, strict=True), key=lambda pair: -_margin(pair[1]))
     firsts: dict[int, tuple[bytes, Prediction]] = {}
     for picture, prediction in ranked:
@@ -78,10 +65,6 @@ def read_golden(archive: Path) -> list[GoldenSample]:
     if not golden:
         raise ArchiveError(f"{archive.name} has an empty golden set; build it again with make archive")
     return golden
-
-
-def _preprocess(pictures: list[bytes], spec: Spec) -> Photos:
-    return np.stack([preprocess_photo(picture, spec.preprocessing, Limits()) for picture in pictures])
 
 
 def _margin(prediction: Prediction) -> float:

@@ -4,21 +4,20 @@ import re
 import struct
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from handler.spec import FILE_NAME as SPEC
 from handler.spec import Spec, SpecError, parse_spec
-from model_archive.seal import MANIFEST
 
 MODEL = "fruity"
+MANIFEST = "MAR-INF/MANIFEST.json"
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 # Ours are a few kilobytes; one that unpacks to gigabytes is an attack.
 _MAX_MEMBER_BYTES = 1 << 24
-_CHUNK_BYTES = 1 << 20
 # A zip can be incomplete, encrypted, compressed by another method, without the member, or forged.
 _DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, RuntimeError)
 
@@ -27,7 +26,7 @@ class ArchiveError(Exception):
     """A file is not an archive of this model, or not of the version in its name."""
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(NamedTuple):
     version: str
     spec: Spec
 
@@ -86,10 +85,7 @@ def read_identity(archive: Path) -> Identity:
     if {model.model_name, spec.name} != {MODEL}:
         names = " and ".join(sorted({model.model_name, spec.name}))
         raise ArchiveError(f"{archive.name} is an archive of the model {names}, allowed is {MODEL}")
-    try:
-        return Identity(check_version(model.model_version), spec)
-    except ArchiveError as error:
-        raise ArchiveError(f"the manifest in {archive.name} has no version: {error}") from error
+    return Identity(check_version(model.model_version), spec)
 
 
 def read_members(archive: Path, *names: str) -> list[bytes]:
@@ -99,7 +95,7 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
             with zipfile.ZipFile(file) as members:
                 return [_read_member(members, name) for name in names]
         except _DAMAGES as error:
-            raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
+            raise ArchiveError(f"{archive.name} is not an archive ({error}); build one with make archive") from error
 
 
 def check_members(archive: Path) -> None:
@@ -110,19 +106,10 @@ def check_members(archive: Path) -> None:
             with zipfile.ZipFile(file) as members:
                 for place in members.namelist():
                     with members.open(place) as member:
-                        while member.read(_CHUNK_BYTES):
+                        while member.read(1 << 20):
                             pass
         except _DAMAGES as error:
             raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
-
-
-def _suggest(damaged: Path) -> str:
-    """Return what to do about *damaged*, with the newest intact archive beside it if there is one."""
-    for path in sorted(damaged.parent.glob(f"{MODEL}-*.mar"), reverse=True):
-        with suppress(ArchiveError, OSError):
-            check_members(path)
-            return f"{path.name} beside it is intact: use that one, or build another with make archive"
-    return "build another with make archive"
 
 
 def _read_member(members: zipfile.ZipFile, name: str) -> bytes:

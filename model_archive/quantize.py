@@ -1,7 +1,4 @@
-"""The OpenVINO engine in int8, if the accuracy gate accepts it.
-
-Axes: N photos, B batch, H height, W width, C channel, K class.
-"""
+"""The OpenVINO engine in int8, if the accuracy gate accepts it. Axes as in handler/engine.py; N photos."""
 
 import logging
 import multiprocessing
@@ -11,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import openvino as ov
@@ -21,10 +19,15 @@ from scipy.special import log_softmax  # type: ignore[import-untyped]
 from handler.engine import OUTPUTS, Floats, Photos, count_cpus
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures
-from model_archive.accuracy_gate import MIN_PHOTOS, RULE, Score, compare_answers
 from model_archive.build_error import QuantizationError
-from model_archive.openvino_file import save_openvino
 from model_archive.quantization_photos import QuantizationPhotos
+
+MAX_TOP1_LOSS = 0.005
+MIN_AGREEMENT = 0.98
+MIN_PHOTOS = round(1 / MAX_TOP1_LOSS)
+"""With fewer photos, a single wrong one would exceed MAX_TOP1_LOSS."""
+
+RULE = f"the limits are {100 * MAX_TOP1_LOSS:g} points of top-1 and {1 - MIN_AGREEMENT:.0%} changed labels"
 
 Infer = Callable[[Photos], Floats]
 """From photos_BHWC to logits_BK."""
@@ -38,16 +41,46 @@ _MAX_ROUNDS = 32
 _NUM_RANKING_PHOTOS = 50
 
 
-def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) -> Figures:
-    """Replace *model_path* by its int8 model and return the figures; *infer* is the network in float32.
+class Score(NamedTuple):
+    """int8 compared with float32 on the gate photos."""
 
-    Raises `QuantizationError`, and then leaves the model as it was.
-    """
+    num_photos: int
+    top1_float: float
+    top1_int8: float
+    agreement: float
+    """Share of the photos with the same first label in both, right or wrong."""
+
+    @property
+    def passes(self) -> bool:
+        # Rounded, because the limits are shares of whole photos, which floats do not hold exactly.
+        loss, disagreement = round(self.top1_float - self.top1_int8, 9), round(1 - self.agreement, 9)
+        return loss <= MAX_TOP1_LOSS and disagreement <= round(1 - MIN_AGREEMENT, 9)
+
+    def __str__(self) -> str:
+        return (
+            f"a top-1 of {self.top1_int8:.2%} instead of {self.top1_float:.2%} and {1 - self.agreement:.2%} changed "
+            f"labels on {self.num_photos:,} photos of val"
+        )
+
+
+def compare_answers(float_NK: Floats, int8_NK: Floats, classes_N: NDArray[np.int64]) -> Score:
+    """Return the score of the logits *int8_NK* against *float_NK*; *classes_N* are the right class indices."""
+    float_N, int8_N = float_NK.argmax(axis=1), int8_NK.argmax(axis=1)
+    return Score(
+        num_photos=len(classes_N),
+        top1_float=float((float_N == classes_N).mean()),
+        top1_int8=float((int8_N == classes_N).mean()),
+        agreement=float((float_N == int8_N).mean()),
+    )
+
+
+def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) -> Figures:
+    """Replace *model_path* by its int8 model and return its figures; raise `QuantizationError` and change nothing."""
     gate_NHWC = photos.gate.photos_NHWC
     if len(gate_NHWC) < MIN_PHOTOS:
         raise QuantizationError(
-            f"the run has {len(gate_NHWC):,} photos of val for the accuracy gate, int8 needs {MIN_PHOTOS}; "
-            "train it with a larger val split (data.val_share) or evaluation.gate_photos"
+            f"the accuracy gate has {len(gate_NHWC):,} photos of val, int8 needs {MIN_PHOTOS}; train with a larger "
+            "data.val_share or evaluation.gate_photos"
         )
     float_NK = _infer_all(infer, gate_NHWC, "Predicting in float32")
     with tempfile.TemporaryDirectory(dir=model_path.parent) as scratch:
@@ -62,16 +95,6 @@ def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) 
             raise QuantizationError(f"int8 passes the accuracy gate only with all {num_layers} layers in float")
         for file in Path(scratch).iterdir():
             file.replace(model_path.with_name(file.name))
-    return _describe(score, num_layers, num_float)
-
-
-def infer_with_openvino(model_path: Path) -> Infer:
-    """Return the inference of *model_path*, with float32 outside int8, so that another CPU gives the same answers."""
-    engine = OpenVinoEngine(model_path, count_cpus(), precision="f32")
-    return lambda photos_BHWC: engine.run(photos_BHWC).logits_BK
-
-
-def _describe(score: Score, num_layers: int, num_float: int) -> Figures:
     return {
         "precision": "int8",
         "photos": score.num_photos,
@@ -83,8 +106,14 @@ def _describe(score: Score, num_layers: int, num_float: int) -> Figures:
     }
 
 
+def infer_with_openvino(model_path: Path) -> Infer:
+    """Return the inference of *model_path*, with float32 outside int8, so that another CPU gives the same answers."""
+    engine = OpenVinoEngine(model_path, count_cpus(), precision="f32")
+    return lambda photos_BHWC: engine.run(photos_BHWC).logits_BK
+
+
 def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
-    # NNCF creates more Cores, with which OpenVINO 2026.4 crashes (handler/openvino_engine.py).
+    # NNCF creates more Cores (handler/openvino_engine.py says why that must not be in this process).
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         try:
             process.submit(_quantize_file, model_path, target, photos, float_NK).result()
@@ -93,12 +122,20 @@ def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationP
 
 
 def _quantize_file(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
-    """Write *model_path* in int8 to *target*; raise `QuantizationError`."""
     try:
         save_openvino(_quantize(ov.Core().read_model(model_path), photos, float_NK), target)
     except RuntimeError as error:
         reason = next(filter(None, reversed(str(error).splitlines())), type(error).__name__)
         raise QuantizationError(f"this network cannot be quantized to int8: {reason.strip()}") from error
+
+
+def save_openvino(model: ov.Model, path: Path) -> None:
+    """Write *model* to *path*, the same bytes each time; its floats become float16."""
+    # OpenVINO's own names count on through all conversions of the process.
+    model.set_friendly_name("fruity")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+    ov.save_model(model, path, compress_to_fp16=True)
 
 
 def _quantize(model: ov.Model, photos: QuantizationPhotos, float_NK: Floats) -> ov.Model:
@@ -138,13 +175,10 @@ def _quantize(model: ov.Model, photos: QuantizationPhotos, float_NK: Floats) -> 
 
 
 def _diverge(float_BK: Floats, int8_BK: Floats) -> NDArray[np.float64]:
-    """Return the Kullback-Leibler divergence of each photo's probabilities from those in float, in nats.
-
-    First labels are too coarse to rank layers: of 100 photos most layers change the same two or three.
-    """
+    """Return the Kullback-Leibler divergence of each photo's probabilities from those in float, in nats."""
+    # First labels are too coarse to rank layers: of 100 photos most layers change the same two or three.
     float_BK, int8_BK = (log_softmax(logits_BK.astype(np.float64), axis=1) for logits_BK in (float_BK, int8_BK))
-    divergence_B: NDArray[np.float64] = (np.exp(float_BK) * (float_BK - int8_BK)).sum(axis=1)
-    return divergence_B
+    return (np.exp(float_BK) * (float_BK - int8_BK)).sum(axis=1)  # type: ignore[no-any-return]
 
 
 def _infer_all(infer: Infer, photos_NHWC: Photos, doing: str) -> Floats:
@@ -153,10 +187,7 @@ def _infer_all(infer: Infer, photos_NHWC: Photos, doing: str) -> Floats:
 
 
 def _list_activation_layers(model: ov.Model) -> list[str]:
-    """Return the names of the operations that only explanations need; they stay in float.
-
-    In int8 OpenVINO 2026.4 fails on those of some networks (ConvNeXt).
-    """
+    """Return the operations that only explanations need: in int8 OpenVINO 2026.4 fails on some (ConvNeXt)."""
     predicting = {operation.get_friendly_name() for operation in _cut_to_predictions(model).get_ops()}
     return [name for operation in model.get_ops() if (name := operation.get_friendly_name()) not in predicting]
 

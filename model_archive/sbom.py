@@ -17,24 +17,20 @@ from model_archive.build_error import BuildError
 from model_archive.identity import MODEL
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SERVING = "registry"
-"""The extra of pyproject.toml that the serving image installs."""
 # requirements.lock leaves them out, as `pip freeze` does.
 _UNPINNED = {"pip", "setuptools", "wheel"}
 
 Needs = dict[str, set[str]]
-"""By package, the packages that it needs."""
 
 
 def write_sbom(path: Path, version: str, digest: str, root: Path = _ROOT) -> None:
-    """Write to *path*, as CycloneDX JSON, what serves the archive with the SHA-256 *digest*.
+    """Write to *path*, as CycloneDX JSON, the packages that serve the archive; raise `BuildError`.
 
-    The packages are those that pyproject.toml in *root* asks for, in the versions of its requirements.lock. Without
-    time and random number: same input, same bytes. Raises `BuildError`.
+    They are those that pyproject.toml in *root* asks for, in the versions of its requirements.lock.
     """
     lines = (line.partition("==") for line in (root / "requirements.lock").read_text().splitlines() if "==" in line)
     pins: dict[str, str] = {canonicalize_name(name): pin.strip() for name, _, pin in lines}
-    needs = list_needs(_SERVING, root)
+    needs = list_needs("registry", root)
     missing = sorted(needs.keys() - pins.keys() - _UNPINNED - {MODEL})
     if missing:
         raise BuildError(f"requirements.lock does not pin {', '.join(missing)}; run make lock")
@@ -45,20 +41,16 @@ def list_needs(extra: str, root: Path = _ROOT) -> Needs:
     """Return fruity with its *extra* and all packages that these need here; raise `BuildError`."""
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     needs: Needs = {}
-    _collect(Requirement(f"{MODEL}[{extra}]"), extras, needs, set())
+    todo, seen = [Requirement(f"{MODEL}[{extra}]")], set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        if (key := f"{name}{sorted(requirement.extras)}") not in seen:
+            seen.add(key)
+            required = _list_requirements(name, requirement.extras, extras)
+            needs.setdefault(name, set()).update({canonicalize_name(one.name) for one in required} - {name})
+            todo += required
     return needs
-
-
-def _collect(requirement: Requirement, extras: Mapping[str, list[str]], needs: Needs, seen: set[str]) -> None:
-    """Add to *needs* the package of *requirement*, with the extras that it asks for, and all that these need."""
-    name = canonicalize_name(requirement.name)
-    if (key := f"{name}{sorted(requirement.extras)}") in seen:
-        return
-    seen.add(key)
-    needs.setdefault(name, set())
-    for one in _list_requirements(name, requirement.extras, extras):
-        needs[name] |= {canonicalize_name(one.name)} - {name}
-        _collect(one, extras, needs, seen)
 
 
 def _list_requirements(name: str, asked: set[str], extras: Mapping[str, list[str]]) -> list[Requirement]:

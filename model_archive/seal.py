@@ -1,31 +1,47 @@
-"""torch-model-archiver's archive, rewritten so that the same input gives the same bytes."""
+"""The files of an archive, packed by torch-model-archiver and rewritten: the same input gives the same bytes."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+import handler
+from handler.spec import REFERENCE_FILE, Spec, write_spec
 from model_archive.build_error import BuildError
+from model_archive.golden import GoldenSample, write_golden
+from model_archive.identity import MANIFEST
 
-MANIFEST = "MAR-INF/MANIFEST.json"
+_HANDLER = Path(handler.__file__).parent
+# torch-model-archiver puts it at the archive's root, where the worker imports it by name.
+_HANDLER_ENTRY = _HANDLER / "fruity_handler.py"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CREATED_ON = "01/01/1980 00:00:00"
 _MODE = 0o100644 << 16
 
 
-def seal_archive(stage: Path, entry: Path, config: Path, name: str, version: str, archive: Path) -> None:
-    """Write the folder *stage* with the handler *entry* to the new file *archive*; raise `BuildError`."""
+def stage_files(run: Path, spec: Spec, golden: list[GoldenSample], stage: Path) -> None:
+    """Put the handler package, *spec*, *golden* and the run's drift reference beside the engines in *stage*."""
+    write_spec(spec, stage)
+    write_golden(golden, stage)
+    if (run / REFERENCE_FILE).exists():
+        shutil.copyfile(run / REFERENCE_FILE, stage / REFERENCE_FILE)
+    shutil.copytree(_HANDLER, stage / _HANDLER.name, ignore=shutil.ignore_patterns(_HANDLER_ENTRY.name, "__pycache__"))
+
+
+def seal_archive(stage: Path, config: Path, name: str, version: str, archive: Path) -> None:
+    """Write the folder *stage* with the handler's entry to the new file *archive*; raise `BuildError`."""
     with tempfile.TemporaryDirectory() as scratch:
-        _rewrite(_run_archiver(stage, entry, config, name, version, Path(scratch)), archive)
+        _rewrite(_run_archiver(stage, config, name, version, Path(scratch)), archive)
 
 
-def _run_archiver(stage: Path, entry: Path, config: Path, name: str, version: str, scratch: Path) -> Path:
+def _run_archiver(stage: Path, config: Path, name: str, version: str, scratch: Path) -> Path:
     command = [sys.executable, "-m", "model_archiver.model_packaging"]
-    command += ["--model-name", name, "--version", version, "--handler", str(entry)]
+    command += ["--model-name", name, "--version", version, "--handler", str(_HANDLER_ENTRY)]
     command += ["--extra-files", str(stage), "--config-file", str(config), "--export-path", str(scratch)]
     # It deletes and reuses $TMPDIR/<model name>, which two builds at once must not share.
     (scratch / "tmp").mkdir()

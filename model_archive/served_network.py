@@ -1,8 +1,4 @@
-"""A run's network, rebuilt from `model.safetensors` and `spec.json` alone.
-
-Axes: B batch, H height, W width, C channel, D embedding, K class, O the classifier's outputs;
-h, w the feature map's.
-"""
+"""A run's network, from its weights and spec. Axes as in handler/engine.py; O the classifier's outputs, P places."""
 
 import math
 from collections.abc import Mapping
@@ -53,8 +49,7 @@ def _resize_layers(network: nn.Module, tensors: Mapping[str, Tensor], size: int)
 class ServedNetwork(nn.Module):
     """The network that is exported: uint8 photos in; logits, embeddings and class activation maps out."""
 
-    network: Any
-    """timm's networks share these methods, but have no type that declares them."""
+    network: Any  # timm has no type that declares what its networks share
     mean_C: Tensor
     std_C: Tensor
 
@@ -71,30 +66,22 @@ class ServedNetwork(nn.Module):
         features = self.network.forward_features(inputs_BHWC.permute(0, 3, 1, 2))
         embeddings_BD = self.network.forward_head(features, pre_logits=True)
         logits_BK = self._sum_outputs(self.network.get_classifier()(embeddings_BD))
-        return logits_BK, embeddings_BD, self._class_activation_maps(features)
-
-    def _class_activation_maps(self, features: Tensor) -> Tensor:
         places, h, w = _split_into_places(features, self.network)
         places_PK = self._sum_outputs(self.network.forward_head(places))
-        return places_PK.reshape(-1, h, w, places_PK.shape[1]).permute(0, 3, 1, 2)
+        return logits_BK, embeddings_BD, places_PK.reshape(-1, h, w, places_PK.shape[1]).permute(0, 3, 1, 2)
 
     def _sum_outputs(self, outputs_BO: Tensor) -> Tensor:
         if self.label_outputs is None:
             return outputs_BO
-        return torch.stack(
-            [
-                outputs_BO[:, outputs[0]] if len(outputs) == 1 else outputs_BO[:, outputs].logsumexp(dim=1)
-                for outputs in self.label_outputs
-            ],
-            dim=1,
-        )
+        sums_KB = [
+            outputs_BO[:, outputs[0]] if len(outputs) == 1 else outputs_BO[:, outputs].logsumexp(dim=1)
+            for outputs in self.label_outputs
+        ]
+        return torch.stack(sums_KB, dim=1)
 
 
 def _split_into_places(features: Tensor, network: nn.Module) -> tuple[Tensor, int, int]:
-    """Return the places of the feature map, each as a feature map of one place, and h, w.
-
-    timm's networks keep features as BChw, BhwC or tokens (prefix tokens first); so are the places.
-    """
+    """Return the places of the feature map (BChw, BhwC or tokens), each as such a map of one place, and h, w."""
     if features.ndim == 4 and features.shape[1] == network.num_features:
         h, w = features.shape[2:]
         return features.permute(0, 2, 3, 1).flatten(0, 2)[:, :, None, None], h, w

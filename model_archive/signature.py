@@ -1,12 +1,10 @@
-"""Signatures: proof that the holder of a key built an archive.
+"""Signatures: Sigstore bundles beside their archives, created and verified by model-signing, offline.
 
-A signature is a Sigstore bundle beside its archive, created and verified by model-signing, offline. That package is
-imported where it is used, because `make serve` without a public key does not install it.
+That package is imported where it is used, because `make serve` without a public key does not install it.
 """
 
 import base64
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,26 +27,15 @@ def signature_path(archive: Path) -> Path:
 
 def sign_archive(archive: Path, private_key: Path) -> Path:
     """Return the signature of *archive*, written beside it; raise `SignatureError` or `OSError`."""
-    signer = _load_signer(private_key)
-    signature = signature_path(archive)
-    partial = signature.with_name(signature.name + ".partial")
-    try:
-        # The signature does not cover the file's name.
-        signer.sign(archive.resolve(strict=True), partial)
-        partial.replace(signature)
-    finally:
-        partial.unlink(missing_ok=True)
-    return signature
+    # The library does not accept links, and the signature does not cover the file's name.
+    load_signer(private_key).sign(archive.resolve(strict=True), signature_path(archive))
+    return signature_path(archive)
 
 
 def verify_archive(archive: Path, public_key: Path, signature: Path | None = None) -> None:
-    """Verify *archive* by *public_key* and *signature*, by default the one beside it; raise `SignatureError`.
-
-    Unpacks nothing. `identity.identify` checks the version in the archive.
-    """
+    """Verify *archive* by *public_key* and *signature*, by default the one beside it; raise `SignatureError`."""
     signature = signature or signature_path(archive)
     verifier = _load_verifier(public_key)
-    # The library does not accept links.
     target = archive.resolve(strict=True)
     with _refused(archive, signature):
         _parse_bundle(signature)
@@ -56,10 +43,7 @@ def verify_archive(archive: Path, public_key: Path, signature: Path | None = Non
 
 
 def check_signed(archive: Path, digest: str) -> None:
-    """Raise `SignatureError` unless the signature beside *archive*, of any key, is for its SHA-256 *digest*.
-
-    Proves nothing, but keeps the signature of an older build from being published.
-    """
+    """Raise `SignatureError` if the signature beside *archive*, of any key, is for another SHA-256: an older build."""
     signature = signature_path(archive)
     with _refused(archive, signature):
         statement = json.loads(base64.b64decode(_parse_bundle(signature)["dsseEnvelope"]["payload"]))
@@ -68,39 +52,34 @@ def check_signed(archive: Path, digest: str) -> None:
             raise ValueError(f"it is for the SHA-256 {', '.join(signed)}, the archive has {digest}")
 
 
-def check_private_key(private_key: Path) -> None:
-    """Raise `SignatureError` unless *private_key* can sign."""
-    _load_signer(private_key)
-
-
 def create_keys(folder: Path) -> tuple[Path, Path]:
     """Return a new private key and its public key in *folder*; raise `SignatureError` if one exists."""
-    with _library():
+    with required_package(SignatureError):
         from cryptography.hazmat.primitives import serialization as form
         from cryptography.hazmat.primitives.asymmetric import ec
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     paths = folder / PRIVATE_KEY, folder / PUBLIC_KEY
-    for path in paths:
-        if path.exists():
-            raise SignatureError(f"{path} exists and is kept: archives may be signed with it; choose another folder")
+    if existing := [path for path in paths if path.exists()]:
+        raise SignatureError(f"{existing[0]} exists and is kept: archives may be signed with it; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, content, mode in zip(paths, (private, public), (0o600, 0o644), strict=True):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
+        path.touch(mode, exist_ok=False)
+        path.write_bytes(content)
     return paths
 
 
-def _load_signer(private_key: Path) -> Any:
-    with _library():
+def load_signer(private_key: Path) -> Any:
+    """Return the signer of *private_key*; raise `SignatureError` if it cannot sign."""
+    with required_package(SignatureError):
         from model_signing import signing
     with _readable_key(private_key, "private"):
         return signing.Config().use_elliptic_key_signer(private_key=private_key)
 
 
 def _load_verifier(public_key: Path) -> Any:
-    with _library():
+    with required_package(SignatureError):
         from model_signing import hashing, verifying
     with _readable_key(public_key, "public"):
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
@@ -128,16 +107,11 @@ def _refused(archive: Path, signature: Path) -> Iterator[None]:
     """Turn any error of the library into a `SignatureError` that refuses *archive*."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise SignatureError(
-            f"{archive.name} is refused, a signature is required and {signature} does not exist; "
-            f"build and sign it with make archive SIGNING_KEY={PRIVATE_KEY}"
-        ) from error
     except Exception as error:  # Invalid input makes the library raise errors of any type.
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise SignatureError(
-            f"{archive.name} is refused, {signature.name} does not verify ({reason}); it was changed, damaged or "
-            "signed with another key: fetch it again, or build and sign it again"
+            f"{archive.name} is refused, {signature.name} does not verify ({reason}); fetch it again, or sign it "
+            "with make archive SIGNING_KEY=…"
         ) from error
 
 
@@ -145,24 +119,17 @@ def _refused(archive: Path, signature: Path) -> Iterator[None]:
 def _readable_key(key: Path, kind: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise SignatureError(
-            f"the {kind} key {key} cannot be read ({error.strerror}); create a pair with make keys"
-        ) from error
     # RSA and Ed25519 keys have no curve: AttributeError; keys under a password: TypeError.
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SignatureError(
-            f"{key} is not a {kind} key that can be used ({error}); allowed are PEM files of an elliptic curve key "
-            "(P-256, P-384 or P-521) without a password, as make keys creates them"
+            f"{key} is not a {kind} key ({error}); make keys creates one: PEM, P-256, P-384 or P-521, no password"
         ) from error
 
 
 @contextmanager
-def _library() -> Iterator[None]:
+def required_package(failure: type[Exception]) -> Iterator[None]:
+    """Turn a failed import into *failure* with the command that installs the package."""
     try:
         yield
     except ImportError as error:
-        raise SignatureError(
-            f"signatures need a package that is not installed ({error}); run python3 scripts/prepare_venv.py registry, "
-            "or use make, which installs it"
-        ) from error
+        raise failure(f"{error}: not installed; run python3 scripts/prepare_venv.py registry, or use make") from error

@@ -1,6 +1,11 @@
-"""The storage of a registry: a folder or a bucket, whose objects are created once."""
+"""The storage of a registry: objects that are created once, in a folder here or in a bucket (bucket_storage.py)."""
 
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import BinaryIO, Protocol
 
 CHUNK_BYTES = 1 << 22
@@ -23,3 +28,48 @@ class Storage(Protocol):
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         """Return whether the object was created; an existing one of that name is not changed."""
+
+
+class FolderStorage:
+    def __init__(self, folder: Path) -> None:
+        self.uri = str(folder)
+        self._folder = folder
+
+    def list_names(self, folder: str) -> list[str]:
+        path = self._folder / folder
+        with self._errors("read"):
+            return sorted(file.name for file in path.iterdir() if file.is_file()) if path.exists() else []
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        with self._errors("read"), (self._folder / name).open("rb") as file:
+            file.seek(start)
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
+        path = self._folder / name
+        with self._errors("written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                return False
+            with NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as partial:
+                shutil.copyfileobj(content, partial, CHUNK_BYTES)
+                partial.flush()
+                # Before the link: after a power cut there must not be a name without its content.
+                os.fsync(partial.fileno())
+                Path(partial.name).chmod(0o644)
+                # Unlike a rename, a link fails if another publisher was faster.
+                with suppress(FileExistsError):
+                    path.hardlink_to(partial.name)
+                    return True
+        return False
+
+    @contextmanager
+    def _errors(self, act: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RegistryError(
+                f"the registry {self.uri} could not be {act} ({error.strerror}: {error.filename or self.uri}); "
+                "check its disk, then run the command again"
+            ) from error

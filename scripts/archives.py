@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from model_archive.archive_registry import Entry, RegistryError, open_registry
 from model_archive.identity import ArchiveError, identify
-from model_archive.registry import Entry, RegistryError, open_registry
 from model_archive.signature import SignatureError, verify_archive
 
 _INTERRUPTED = 128 + signal.SIGINT

@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import shutil
 import sys
 import tempfile
 import zlib
@@ -39,9 +40,10 @@ def rebuild_default_archive(out: Path) -> tuple[Path, str]:
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch) / "default"
         write_default_run(run)
-        archive, digest = build_archive(run, VERSION, ["openvino"], out, replace=True)
+        built, digest = build_archive(run, VERSION, ["openvino"], Path(scratch) / "built")
+        shutil.copytree(built.parent, out, dirs_exist_ok=True)
     (out / TOOLCHAIN_FILE).write_bytes(format_json(read_toolchain()))
-    return archive, digest
+    return out / built.name, digest
 
 
 def read_toolchain() -> dict[str, str]:

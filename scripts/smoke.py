@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import ArchiveError
 from serving.answers import NoLabel, read_first_label
 from serving.model_store import ModelStoreError, newest_archive
@@ -62,7 +62,7 @@ def check_paths(client: httpx.Client) -> None:
 
 
 def check_answers(
-    client: httpx.Client, golden: list[GoldenPhoto], version: str, requests: int, mixed: bool
+    client: httpx.Client, golden: list[GoldenSample], version: str, requests: int, mixed: bool
 ) -> Counter[str]:
     """Return how many samples each version answered; raise `SmokeError` at the first wrong answer."""
     answered: Counter[str] = Counter()

@@ -12,10 +12,10 @@ import yaml
 from handler.settings import SettingsError, read_settings
 from handler.spec import Spec
 from model_archive import identity
+from model_archive.archive_registry import open_registry
 from model_archive.entry import hash_file
-from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import MODEL, ArchiveError, file_name
-from model_archive.registry import open_registry
 from model_archive.signature import signature_path, verify_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ class Archive(NamedTuple):
     version: str
     digest: str  # SHA-256 in hex
     spec: Spec
-    golden: list[GoldenPhoto]
+    golden: list[GoldenSample]
 
 
 def newest_archive(*folders: Path) -> Path:

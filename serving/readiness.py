@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from model_archive.golden import GoldenPhoto
+from model_archive.golden import GoldenSample
 from serving.answers import NoLabel, read_first_label
 from serving.management import Management, ManagementError, UnknownVersion, Unreachable, Version
 
@@ -35,7 +35,7 @@ class DefaultVersion:
     processes: dict[str, int]  # the process id of each worker, by version and worker
 
 
-def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenPhoto]) -> str:
+def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenSample]) -> str:
     """Return the version that answers; raise `NotReady` with the reason if there is none."""
     version = _describe(management, model)
     if not version.is_ready:
@@ -67,7 +67,7 @@ def _describe(management: httpx.Client, model: str) -> Version:
         raise NotReady(str(error)) from error
 
 
-def _check_answer(inference: httpx.Client, model: str, golden: GoldenPhoto) -> None:
+def _check_answer(inference: httpx.Client, model: str, golden: GoldenSample) -> None:
     response = inference.post(f"/predictions/{model}", content=golden.photo)
     if response.status_code != httpx.codes.OK:
         reason = f"the golden sample got {response.status_code}: {response.text[:200]}"

@@ -3,8 +3,8 @@
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+from model_archive.archive_registry import RegistryError, open_registry
 from model_archive.identity import ArchiveError
-from model_archive.registry import RegistryError, open_registry
 from model_archive.signature import SignatureError
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode

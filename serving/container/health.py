@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from model_archive.golden import GoldenPhoto, read_golden
+from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import ArchiveError
 from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
@@ -118,7 +118,7 @@ def _check_periodically(server: TorchServe, settings: ContainerSettings, health:
 
 
 @lru_cache(maxsize=4)
-def _read_golden_sample(archive: Path, version: str) -> list[GoldenPhoto]:
+def _read_golden_sample(archive: Path, version: str) -> list[GoldenSample]:
     """Return the first golden sample, whose label does not depend on the rounding of the CPU; one is cheap to ask."""
     return read_golden(archive)[:1]
 

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_archive.archive_registry import RegistryError
 from model_archive.identity import ArchiveError, check_version, file_name, version_order
-from model_archive.registry import RegistryError
 from model_archive.signature import SignatureError
 from serving import model_store
 from serving.management import ManagementError, Server, UnknownVersion

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model_archive.registry import open_registry
+from model_archive.archive_registry import open_registry
 from model_archive.signature import create_keys, sign_archive
 from serving.container.exit_codes import ExitCode
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from model_archive.seal import MANIFEST
+from model_archive.identity import MANIFEST
 from serving.model_store import DEFAULT_ARCHIVES, newest_archive
 from serving.rollout.thresholds import read_thresholds
 

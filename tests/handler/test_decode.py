@@ -1,5 +1,4 @@
 import struct
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ TURNED = {
 
 
 def decode(photo: bytes, short_side: int = 64) -> Image.Image:
-    return decode_photo(photo, LIMITS, short_side)
+    return decode_photo(bytearray(photo), LIMITS, short_side)
 
 
 def halves(left: object, right: object, mode: str) -> Image.Image:
@@ -67,10 +66,6 @@ def test_every_format_is_decoded_to_rgb(kind: str) -> None:
     assert read_corners(image) == UPRIGHT
 
 
-def test_a_bytearray_as_torchserve_hands_it_over_is_decoded() -> None:
-    assert read_corners(decode_photo(bytearray(encode(draw_corners())), LIMITS, 64)) == UPRIGHT
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", TURNED)
 def test_a_rotated_phone_photo_is_turned_upright(kind: str, orientation: int) -> None:
@@ -78,15 +73,6 @@ def test_a_rotated_phone_photo_is_turned_upright(kind: str, orientation: int) ->
 
     assert read_corners(image) == TURNED[orientation]
     assert image.size == ((96, 64) if orientation <= 4 else (64, 96))
-
-
-def test_a_rotated_photo_without_colour_is_turned_upright() -> None:
-    grey = halves(0, 255, "L").crop((0, 0, 20, 16))
-
-    image = decode(encode_rotated(grey, "PNG", 6))
-
-    assert image.size == (16, 20)
-    assert (image.getpixel((8, 0)), image.getpixel((8, 19))) == ((0, 0, 0), WHITE)
 
 
 def write_exif(*tags: tuple[int, int, int, bytes]) -> bytes:
@@ -97,41 +83,19 @@ def write_exif(*tags: tuple[int, int, int, bytes]) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
-    "odd",
-    [(0x0100, 2, 4, b"wide"), (0x0100, 9, 1, b"\xff\xff\xff\xff"), (0x0128, 2, 4, b"inch")],
-    ids=["ImageWidth as text", "negative ImageWidth", "ResolutionUnit as text"],
-)
-def test_a_photo_with_other_invalid_exif_is_turned(kind: str, odd: tuple[int, int, int, bytes]) -> None:
-    exif = write_exif((0x0112, 3, 1, b"\x06\0\0\0"), odd)
-
-    assert read_corners(decode(encode(draw_corners(), kind, exif=exif))) == TURNED[6]
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize(
-    "exif",
+    ("exif", "orientation"),
     [
-        write_exif((0x0112, 3, 1, b"\0\0\0\0")),
-        write_exif((0x0112, 3, 1, b"\x09\0\0\0")),
-        write_exif((0x0112, 2, 2, b"6\0\0\0")),
-        b"Exif\0\0no header",
+        (write_exif((0x0112, 3, 1, b"\x06\0\0\0"), (0x0100, 2, 4, b"wide")), 6),
+        (write_exif((0x0112, 3, 1, b"\x06\0\0\0"), (0x0100, 9, 1, b"\xff\xff\xff\xff")), 6),
+        (write_exif((0x0112, 3, 1, b"\x06\0\0\0"), (0x0128, 2, 4, b"inch")), 6),
+        (write_exif((0x0112, 3, 1, b"\0\0\0\0")), 1),
+        (write_exif((0x0112, 3, 1, b"\x09\0\0\0")), 1),
+        (write_exif((0x0112, 2, 2, b"6\0\0\0")), 1),
+        (b"Exif\0\0no header", 1),
     ],
-    ids=["0", "9", "text", "unreadable"],
 )
-def test_an_invalid_orientation_is_ignored(kind: str, exif: bytes) -> None:
-    image = decode(encode(draw_corners(), kind, exif=exif))
-
-    assert (image.size, read_corners(image)) == ((96, 64), UPRIGHT)
-
-
-def test_an_upright_photo_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = encode_rotated(draw_corners(), "JPEG", 1)
-
-    with monkeypatch.context() as without_copy:
-        without_copy.delattr(Image.Image, "copy")
-        image = decode(photo)
-
-    assert read_corners(image) == UPRIGHT
+def test_invalid_exif_is_ignored(kind: str, exif: bytes, orientation: int) -> None:
+    assert read_corners(decode(encode(draw_corners(), kind, exif=exif))) == TURNED[orientation]
 
 
 def palette_with_alpha() -> Image.Image:
@@ -226,36 +190,6 @@ def test_deep_grey_is_scaled_by_16_bits_or_its_peak_and_floats_by_1_or_255(
     assert (left, right) == ((expected[0],) * 3, (expected[1],) * 3)
 
 
-def test_a_16_bit_png_is_scaled_to_8_bits() -> None:
-    rows = np.tile(np.array([0, 128 * 257], dtype=np.uint16).repeat(10), (20, 1))
-
-    assert read_halves(encode(Image.fromarray(rows), "PNG")) == ((0, 0, 0), (128, 128, 128))
-
-
-@pytest.mark.parametrize(
-    ("dtype", "peak"), [(np.uint16, 65535), (np.int32, 2**31 - 1), (np.float32, 1)], ids=["16 bit", "32 bit", "float"]
-)
-def test_deep_grey_is_scaled_by_the_peak_of_the_whole_photo(dtype: type[np.generic], peak: int) -> None:
-    rows_HW = np.linspace(0, peak, 600 * 500).astype(dtype).reshape(600, 500)
-
-    image = decode(encode(Image.fromarray(rows_HW), "TIFF"), short_side=500)
-
-    expected_HW = np.rint(rows_HW.astype(np.float32) * (255 / peak))
-    np.testing.assert_array_equal(np.asarray(image)[..., 0], expected_HW)
-
-
-def test_scaling_16_bits_takes_less_memory_than_one_float_copy() -> None:
-    photo = encode(Image.fromarray(np.full((2000, 3000), 128 * 257, dtype=np.uint16)))
-
-    tracemalloc.start()
-    image = decode(photo)
-    _, peak_bytes = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    assert image.getpixel((0, 0)) == (128, 128, 128)
-    assert peak_bytes < 2000 * 3000 * np.dtype(np.float32).itemsize
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO", "AVIF"])
 def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
     frames = [draw_corners(), draw_corners().rotate(180)]
@@ -265,25 +199,9 @@ def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
     assert read_corners(image) == UPRIGHT
 
 
-@pytest.mark.parametrize("size", [(16, 4000), (4000, 16)])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_photo_of_extreme_shape_keeps_its_size(size: tuple[int, int], kind: str) -> None:
-    image = decode(encode(draw_corners(*size), kind))
-
-    assert image.size == size
-    assert read_corners(image) == UPRIGHT
-
-
 @pytest.mark.parametrize(("short_side", "expected"), [(1000, 1000), (500, 500), (499, 500), (255, 333), (125, 250)])
 def test_a_large_jpeg_is_reduced_to_at_least_the_short_side(short_side: int, expected: int) -> None:
     image = decode(encode(draw_waves(1200, 1000), "JPEG"), short_side)
 
     assert min(image.size) >= short_side
     assert min(image.size) <= 2 * max(short_side, expected)
-
-
-def test_a_large_png_is_reduced_to_at_least_twice_the_short_side() -> None:
-    image = decode(encode(draw_corners(1200, 800)), short_side=100)
-
-    assert image.size == (300, 200)
-    assert read_corners(image) == UPRIGHT

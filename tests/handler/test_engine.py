@@ -1,16 +1,12 @@
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from handler.engine import OPENVINO_FILE, EngineError, Photos, load_engine, threads_per_worker
+from handler.engine import OPENVINO_FILE, EngineError, Photos, load_engine
 from handler.openvino_engine import OpenVinoEngine
 from handler.settings import EngineName, Precision
-from handler.spec import read_spec
-from model_archive.served_network import load_network
 
 NAMES = ("openvino", "torch")
 PHOTOS_BHWC: Photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
@@ -23,27 +19,22 @@ def copy_engines(source: Path, target: Path, *files: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("files", "asked", "loaded"),
+    ("files", "asked", "gpu", "loaded"),
     [
-        (("model.xml", "model.bin", "model.pt2"), "auto", "openvino"),
-        (("model.xml", "model.bin"), "auto", "openvino"),
-        (("model.pt2",), "auto", "torch"),
-        (("model.xml", "model.bin", "model.pt2"), "openvino", "openvino"),
-        (("model.xml", "model.bin", "model.pt2"), "torch", "torch"),
+        (("model.xml", "model.bin", "model.pt2"), "auto", None, "openvino"),
+        (("model.xml", "model.bin"), "auto", None, "openvino"),
+        (("model.xml", "model.bin"), "auto", 0, "openvino"),
+        (("model.pt2",), "auto", None, "torch"),
+        (("model.xml", "model.bin", "model.pt2"), "openvino", None, "openvino"),
+        (("model.xml", "model.bin", "model.pt2"), "torch", None, "torch"),
     ],
 )
 def test_auto_is_openvino_if_the_archive_has_it(
-    tiny_folder: Path, tmp_path: Path, files: tuple[str, ...], asked: str, loaded: str
+    tiny_folder: Path, tmp_path: Path, files: tuple[str, ...], asked: EngineName, gpu: int | None, loaded: str
 ) -> None:
-    engine = load_engine(copy_engines(tiny_folder, tmp_path, *files), asked, threads=1)  # type: ignore[arg-type]
+    engine = load_engine(copy_engines(tiny_folder, tmp_path, *files), asked, 1, gpu)
 
     assert (engine.name, engine.device) == (loaded, "cpu")
-
-
-def test_on_a_gpu_without_an_exported_program_auto_is_openvino(tiny_folder: Path, tmp_path: Path) -> None:
-    folder = copy_engines(tiny_folder, tmp_path, "model.xml", "model.bin")
-
-    assert load_engine(folder, "auto", threads=1, gpu=0).name == "openvino"
 
 
 @pytest.mark.parametrize(
@@ -61,21 +52,6 @@ def test_an_engine_that_the_archive_lacks_is_an_error_with_those_it_has(
 
     with pytest.raises(EngineError, match=message):
         load_engine(folder, asked, threads=1)  # type: ignore[arg-type]  # one of the three, of a parameter
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_engine_gives_the_outputs_of_the_network(tiny_run: Path, tiny_folder: Path, name: str) -> None:
-    with torch.no_grad():
-        outputs = load_network(tiny_run, read_spec(tiny_run))(torch.tensor(PHOTOS_BHWC))
-
-    engine = load_engine(tiny_folder, name, threads=1)  # type: ignore[arg-type]
-    logits_BK, embeddings_BD = engine.run(PHOTOS_BHWC)
-    activations_BKhw = engine.class_activation_maps(PHOTOS_BHWC)
-
-    assert (logits_BK.shape, embeddings_BD.shape, activations_BKhw.shape) == ((3, 4), (3, 256), (3, 4, 2, 2))
-    # The hardware's best precision may be bfloat16, whose 8 bits give relative steps of 0.004.
-    for actual, wanted in zip((logits_BK, embeddings_BD, activations_BKhw), outputs, strict=True):
-        np.testing.assert_allclose(actual, wanted.numpy(), atol=0.03 * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,33 +106,6 @@ def test_every_precision_gives_the_outputs_of_float32(
     ):
         assert actual.dtype == np.float32
         np.testing.assert_allclose(actual, output, atol=tolerance * float(np.abs(output).max()))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_on_a_gpu_auto_is_torch(tiny_folder: Path) -> None:
-    engine = load_engine(tiny_folder, "auto", threads=1, gpu=0)
-
-    assert (engine.name, engine.device) == ("torch", "cuda:0")
-
-
-@pytest.mark.parametrize(("cpus", "workers", "threads"), [(8, 2, 4), (2, 2, 1), (1, 4, 1), (7, 2, 3), (4, 1, 4)])
-def test_workers_share_the_cpus_that_the_process_may_use(
-    monkeypatch: pytest.MonkeyPatch, cpus: int, workers: int, threads: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
-
-    assert threads_per_worker(workers) == threads
-
-
-@pytest.mark.parametrize(("cpus", "threads"), [(8, 4), (1, 1), (None, 1)])
-def test_workers_share_all_cpus_if_the_system_has_no_affinity(
-    monkeypatch: pytest.MonkeyPatch, cpus: int | None, threads: int
-) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
-
-    assert threads_per_worker(2) == threads
 
 
 def test_more_threads_while_the_others_are_idle_give_the_same_answer(tiny_folder: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from handler.preprocess import preprocess_image, preprocess_photo
-from handler.problem import UnusablePhoto
 from handler.settings import Limits
 from handler.spec import Preprocessing
 from tests.pictures import draw_corners, draw_waves, encode
@@ -22,21 +21,12 @@ def preprocessing(size: int, crop: float = 1.0, interpolation: str = "bicubic") 
     )
 
 
-def test_a_photo_of_the_models_size_is_not_changed() -> None:
-    pixels_HWC = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+def test_the_central_square_of_the_models_size_is_not_changed() -> None:
+    pixels_HWC = np.random.default_rng(0).integers(0, 256, (16, 48, 3), dtype=np.uint8)
 
     input_HWC = preprocess_photo(encode(Image.fromarray(pixels_HWC)), preprocessing(16), Limits())
 
     assert input_HWC.dtype == np.uint8
-    np.testing.assert_array_equal(input_HWC, pixels_HWC)
-
-
-def test_the_central_square_is_cropped() -> None:
-    pixels_HWC = np.zeros((16, 48, 3), dtype=np.uint8)
-    pixels_HWC[:, 16:32] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
-
-    input_HWC = preprocess_photo(encode(Image.fromarray(pixels_HWC)), preprocessing(16), Limits())
-
     np.testing.assert_array_equal(input_HWC, pixels_HWC[:, 16:32])
 
 
@@ -48,25 +38,8 @@ def test_the_crop_is_a_share_of_the_short_side() -> None:
     np.testing.assert_array_equal(input_HWC, np.asarray(image)[8:24, 12:28])
 
 
-def test_halving_with_bilinear_weighs_pixels_by_their_distance() -> None:
-    columns = np.zeros((32, 32, 3), dtype=np.uint8)
-    columns[:, 16:] = 200
-
-    input_HWC = preprocess_image(Image.fromarray(columns), preprocessing(16, interpolation="bilinear"))
-
-    # A triangle two pixels wide at each side reaches one pixel (weight 1/8) across the edge.
-    np.testing.assert_array_equal(input_HWC[8, 6:10, 0], [0, 25, 175, 200])
-
-
-@pytest.mark.parametrize(
-    ("interpolation", "resampling"),
-    [
-        ("bilinear", Image.Resampling.BILINEAR),
-        ("bicubic", Image.Resampling.BICUBIC),
-        ("lanczos", Image.Resampling.LANCZOS),
-    ],
-)
-def test_each_interpolation_is_pillows(interpolation: str, resampling: Image.Resampling) -> None:
+@pytest.mark.parametrize(("interpolation", "resampling"), [("bilinear", 2), ("bicubic", 3), ("lanczos", 1)])
+def test_each_interpolation_is_pillows(interpolation: str, resampling: int) -> None:
     image = draw_waves(40, 40)
 
     input_HWC = preprocess_image(image, preprocessing(16, interpolation=interpolation))
@@ -93,33 +66,10 @@ def test_any_shape_gives_a_square(size: tuple[int, int]) -> None:
 def test_a_12_megapixel_jpeg_gives_nearly_the_input_of_its_full_decoding(options: dict[str, Any]) -> None:
     photo = encode(draw_waves(4000, 3000), "JPEG", quality=90, **options)
     how = preprocessing(224, crop=0.875)
-    full_HWC = preprocess_image(_decode_fully(photo), how)
+    full_HWC = preprocess_image(Image.open(io.BytesIO(photo)).convert("RGB"), how)
 
     input_HWC = preprocess_photo(photo, how, Limits())
 
     difference = np.abs(input_HWC.astype(int) - full_HWC)
     assert difference.mean() < 0.5
     assert difference.max() <= 4
-
-
-def test_a_real_photo_enlarged_fourfold_gives_nearly_the_same_input(coffee: bytes) -> None:
-    image = Image.open(_file(coffee)).convert("RGB")
-    large = encode(image.resize((2400, 1600), Image.Resampling.BICUBIC), "JPEG", quality=95)
-    how = preprocessing(224, crop=0.875)
-
-    difference = np.abs(preprocess_photo(large, how, Limits()).astype(int) - preprocess_photo(coffee, how, Limits()))
-
-    assert difference.mean() < 2
-
-
-def test_the_problem_of_a_photo_is_raised() -> None:
-    with pytest.raises(UnusablePhoto, match="8x8 pixels"):
-        preprocess_photo(encode(Image.new("RGB", (8, 8))), preprocessing(16), Limits())
-
-
-def _decode_fully(photo: bytes) -> Image.Image:
-    return Image.open(_file(photo)).convert("RGB")
-
-
-def _file(content: bytes) -> io.BytesIO:
-    return io.BytesIO(content)

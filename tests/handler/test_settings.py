@@ -22,12 +22,6 @@ def test_missing_settings_have_defaults(config: dict[str, Any] | None) -> None:
     )
 
 
-def test_given_settings_replace_the_defaults() -> None:
-    config = {"fruity": {"engine": "torch", "default_top_k": 1, "limits": {"max_photos": 2}}}
-
-    assert read_settings(config) == Settings(engine="torch", default_top_k=1, limits=Limits(max_photos=2))
-
-
 def test_the_configuration_that_ships_is_valid() -> None:
     text = (Path(__file__).parents[2] / "model_archive" / "model-config.yaml").read_text()
 

@@ -44,16 +44,8 @@ def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:
     write_spec(written, tmp_path)
 
     assert read_spec(tmp_path) == written
-
-
-def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> None:
-    write_spec(make_spec(), tmp_path)
-    first = (tmp_path / "spec.json").read_bytes()
-
-    write_spec(read_spec(tmp_path), tmp_path)
-
-    assert (tmp_path / "spec.json").read_bytes() == first
-    assert list(json.loads(first)) == sorted(json.loads(first))
+    fields = json.loads((tmp_path / "spec.json").read_text())
+    assert list(fields) == sorted(fields)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +58,7 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
         ({"num_outputs": 3}, "3 outputs for 2 labels"),
         ({"labels": ["apple"]}, r"length >= 2 - at `\$\.labels`"),
         ({"labels": ["apple", "apple"]}, "labels .* apple$"),
-        ({"groups": ["fruit"]}, "1 groups for 2 labels"),
+        ({"groups": ["fruit"]}, "groups has 1 entries for 2 labels"),
         ({"label_outputs": [[0, 1]]}, "label_outputs has 1 entries for 2 labels"),
         ({"label_outputs": [[0], [0]]}, "label_outputs must name each of 0 to 1 once, at least one a label"),
         ({"label_outputs": [[0], [2]]}, "label_outputs must name each of 0 to 1 once"),
@@ -91,15 +83,6 @@ def test_a_spec_that_is_read_and_written_has_the_same_bytes(tmp_path: Path) -> N
 def test_an_invalid_field_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         parse(fields(**changes))
-
-
-@pytest.mark.parametrize("name", ["name", "architecture", "num_outputs", "labels", "preprocessing", "provenance"])
-def test_a_missing_field_is_named(name: str) -> None:
-    incomplete = fields()
-    del incomplete[name]
-
-    with pytest.raises(SpecError, match=f"missing required field `{name}`"):
-        parse(incomplete)
 
 
 def test_a_newer_schema_is_refused_before_its_fields() -> None:

@@ -16,13 +16,6 @@ def test_the_others_are_idle_while_only_this_worker_is_busy(tmp_path: Path, monk
     assert second.others_idle()
 
 
-def test_a_worker_that_starts_later_sees_a_busy_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-
-    with WorkerActivity(tmp_path, 100).busy():
-        assert not WorkerActivity(tmp_path, 1123).others_idle()
-
-
 def test_a_worker_is_idle_after_an_error_in_its_batch(tmp_path: Path) -> None:
     first, second = WorkerActivity(tmp_path, 100), WorkerActivity(tmp_path, 101)
 

@@ -4,8 +4,8 @@ Loads the unpacked ARCHIVE with TorchServe's own loader, while the modules REFUS
 imported; prints as JSON the answers to all photos, the engine, and the path of the handler.
 """
 
-import importlib.util
 import json
+import runpy
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -28,22 +28,14 @@ class Refusal(MetaPathFinder):
 
 def main() -> None:
     folder, shim, refused, *photos = sys.argv[1:]
-    if shim:
-        _install(Path(shim), set(json.loads(refused)))
-    else:
-        sys.meta_path.insert(0, Refusal(set(json.loads(refused))))
+    _install(Path(shim), set(json.loads(refused)))
     sys.path.insert(0, folder)
     sys.stdout.write(json.dumps(_answer(folder, photos)))
 
 
 def _install(shim: Path, refused: set[str]) -> None:
     """Let `import torch` give the shim, as in an environment without torch."""
-    spec = importlib.util.spec_from_file_location("shim", shim)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install()
+    runpy.run_path(str(shim))["install"]()
     # First the shim, for torch alone, then the refusal, then the other finders.
     sys.meta_path.insert(0, Refusal(refused - {"torch"}))
     sys.meta_path.insert(0, sys.meta_path.pop())

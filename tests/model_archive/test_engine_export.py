@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handler.spec import read_spec
 from model_archive.build_error import BuildError
 from model_archive.engine_export import export_engines
 from model_archive.served_network import ServedNetwork
@@ -22,14 +21,6 @@ class ChangedByExport(nn.Module):
         means_BC = photos_BHWC.float().mean(dim=(1, 2))
         slope = -1.0 if torch.compiler.is_exporting() else 1.0
         return slope * means_BC, means_BC, means_BC[:, :, None, None]
-
-
-def test_both_engines_agree_with_the_network(tiny_folder: Path) -> None:
-    figures = read_spec(tiny_folder).engines
-
-    assert {name: engine["top1_agreement"] for name, engine in figures.items()} == {"openvino": 1.0, "torch": 1.0}
-    assert figures["torch"]["max_probability_difference"] in {0.0, 0.001}
-    assert figures["openvino"]["max_probability_difference"] in {0.001, 0.002, 0.003}
 
 
 def test_the_engines_have_no_path_of_the_machine_that_built_them(tiny_folder: Path) -> None:

@@ -63,13 +63,3 @@ def test_photos_of_another_model_and_broken_photos_are_refused(
 
     with pytest.raises(QuantizationError, match=rf"{run}/photos\.zip .*{re.escape(reason)}"):
         read_photos(run, SPEC)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_an_incomplete_file_is_refused(tmp_path: Path, share: float) -> None:
-    run = write_zip(tmp_path, {"calibration/0/0000.webp": webp(), "gate/0/0000.webp": webp()})
-    whole = (run / "photos.zip").read_bytes()
-    (run / "photos.zip").write_bytes(whole[: int(share * len(whole))])
-
-    with pytest.raises(QuantizationError, match=r"photos\.zip .*File is not a zip file"):
-        read_photos(run, SPEC)

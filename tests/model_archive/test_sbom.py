@@ -61,19 +61,6 @@ def test_it_names_the_serving_packages_in_the_versions_of_the_lock_and_no_traini
     }
 
 
-def test_it_says_which_package_needs_which(tmp_path: Path) -> None:
-    bom = write(tmp_path, write_project(tmp_path, RICH_LOCK))
-
-    assert needs(bom) == {
-        "fruity": ["rich"],
-        "markdown-it-py": ["mdurl"],
-        "mdurl": [],
-        "pygments": [],
-        "rich": ["markdown-it-py", "pygments"],
-    }
-    assert [one["purl"] for one in bom["components"] if one["name"] == "pygments"] == ["pkg:pypi/pygments@2.0"]
-
-
 @pytest.mark.parametrize("package", ["pyyaml", "no-such-package"])
 def test_a_package_without_a_pin_or_not_installed_is_an_error(tmp_path: Path, package: str) -> None:
     with pytest.raises(BuildError, match=package):

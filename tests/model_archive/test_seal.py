@@ -1,6 +1,5 @@
 import json
 import os
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from model_archive.build import CONFIG
 from model_archive.build_error import BuildError
 from model_archive.entry import hash_file
 from model_archive.seal import seal_archive
-from model_archive.staging import HANDLER_ENTRY
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def stage(tmp_path: Path) -> Path:
 
 def seal(stage: Path, archive: Path, version: str = "1.0.0") -> str:
     """Return the SHA-256 of the new *archive*."""
-    seal_archive(stage, HANDLER_ENTRY, CONFIG, "fruity", version, archive)
+    seal_archive(stage, CONFIG, "fruity", version, archive)
     return hash_file(archive)
 
 
@@ -65,17 +63,7 @@ def test_the_archive_keeps_folders_and_has_the_entry_at_its_root(stage: Path, tm
 
 
 def test_a_failure_of_the_archiver_gives_its_message(stage: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"^torch-model-archiver failed: .*no_handler\.py.*$"):
-        seal_archive(stage, tmp_path / "no_handler.py", CONFIG, "fruity", "1.0.0", tmp_path / "fruity-1.0.0.mar")
+    with pytest.raises(BuildError, match=r"^torch-model-archiver failed: .*no\.yaml.*$"):
+        seal_archive(stage, tmp_path / "no.yaml", "fruity", "1.0.0", tmp_path / "fruity-1.0.0.mar")
 
     assert not (tmp_path / "fruity-1.0.0.mar").exists()
-
-
-def test_an_archiver_that_writes_nothing_is_an_error(
-    stage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = subprocess.CompletedProcess[str]([], returncode=0, stdout="nothing to do", stderr="")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-
-    with pytest.raises(BuildError, match="nothing to do"):
-        seal(stage, tmp_path / "fruity-1.0.0.mar")

@@ -1,4 +1,3 @@
-import base64
 import json
 import random
 import subprocess
@@ -11,16 +10,16 @@ import pytest
 from model_archive.entry import hash_file
 from model_archive.signature import (
     SignatureError,
-    check_private_key,
     check_signed,
     create_keys,
+    load_signer,
     sign_archive,
     signature_path,
     verify_archive,
 )
 
 ROOT = Path(__file__).parents[2]
-NUM_FLIPS = 150
+NUM_FLIPS = 200
 
 
 @pytest.fixture(scope="module")
@@ -52,71 +51,35 @@ def edit(signature: Path, *path: str, value: object) -> None:
 
 
 def test_a_signed_archive_is_verified_and_nothing_else_is_written(archive: Path, keys: tuple[Path, Path]) -> None:
-    signature = sign_archive(archive, keys[0])
-
-    verify_archive(archive, keys[1])
-
-    assert signature == archive.with_name("fruity-1.1.0.sig")
-    assert sorted(archive.parent.iterdir()) == [archive, signature]
-
-
-def test_an_archive_behind_a_link_is_signed_and_verified(archive: Path, keys: tuple[Path, Path]) -> None:
     link = archive.with_name("link.mar")
     link.symlink_to(archive)
-    sign_archive(link, keys[0])
 
-    verify_archive(link, keys[1])
+    signatures = [sign_archive(path, keys[0]) for path in (archive, link)]
+    for path in (archive, link):
+        verify_archive(path, keys[1])
+
+    assert signatures == [archive.with_name("fruity-1.1.0.sig"), archive.with_name("link.sig")]
+    assert sorted(archive.parent.iterdir()) == [archive, signatures[0], link, signatures[1]]
+    assert [path.stat().st_mode & 0o777 for path in keys] == [0o600, 0o644]
 
 
-def test_any_changed_byte_of_an_archive_is_refused(signed: Path, keys: tuple[Path, Path]) -> None:
-    content, chance = signed.read_bytes(), random.Random(1)
+@pytest.mark.parametrize("suffix", [".mar", ".sig"])
+def test_any_changed_byte_is_refused(signed: Path, keys: tuple[Path, Path], suffix: str) -> None:
+    changed, chance = signed.with_suffix(suffix), random.Random(1)
+    content = changed.read_bytes()
+    # The last characters of base64 have unused bits.
+    ends = [index - 1 for index in range(len(content)) if suffix == ".sig" and content[index : index + 1] == b"="]
 
-    for _ in range(NUM_FLIPS):
-        place = chance.randrange(len(content))
-        signed.write_bytes(flip(content, place, chance))
+    for place in [*ends, *(chance.randrange(len(content)) for _ in range(NUM_FLIPS))]:
+        flipped = bytes([content[place] ^ (1 << chance.randrange(8))])
+        changed.write_bytes(content[:place] + flipped + content[place + 1 :])
         with pytest.raises(SignatureError, match=r"fruity-1\.1\.0\.mar .*fruity-1\.1\.0\.sig"):
             verify_archive(signed, keys[1])
 
 
-def test_any_changed_byte_of_a_signature_is_refused(signed: Path, keys: tuple[Path, Path]) -> None:
-    content, chance = signature_path(signed).read_bytes(), random.Random(2)
-    # The last characters of base64 have unused bits.
-    ends = [index for index in range(len(content)) if content[index : index + 1] == b"="]
-
-    for place in [*(end - 1 for end in ends), *(chance.randrange(len(content)) for _ in range(2 * NUM_FLIPS))]:
-        signature_path(signed).write_bytes(flip(content, place, chance))
-        with pytest.raises(SignatureError, match="does not verify"):
-            verify_archive(signed, keys[1])
-
-
-def flip(content: bytes, place: int, chance: random.Random) -> bytes:
-    return content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
-
-
-def test_changed_unused_bits_of_base64_are_refused(signed: Path, keys: tuple[Path, Path]) -> None:
-    payload = json.loads(signature_path(signed).read_bytes())["dsseEnvelope"]["payload"]
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    spellings = {f"{payload[:-2]}{letter}=" for letter in alphabet} - {payload}
-    twins = [text for text in spellings if base64.b64decode(text) == base64.b64decode(payload)]
-
-    for twin in twins:
-        edit(signature_path(signed), "dsseEnvelope", "payload", value=twin)
-        with pytest.raises(SignatureError, match="not a Sigstore bundle"):
-            verify_archive(signed, keys[1])
-
-    assert len(twins) == 3
-
-
 def test_an_unsigned_archive_is_refused_with_the_command_that_signs(archive: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(SignatureError, match=rf"{signature_path(archive)}.*make archive SIGNING_KEY=fruity\.key"):
+    with pytest.raises(SignatureError, match=rf"{signature_path(archive)}.*make archive SIGNING_KEY="):
         verify_archive(archive, keys[1])
-
-
-def test_a_missing_archive_is_an_os_error(signed: Path, keys: tuple[Path, Path]) -> None:
-    signed.unlink()
-
-    with pytest.raises(FileNotFoundError, match=r"fruity-1\.1\.0\.mar"):
-        verify_archive(signed, keys[1])
 
 
 def test_the_signature_of_another_key_is_refused(signed: Path, tmp_path: Path) -> None:
@@ -124,6 +87,8 @@ def test_the_signature_of_another_key_is_refused(signed: Path, tmp_path: Path) -
 
     with pytest.raises(SignatureError, match="Key mismatch"):
         verify_archive(signed, other)
+    with pytest.raises(SignatureError, match=r"fruity\.key is not a public key"):
+        verify_archive(signed, other.with_name("fruity.key"))
 
 
 def invalid(text: bytes) -> Callable[[Path], object]:
@@ -178,21 +143,12 @@ def test_a_key_of_another_kind_is_refused_with_the_kinds_allowed(tmp_path: Path,
         subprocess.run(["openssl", *command], stdout=file, stderr=subprocess.DEVNULL, check=True)  # noqa: S607
 
     with pytest.raises(SignatureError, match=r"other\.key .*P-256, P-384 or P-521"):
-        check_private_key(key)
-
-
-def test_a_private_key_is_not_a_public_key(signed: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(SignatureError, match=r"fruity\.key is not a public key"):
-        verify_archive(signed, keys[0])
+        load_signer(key)
 
 
 def test_a_missing_key_is_named(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(SignatureError, match=r"private key .*no\.key .*No such file"):
+    with pytest.raises(SignatureError, match=r"no\.key is not a private key .*No such file"):
         sign_archive(archive, tmp_path / "no.key")
-
-
-def test_only_the_owner_can_read_a_private_key(keys: tuple[Path, Path]) -> None:
-    assert [path.stat().st_mode & 0o777 for path in keys] == [0o600, 0o644]
 
 
 def test_keys_are_never_overwritten(tmp_path: Path) -> None:

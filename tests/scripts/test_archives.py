@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from model_archive.archive_registry import Registry
 from model_archive.entry import hash_file
-from model_archive.registry import Registry
 from model_archive.signature import create_keys, sign_archive
 from scripts import archives
 from tests.archives import write_archive

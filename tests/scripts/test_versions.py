@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model_archive.registry import open_registry
+from model_archive.archive_registry import open_registry
 from model_archive.signature import create_keys
 from scripts import rollout, versions
 from serving.model_store import ROOT, stage

@@ -1,10 +1,10 @@
 import httpx
 import pytest
 
-from model_archive.golden import GoldenPhoto
+from model_archive.golden import GoldenSample
 from serving.readiness import Busy, DefaultVersion, NotReady, NotRegistered, check_ready, read_default
 
-GOLDEN = [GoldenPhoto(b"png", "apple", 0.9)]
+GOLDEN = [GoldenSample(b"png", "apple", 0.9)]
 
 
 def describe(*statuses: str, min_workers: int = 2) -> httpx.Response:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from model_archive.archive_registry import RegistryError, open_registry
 from model_archive.identity import ArchiveError
-from model_archive.registry import RegistryError, open_registry
 from model_archive.signature import SignatureError, create_keys, sign_archive
 from serving.model_store import Source, resolve_archive
 from tests.serving.rollout.fake_torchserve import write_archive

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model_archive.registry import RegistryError, open_registry
+from model_archive.archive_registry import RegistryError, open_registry
 from model_archive.signature import SignatureError, create_keys
 from serving.container import archive_placement
 from serving.container.archive_placement import place_archive

@@ -12,8 +12,8 @@ import httpx
 import msgspec
 
 from handler.spec import write_spec
-from model_archive.golden import GoldenPhoto, write_golden
-from model_archive.seal import MANIFEST
+from model_archive.golden import GoldenSample, write_golden
+from model_archive.identity import MANIFEST
 from serving.management import Management, Server
 from serving.rollout.traffic import CANARY
 from tests.http_server import Request, serve_http
@@ -21,8 +21,8 @@ from tests.pictures import draw_corners, encode
 from tests.specs import LABELS, make_spec
 
 GOLDEN = [
-    GoldenPhoto(encode(draw_corners(32, 32)), "apple", 0.9),
-    GoldenPhoto(encode(draw_corners(48, 32)), "banana", 0.8),
+    GoldenSample(encode(draw_corners(32, 32)), "apple", 0.9),
+    GoldenSample(encode(draw_corners(48, 32)), "banana", 0.8),
 ]
 
 

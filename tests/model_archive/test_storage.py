@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from model_archive.folder_storage import FolderStorage
-from model_archive.storage import RegistryError
+from model_archive.storage import FolderStorage, RegistryError
 
 
 class FullDisk(io.BytesIO):
@@ -43,13 +42,3 @@ def test_of_two_writes_at_once_the_second_is_not_created(tmp_path: Path) -> None
 
     assert b"".join(storage.read("fruity/a")) == b"first"
     assert storage.list_names("fruity") == ["a"]
-
-
-def test_a_folder_that_is_missing_or_a_file_is_an_error_with_its_path(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("a file")
-
-    with pytest.raises(RegistryError, match=r"No such file or directory: .*gone/fruity/a"):
-        list(FolderStorage(tmp_path / "gone").read("fruity/a"))
-    with pytest.raises(RegistryError, match=rf"{tmp_path}/file"):
-        FolderStorage(tmp_path / "file").create("fruity/a", io.BytesIO(b"first"), 5)
-    assert FolderStorage(tmp_path / "gone").list_names("fruity") == []

@@ -1,8 +1,6 @@
 """The registry: versions of the model, published once and never changed.
 
-`fruity/<version>.json` is the entry of a version, `fruity/<version>/<SHA-256><suffix>` are its files: archive, card,
-bill of materials and signatures. The entry is written last, so a version exists with all its files or not at all.
-Files are named by their content, so the next publication continues one that failed.
+`fruity/<version>.json` is a version's entry, written last; `fruity/<version>/<SHA-256><suffix>` are its files.
 """
 
 import hashlib
@@ -14,12 +12,18 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from model_archive.download import Progress, download
-from model_archive.entry import ARCHIVE_SUFFIX, Entry, File, decode_entry, describe_archive, encode_entry, hash_file
-from model_archive.folder_storage import FolderStorage
+from handler.spec import encode_sorted
+from model_archive.entry import ARCHIVE_SUFFIX, Entry, decode_entry, describe_archive, download, hash_file
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, identify, is_version, version_order
-from model_archive.signature import SIGNATURE_SUFFIX, SignatureError, check_signed, signature_path, verify_archive
-from model_archive.storage import RegistryError, Storage
+from model_archive.signature import (
+    SIGNATURE_SUFFIX,
+    SignatureError,
+    check_signed,
+    required_package,
+    signature_path,
+    verify_archive,
+)
+from model_archive.storage import FolderStorage, RegistryError, Storage
 
 __all__ = ["Entry", "Registry", "RegistryError", "Report", "open_registry"]
 
@@ -30,19 +34,11 @@ _ENTRY_SUFFIX = ".json"
 
 
 def open_registry(uri: str, report: Report | None = None, *, must_exist: bool = False) -> "Registry":
-    """Return the registry at *uri*, a folder or `gs://bucket/prefix`; raise `RegistryError`.
-
-    With *must_exist* also if that folder does not exist; a prefix of a bucket always does.
-    """
+    """Return the registry at *uri*, a folder (which *must_exist*) or `gs://bucket/prefix`; raise `RegistryError`."""
     if uri.startswith("gs://"):
-        try:
-            # A registry in a folder does not need Google's packages.
+        # A registry in a folder does not need Google's packages.
+        with required_package(RegistryError):
             from model_archive.bucket_storage import BucketStorage
-        except ImportError as error:
-            raise RegistryError(
-                f"a bucket needs a package that is not installed ({error}); run python3 scripts/prepare_venv.py "
-                "registry, or use make, which installs it"
-            ) from error
         return Registry(BucketStorage(uri), report)
     if "://" in uri or not uri:
         raise RegistryError(f"{uri!r} is not a registry; write a folder or gs://bucket/prefix")
@@ -67,17 +63,13 @@ class Registry:
             held = self._read_entry(entry.version) if entry.version in self._versions() else None
             if held is None:
                 self._upload(entry, archive)
-                text = encode_entry(entry)
-                if self._storage.create(_entry_name(entry.version), io.BytesIO(text), len(text)):
+                text = encode_sorted(entry)
+                if self._storage.create(f"{MODEL}/{entry.version}{_ENTRY_SUFFIX}", io.BytesIO(text), len(text)):
                     return entry
                 # Another publisher was faster.
                 held = self._read_entry(entry.version)
         _check_same(held, entry, self._storage.uri)
         return held
-
-    def list_versions(self) -> list[Entry]:
-        """Return the entries of all versions, newest last."""
-        return [self._read_entry(version) for version in self._versions()]
 
     def read_entries(self) -> tuple[list[Entry], list[RegistryError]]:
         """Return the entries that can be read, newest last, and one error for each that cannot."""
@@ -90,10 +82,9 @@ class Registry:
         return entries, errors
 
     def fetch(self, version: str, folder: Path, public_key: Path | None = None) -> Path:
-        """Return the archive of *version* in *folder*, fetched with the files beside it.
+        """Return the archive of *version*, fetched into *folder* with its files, verified, with *public_key* if given.
 
-        It appears after its digest and, with a *public_key*, its signature are verified. The next fetch continues one
-        that failed, and does not fetch again what is in *folder*.
+        Continues a fetch that failed, and does not fetch again what is in *folder*.
         """
         archive = folder / file_name(version)
         with _local_errors(folder):
@@ -105,7 +96,10 @@ class Registry:
         return archive
 
     def _fetch(self, entry: Entry, archive: Path, public_key: Path | None) -> None:
-        _check_free(archive, entry.digest)
+        if archive.exists() and (found := hash_file(archive)) != entry.digest:
+            raise RegistryError(
+                f"{archive} has the SHA-256 {found}, the registry's has {entry.digest}; delete the file"
+            )
         # Named by the digest, so that a fetch does not continue the file of another publication.
         arrivals = archive.with_name(f".{archive.name}.{entry.digest[:16]}")
         arrivals.mkdir(exist_ok=True)
@@ -131,27 +125,19 @@ class Registry:
             place = archive.with_suffix(suffix)
             if not place.exists() or hash_file(place) != file.digest:
                 place = arrivals / place.name
-                name = _object_name(entry.version, suffix, file)
-                download(self._storage, name, file, place, self._progress(place.name, file))
+                name = _object_name(entry.version, suffix, file.digest)
+                download(self._storage, name, file, place, self._progress(place.name, file.size))
             places[suffix] = place
         return places
 
     def _upload(self, entry: Entry, archive: Path) -> None:
         for suffix, file in entry.files.items():
-            path, name = archive.with_suffix(suffix), _object_name(entry.version, suffix, file)
-            with _ReportingFile(path, self._progress(path.name, file)) as content:
+            path, name = archive.with_suffix(suffix), _object_name(entry.version, suffix, file.digest)
+            with path.open("rb") as content:
                 is_new = self._storage.create(name, content, file.size)
-            if not is_new and self._hash(name) != file.digest:
-                raise RegistryError(
-                    f"{self._storage.uri}/{name} is damaged: its SHA-256 is not the one in its name; delete it, then "
-                    "publish again"
-                )
-
-    def _hash(self, name: str) -> str:
-        digest = hashlib.sha256()
-        for chunk in self._storage.read(name):
-            digest.update(chunk)
-        return digest.hexdigest()
+            self._report(path.name, file.size, file.size)
+            if not is_new and hashlib.sha256(b"".join(self._storage.read(name))).hexdigest() != file.digest:
+                raise RegistryError(f"{self._storage.uri}/{name} is damaged; delete it, then publish again")
 
     def _versions(self) -> list[str]:
         names = self._storage.list_names(MODEL)
@@ -166,52 +152,26 @@ class Registry:
         return self._read_entry(version)
 
     def _read_entry(self, version: str) -> Entry:
-        name = _entry_name(version)
+        name = f"{MODEL}/{version}{_ENTRY_SUFFIX}"
         return decode_entry(b"".join(self._storage.read(name)), version, f"{self._storage.uri}/{name}")
 
-    def _progress(self, what: str, file: File) -> Progress:
-        return lambda num_done: self._report(what, num_done, file.size)
+    def _progress(self, what: str, num_bytes: int) -> Callable[[int], None]:
+        return lambda num_done: self._report(what, num_done, num_bytes)
 
 
-class _ReportingFile(io.FileIO):
-    """A file that reports how far it was read."""
-
-    def __init__(self, path: Path, progress: Progress) -> None:
-        super().__init__(path)
-        self._progress = progress
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self._progress(self.tell())
-        return content
-
-
-def _entry_name(version: str) -> str:
-    return f"{MODEL}/{version}{_ENTRY_SUFFIX}"
-
-
-def _object_name(version: str, suffix: str, file: File) -> str:
-    return f"{MODEL}/{version}/{file.digest}{suffix}"
+def _object_name(version: str, suffix: str, digest: str) -> str:
+    return f"{MODEL}/{version}/{digest}{suffix}"
 
 
 def _check_same(held: Entry, entry: Entry, uri: str) -> None:
     if held.digest != entry.digest:
         raise RegistryError(
-            f"{uri} has {MODEL} {held.version} with the SHA-256 {held.digest}, this archive has {entry.digest}; a "
-            "version never changes: build a new one, make archive VERSION=…"
+            f"{uri} has {MODEL} {held.version} with the SHA-256 {held.digest}, this archive has {entry.digest}; "
+            "build a new version: make archive VERSION=…"
         )
     if entry.signed and not held.signed:
         raise RegistryError(
-            f"{uri} has {MODEL} {held.version} without a signature, and a version never changes; build a new one, "
-            "signed: make archive VERSION=… SIGNING_KEY=…"
-        )
-
-
-def _check_free(archive: Path, digest: str) -> None:
-    if archive.exists() and (found := hash_file(archive)) != digest:
-        raise RegistryError(
-            f"{archive} exists with the SHA-256 {found}, the registry's has {digest}; delete it, or fetch into another "
-            "folder"
+            f"{uri} has {MODEL} {held.version} unsigned; build a signed one: make archive VERSION=… SIGNING_KEY=…"
         )
 
 
