@@ -12,7 +12,7 @@ from pathlib import Path
 from model_archive.build import build_archive
 from model_archive.build_error import BuildError
 from serving.model_store import DEFAULT_ARCHIVES
-from training.default_model import write_default_run
+from training.default_model import DefaultModelError, write_default_run
 from training.network import NetworkError
 from training.run_folder import RunError, format_json
 
@@ -30,7 +30,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     try:
         archive, digest = rebuild_default_archive(out)
-    except (NetworkError, RunError, BuildError, OSError) as error:
+    except (DefaultModelError, NetworkError, RunError, BuildError, OSError) as error:
         sys.exit(f"default archive: {error}")
     print(f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {digest}")
 

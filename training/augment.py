@@ -27,8 +27,12 @@ def build_augmentation(augment: AugmentConfig, size: int) -> Augmentation:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.rand_augment_ops:
         bilinear = v2.InterpolationMode.BILINEAR
-        steps.append(v2.RandAugment(augment.rand_augment_ops, interpolation=bilinear, fill=_GREY))
-    augmentation: Augmentation = v2.Compose([*steps, v2.PILToTensor()])
+        ops, magnitude = augment.rand_augment_ops, augment.rand_augment_magnitude
+        steps.append(v2.RandAugment(ops, magnitude, interpolation=bilinear, fill=_GREY))
+    steps.append(v2.PILToTensor())
+    if augment.erase:
+        steps.append(v2.RandomErasing(augment.erase, value=_GREY))
+    augmentation: Augmentation = v2.Compose(steps)
     return augmentation
 
 

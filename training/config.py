@@ -39,12 +39,15 @@ class NetworkConfig(_Node, frozen=True):
     size: Side | None
     crop: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] | None
     dropout: Share
+    drop_path: Share
 
 
 class AugmentConfig(_Node, frozen=True):
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
     flip: Share
     rand_augment_ops: Count
+    rand_augment_magnitude: Annotated[int, msgspec.Meta(ge=0, le=30)]
+    erase: Share
     mixup: Rate
     cutmix: Rate
     mix_share: Share
@@ -55,19 +58,24 @@ class RecipeConfig(_Node, frozen=True):
     probe_zooms: Annotated[tuple[Annotated[float, msgspec.Meta(gt=0.0, le=1.0)], ...], msgspec.Meta(min_length=1)]
     classifier: Literal["new", "probe"]
     epochs: Positive
+    freeze_epochs: Count
     freeze_norms: bool
     frozen_stages: Count
     refit_epochs: Count
     refit_lr_share: Share
     batch: Positive
     start_size: Side | None
+    train_size: Side | None
     lr: Annotated[float, msgspec.Meta(gt=0.0)]
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
     weight_decay: Rate
     warmup_epochs: Rate
     label_smoothing: Share
+    class_weighting: bool
     clip_norm: Rate
     ema_decay: Share
+    patience: Count
+    keep: Literal["last", "best"]
 
 
 class TrainerConfig(_Node, frozen=True):
@@ -76,6 +84,7 @@ class TrainerConfig(_Node, frozen=True):
     nodes: Positive
     strategy: str
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    channels_last: bool
     workers: Count
     threads: Positive
 
@@ -162,10 +171,10 @@ def _check_together(config: Config) -> None:
             f"trainer.nodes {trainer.nodes} and recipe.refit_epochs {recipe.refit_epochs}; set them to 1, 1 and 0, or "
             "recipe.method=finetune"
         )
-    if not probe and recipe.warmup_epochs >= recipe.epochs:
+    if not probe and max(recipe.freeze_epochs, recipe.warmup_epochs) >= recipe.epochs:
         raise ConfigError(
-            f"configuration: recipe.warmup_epochs is {recipe.warmup_epochs} and must be less than recipe.epochs, "
-            f"which is {recipe.epochs}"
+            f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs} and recipe.warmup_epochs "
+            f"{recipe.warmup_epochs}, each must be less than recipe.epochs, which is {recipe.epochs}"
         )
     if not probe and recipe.freeze_norms and config.network.weights == "random":
         raise ConfigError(

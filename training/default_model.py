@@ -20,6 +20,10 @@ from training.run_folder import RunError, write_run
 CONFIG = Path(__file__).parent / "conf" / "default_model.yaml"
 
 
+class DefaultModelError(Exception):
+    """The configuration names a synset that ImageNet does not have, or one twice."""
+
+
 def main() -> None:
     """Write the run."""
     parser = argparse.ArgumentParser(description="Write the model that comes with fruity as a run.")
@@ -27,13 +31,13 @@ def main() -> None:
     run: Path = parser.parse_args().run
     try:
         spec = write_default_run(run)
-    except (NetworkError, OSError, RunError) as error:
+    except (DefaultModelError, NetworkError, OSError, RunError) as error:
         sys.exit(f"default model: {error}")
     Console().print(f"default model: {len(spec.labels)} labels, written to {run}")
 
 
 def write_default_run(run: Path) -> Spec:
-    """Write the run and return its spec; raise `NetworkError`, `OSError` or `RunError`."""
+    """Write the run and return its spec; raise `DefaultModelError`, `NetworkError`, `OSError` or `RunError`."""
     config_text = CONFIG.read_text()
     config = yaml.safe_load(config_text)
     spec = compose_spec(config, ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
@@ -43,8 +47,14 @@ def write_default_run(run: Path) -> Spec:
 
 
 def compose_spec(config: Mapping[str, Any], synsets: list[str]) -> Spec:
-    """Return the spec whose labels sum the network's outputs, *synsets* in order, as *config* says."""
-    named = {synset for group in config["labels"].values() for synset in group}
+    """Return the spec whose labels sum the outputs, *synsets* in order, as *config* says; raise `DefaultModelError`."""
+    named = [synset for group in config["labels"].values() for synset in group]
+    unknown = sorted(set(named) - set(synsets))
+    repeated = sorted({synset for synset in named if named.count(synset) > 1})
+    if unknown or repeated:
+        raise DefaultModelError(
+            f"{CONFIG.name}: unknown synsets {unknown}, repeated synsets {repeated}; both lists must be empty"
+        )
     outputs = [tuple(synsets.index(synset) for synset in group) for group in config["labels"].values()]
     rest = tuple(index for index, synset in enumerate(synsets) if synset not in named)
     return Spec(

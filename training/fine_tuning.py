@@ -1,7 +1,11 @@
-"""Fine-tuning: photos and a network in, the trained network and its history out."""
+"""Fine-tuning: photos and a network in, the trained network and its history out.
+
+Axes: K class.
+"""
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +14,9 @@ from typing import NamedTuple
 import msgspec
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
 from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
@@ -74,30 +78,38 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     config = job.config
     trainer = _build_trainer(job)
     mixing = build_mixing(config.augment, len(job.photos.labels))
-    network = network.to(memory_format=torch.channels_last)
-    module = FineTuning(network, config.recipe, job.preprocessing, mixing, job.seed)
+    if config.trainer.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    class_weights_K = weigh_classes(job.train, job.photos.labels) if config.recipe.class_weighting else None
+    module = FineTuning(network, config.recipe, job.preprocessing, mixing, job.seed, class_weights_K)
     resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
     with warnings.catch_warnings():
         for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, _build_data(job), ckpt_path=resumed, weights_only=False if resumed else None)
-    kept = module.best_network.to(memory_format=torch.contiguous_format).requires_grad_(True).eval()
+    kept = module.kept_network.to(memory_format=torch.contiguous_format).requires_grad_(True).eval()
     return TrainedNetwork(kept, trainer.is_global_zero, module.epochs)
 
 
 def fine_tune_with_val(trained: TrainedNetwork, job: Job) -> TrainedNetwork:
     """Return *trained* after `recipe.refit_epochs` more epochs at a lower rate, on train and val: val is spent."""
     recipe = job.config.recipe
-    recipe = msgspec.structs.replace(
-        recipe, epochs=recipe.refit_epochs, lr=recipe.lr * recipe.refit_lr_share, warmup_epochs=0.0, start_size=None
-    )
+    whole = {"warmup_epochs": 0.0, "freeze_epochs": 0, "start_size": None, "patience": 0, "keep": "last"}
+    recipe = msgspec.structs.replace(recipe, epochs=recipe.refit_epochs, lr=recipe.lr * recipe.refit_lr_share, **whole)
     config = msgspec.structs.replace(job.config, recipe=recipe)
     job = replace(job, name="refit", config=config, with_val=True)
     return fine_tune(trained.network, job)._replace(epochs=trained.epochs)
 
 
+def weigh_classes(photos: Sequence[Photo], labels: Sequence[str]) -> Tensor:
+    """Return weights_K, inverse to each label's number of photos, with a mean of 1 over the photos."""
+    counts = Counter(photo.label for photo in photos)
+    return torch.tensor([len(photos) / (len(labels) * max(1, counts[label])) for label in labels])
+
+
 def _build_data(job: Job) -> PhotoData:
-    size, augment, labels = job.preprocessing.size, job.config.augment, job.photos.labels
+    size, augment, labels = job.config.recipe.train_size, job.config.augment, job.photos.labels
+    size = size or job.preprocessing.size
     short_side = draft_side(size, augment.min_area)
     train = AugmentedPhotos(job.train, labels, build_augmentation(augment, size), short_side, job.seed)
     val = ServedPhotos(job.photos.of("val"), labels, job.preprocessing)
@@ -107,7 +119,8 @@ def _build_data(job: Job) -> PhotoData:
 def _build_trainer(job: Job) -> Trainer:
     # Lightning's hints are for the author of the trainer, not for its user.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = job.config.trainer
+    trainer, patience = job.config.trainer, job.config.recipe.patience
+    stopping = [EarlyStopping("val_top1", mode="max", patience=patience)] if patience else []
     return Trainer(
         accelerator=trainer.accelerator,
         devices=trainer.devices,
@@ -119,7 +132,7 @@ def _build_trainer(job: Job) -> Trainer:
         # Each process's share of an epoch comes from training/loader.py.
         use_distributed_sampler=False,
         logger=job.logger or False,
-        callbacks=[*job.callbacks, EpochProgress(job.name), Interruptible(job.checkpoint)],
+        callbacks=[*job.callbacks, EpochProgress(job.name), *stopping, Interruptible(job.checkpoint)],
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

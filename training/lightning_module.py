@@ -3,6 +3,7 @@
 Axes: B batch, C channel, H height, W width, K class.
 """
 
+import copy
 import math
 from typing import Any
 
@@ -26,10 +27,18 @@ _SIZE_STEP = 32
 
 
 class FineTuning(LightningModule):
-    """Trains *network*; `best_network` is the one to evaluate and keep."""
+    """Trains *network*; `best_network` is the one to evaluate, `kept_network` the one to keep."""
+
+    class_weights_K: Tensor | None
 
     def __init__(
-        self, network: nn.Module, recipe: RecipeConfig, preprocessing: Preprocessing, mixing: Mixing, seed: int
+        self,
+        network: nn.Module,
+        recipe: RecipeConfig,
+        preprocessing: Preprocessing,
+        mixing: Mixing,
+        seed: int,
+        class_weights_K: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -37,7 +46,10 @@ class FineTuning(LightningModule):
         self.train_loss = MeanMetric()
         # Part of the checkpoint, so that a resumed epoch's mean counts the batches before the stop.
         self.train_loss.persistent(True)
+        self.register_buffer("class_weights_K", class_weights_K, persistent=False)
         self._recipe, self._preprocessing, self._mixing, self._seed = recipe, preprocessing, mixing, seed
+        # In memory and in the checkpoint: processes of a run without id= would each look for a file of their own.
+        self._best: dict[str, Any] = {"val_top1": -1.0, "state_dict": None}
         self.epochs: list[dict[str, float]] = []
         """The figures of each epoch, kept through a resume."""
 
@@ -46,12 +58,28 @@ class FineTuning(LightningModule):
         """The moving average of the weights where there is one, else the weights themselves."""
         return self.network if self.average is None else self.average.module
 
+    @property
+    def kept_network(self) -> nn.Module:
+        """The `best_network` of the last epoch or, with `recipe.keep=best`, of the one with the best val top-1."""
+        if self._best["state_dict"] is not None:
+            self.best_network.load_state_dict(self._best["state_dict"])
+        return self.best_network
+
     def on_train_start(self) -> None:
-        freeze_layers(self.network, freeze_norms=self._recipe.freeze_norms, frozen_stages=self._recipe.frozen_stages)
+        # A run that resumes within an epoch does not get on_train_epoch_start.
+        self._freeze_layers()
 
     def on_train_epoch_start(self) -> None:
         # A checkpoint of an epoch's end still holds the mean of that epoch.
         self.train_loss.reset()
+        self._freeze_layers()
+
+    def _freeze_layers(self) -> None:
+        recipe = self._recipe
+        backbone = self.current_epoch < recipe.freeze_epochs
+        freeze_layers(
+            self.network, backbone=backbone, freeze_norms=recipe.freeze_norms, frozen_stages=recipe.frozen_stages
+        )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # The seed of a step depends only on its place, so that a resumed run draws the same numbers.
@@ -60,7 +88,8 @@ class FineTuning(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         photos_BCHW, targets = self._mixing(self._resize(batch[0]), batch[1])
         logits_BK = self.network(self._normalise(photos_BCHW))
-        loss = functional.cross_entropy(logits_BK, targets, label_smoothing=self._recipe.label_smoothing)
+        smoothing = self._recipe.label_smoothing
+        loss = functional.cross_entropy(logits_BK, targets, self.class_weights_K, label_smoothing=smoothing)
         self.train_loss.update(loss.detach())
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return loss
@@ -76,12 +105,15 @@ class FineTuning(LightningModule):
     def on_train_epoch_end(self) -> None:
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         self.epochs.append({"epoch": self.current_epoch + 1, **figures})
+        if self._recipe.keep == "best" and figures["val_top1"] > self._best["val_top1"]:
+            state_dict = copy.deepcopy(self.best_network.state_dict())
+            self._best = {"val_top1": figures["val_top1"], "state_dict": state_dict}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["epochs"] = self.epochs
+        checkpoint.update(epochs=self.epochs, best=self._best)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.epochs = checkpoint["epochs"]
+        self.epochs, self._best = checkpoint["epochs"], checkpoint["best"]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -100,7 +132,7 @@ class FineTuning(LightningModule):
 
     def _resize(self, photos_BCHW: Tensor) -> Tensor:
         """Scale a batch to the side of this epoch: small at first, which is fast (Tan & Le, ICML 2021)."""
-        recipe, full = self._recipe, self._preprocessing.size
+        recipe, full = self._recipe, photos_BCHW.shape[-1]
         size = size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, full)
         if size == full:
             return photos_BCHW.float()

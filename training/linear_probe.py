@@ -47,19 +47,21 @@ def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, prepr
     for number, zoom in enumerate(config.recipe.probe_zooms):
         zoomed = msgspec.structs.replace(preprocessing, crop=preprocessing.crop * zoom)
         views.append(embed_split(network, "train", config, photos, zoomed, mirror=bool(number % 2)))
-    weights_KD, biases_K = fit_classifier(views, val)
+    weights_KD, biases_K = fit_classifier(views, val, class_weighting=config.recipe.class_weighting)
     classifier = network.get_classifier()  # type: ignore[operator]
     with torch.no_grad():
         classifier.weight.copy_(torch.from_numpy(weights_KD))
         classifier.bias.copy_(torch.from_numpy(biases_K))
 
 
-def fit_classifier(views: list[Predictions], val: Predictions) -> tuple[Floats, Floats]:
+def fit_classifier(
+    views: list[Predictions], val: Predictions, *, class_weighting: bool = False
+) -> tuple[Floats, Floats]:
     """Return weights_KD and biases_K, with the penalty that fits *val* best; each train photo is in all *views*."""
     embeddings_ND = np.concatenate([view.embeddings_ND for view in views])
     classes_N = np.concatenate([view.classes_N for view in views])
     scale = embeddings_ND.std()
-    probe = LogisticRegression(max_iter=200, warm_start=True)
+    probe = LogisticRegression(max_iter=200, warm_start=True, class_weight="balanced" if class_weighting else None)
     fitted = []
     for strength in track(_STRENGTHS, "fitting the linear probe", "penalties"):
         probe.set_params(C=strength / len(views))

@@ -29,30 +29,39 @@ class NetworkError(Exception):
 
 
 def build_network(
-    architecture: str, weights: str = "auto", num_classes: int | None = None, *, dropout: float = 0.0
+    architecture: str,
+    weights: str = "auto",
+    num_classes: int | None = None,
+    *,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """Return timm's *architecture* with *num_classes* outputs; raise `NetworkError`.
 
-    *weights* is `hub`, `random`, a file (.safetensors, .pth) or `auto`: a package where there is one, else the hub. The
-    classifier is new unless *num_classes* is None or the same as in the weights.
+    *weights* is `hub`, `package`, `random`, a file (.safetensors, .pth) or `auto`: the package where there is one, else
+    the hub. The classifier is new unless *num_classes* is None or the same as in the weights.
     """
     _check_architecture(architecture)
-    options: dict[str, Any] = {"drop_rate": dropout}
+    options: dict[str, Any] = {"drop_rate": dropout, "drop_path_rate": drop_path}
     if num_classes is not None:
         options["num_classes"] = num_classes
-    packaged = weights == "auto" and architecture in _PACKAGES
-    if weights == "hub" or (weights == "auto" and not packaged):
+    if weights == "auto":
+        weights = "package" if architecture in _PACKAGES else "hub"
+    if weights == "hub":
         return _download(architecture, options)
-    network = timm.create_model(architecture, **options)
+    network = _create(architecture, options)
     if weights != "random":
-        load_weights(network, _read_package(architecture) if packaged else read_weights(Path(weights)), weights)
+        tensors = _read_package(architecture) if weights == "package" else read_weights(Path(weights))
+        load_weights(network, tensors, weights)
     return network
 
 
 def start_network(config: NetworkConfig, recipe: RecipeConfig, num_classes: int) -> nn.Module:
     """Return the configured network with pretrained weights and a new classifier; raise `NetworkError`."""
-    read_defaults(config.architecture, recipe.start_size)
-    return build_network(config.architecture, config.weights, num_classes, dropout=config.dropout)
+    for size in (recipe.start_size, recipe.train_size):
+        read_defaults(config.architecture, size)
+    rates = {"dropout": config.dropout, "drop_path": config.drop_path}
+    return build_network(config.architecture, config.weights, num_classes, **rates)
 
 
 def default_preprocessing(architecture: str, size: int | None = None, crop: float | None = None) -> Preprocessing:
@@ -75,8 +84,8 @@ def read_defaults(architecture: str, size: int | None) -> timm.models.Pretrained
     own = defaults.input_size[-1]
     if defaults.fixed_input_size and size not in (None, own):
         raise NetworkError(
-            f"{architecture} takes only photos of {own} pixels, not of {size}; set network.size and recipe.start_size "
-            "to null, or choose another architecture"
+            f"{architecture} takes only photos of {own} pixels, not of {size}; set network.size, recipe.start_size "
+            "and recipe.train_size to null, or choose another architecture"
         )
     return defaults
 
@@ -99,11 +108,13 @@ def group_parameters(network: nn.Module, lr: float, layer_decay: float, weight_d
     ]
 
 
-def freeze_layers(network: nn.Module, *, freeze_norms: bool = False, frozen_stages: int = 0) -> None:
+def freeze_layers(
+    network: nn.Module, *, backbone: bool = False, freeze_norms: bool = False, frozen_stages: int = 0
+) -> None:
     """Put *network* in training mode, but for its frozen layers; raise `NetworkError` if it has fewer stages.
 
     *freeze_norms* keeps the running statistics of all batch norms; the first *frozen_stages* of timm's stages, the stem
-    among them, keep those and their weights.
+    among them, keep those and their weights; with *backbone* all layers do but the classifier.
     """
     stages = list(group_names(network, network.group_matcher(coarse=True)).values())  # type: ignore[operator]
     # The last one is the classifier.
@@ -113,7 +124,10 @@ def freeze_layers(network: nn.Module, *, freeze_norms: bool = False, frozen_stag
             "classifier"
         )
     frozen = {name for stage in stages[:frozen_stages] for name in stage}
-    network.train()
+    if backbone:
+        prefixes = classifier_prefixes(network)
+        frozen = {name for name, _ in network.named_parameters() if not name.startswith(prefixes)}
+    network.train(not backbone)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
     for module in network.modules():
@@ -139,8 +153,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors or .pth file by name; raise `NetworkError`."""
     if not path.is_file():
         raise NetworkError(
-            f"the weights {str(path)!r} are not a file; network.weights takes auto, hub, random or a .safetensors or "
-            ".pth file"
+            f"the weights {str(path)!r} are not a file; network.weights takes auto, hub, package, random or a "
+            ".safetensors or .pth file"
         )
     try:
         if path.suffix == ".safetensors":
@@ -161,9 +175,17 @@ def _check_architecture(architecture: str) -> None:
         raise NetworkError(f"timm has no architecture {architecture!r}; {hint}")
 
 
+def _create(architecture: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(architecture, **options)
+    except TypeError:
+        # A few families do not take stochastic depth.
+        return timm.create_model(architecture, **{k: v for k, v in options.items() if k != "drop_path_rate"})
+
+
 def _download(architecture: str, options: dict[str, Any]) -> nn.Module:
     try:
-        return timm.create_model(architecture, pretrained=True, **options)
+        return _create(architecture, {**options, "pretrained": True})
     except (OSError, RuntimeError) as error:
         raise NetworkError(
             f"the hub has no weights for {architecture} ({_first_line(error)}); "
@@ -173,6 +195,10 @@ def _download(architecture: str, options: dict[str, Any]) -> nn.Module:
 
 def _read_package(architecture: str) -> dict[str, Tensor]:
     """Return the package's tensors under timm's names."""
+    if architecture not in _PACKAGES:
+        raise NetworkError(
+            f"no package holds weights for {architecture}, only for {', '.join(_PACKAGES)}; use network.weights=hub"
+        )
     module, file_class = _PACKAGES[architecture]
     tensors = read_weights(Path(getattr(importlib.import_module(module), file_class).get_model_file_path()))
     names = timm.create_model(architecture).state_dict().keys()

@@ -1,6 +1,7 @@
 """Which limits the speed of training, the loader or the step: `python -m training.profile data.source=FOLDER`.
 
-Takes the arguments of `training.train`. Writes profile.svg, speed.json and trace.json (for Perfetto) to logs/<id>/.
+Takes the arguments of `training.train`. Writes profile.svg, speed.json, trace.json (for Perfetto) and operators.txt to
+logs/<id>/.
 """
 
 import json
@@ -28,7 +29,7 @@ from training.network import NetworkError, default_preprocessing, start_network
 from training.process_setup import set_up_process
 
 _NUM_WARM_UP, _NUM_TIMED, _NUM_TRACED = 2, 8, 2
-_NUM_DRAWN = 10
+_NUM_DRAWN, _NUM_LISTED = 10, 25
 
 
 class _EnoughError(Exception):
@@ -88,7 +89,9 @@ def profile_training(config: Config) -> Speed:
     folder.mkdir(parents=True, exist_ok=True)
     trace.export_chrome_trace(str(folder / "trace.json"))
     waits_s, steps_s = clock.waits_s[_NUM_WARM_UP:], clock.steps_s[_NUM_WARM_UP:]
-    longest = sorted(trace.key_averages(), key=lambda operator: -operator.self_cpu_time_total)[:_NUM_DRAWN]
+    operators = trace.key_averages()
+    (folder / "operators.txt").write_text(operators.table(sort_by="self_cpu_time_total", row_limit=_NUM_LISTED))
+    longest = sorted(operators, key=lambda operator: -operator.self_cpu_time_total)[:_NUM_DRAWN]
     seconds = {operator.key: operator.self_cpu_time_total / 1e6 / _NUM_TRACED for operator in longest}
     (folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
     speed = Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))

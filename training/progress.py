@@ -76,15 +76,16 @@ def format_left(elapsed_s: float, num_done: int, num_all: int) -> str:
 
 
 class EpochProgress(Callback):
-    """Shows how many batches are done, and prints a line after each epoch: loss and val top-1."""
+    """Shows how many batches are done, and prints a line after each epoch: loss, val top-1 and the time left."""
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._shown = ExitStack()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        num_steps = int(trainer.estimated_stepping_batches)
-        progress = show_progress(self._title, num_steps, "batches", done=trainer.global_step)
+        self._num_steps, self._first_step = int(trainer.estimated_stepping_batches), trainer.global_step
+        self._started_s = time.monotonic()
+        progress = show_progress(self._title, self._num_steps, "batches", done=self._first_step)
         self._advance = self._shown.enter_context(progress)
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -93,7 +94,9 @@ class EpochProgress(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch, figures = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}", trainer.callback_metrics
         result = f"loss {figures['train_loss']:.3f}, val top-1 {figures['val_top1']:.3f}"
-        print_line(f"{self._title}: {epoch}, {result}")
+        num_done, num_all = (steps - self._first_step for steps in (trainer.global_step, self._num_steps))
+        left = format_left(time.monotonic() - self._started_s, num_done, num_all)
+        print_line(f"{self._title}: {epoch}, {result}, {left}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._shown.close()

@@ -61,7 +61,7 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
 def _configure(run: Path, amount: float, epochs: int, lr: float) -> Config:
     config = read_run_config(run)
     # Every layer's inputs have changed, and with them the statistics of its norm.
-    learning = {"frozen_stages": 0, "freeze_norms": False, "start_size": None}
+    learning = {"frozen_stages": 0, "freeze_norms": False, "freeze_epochs": 0, "start_size": None}
     recipe = msgspec.structs.replace(
         config.recipe, method="finetune", epochs=epochs, lr=lr, warmup_epochs=0.0, **learning
     )

@@ -4,6 +4,7 @@ Each trial is one `training.train` in a process of its own; the study is a file,
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ _SPACES = Path(__file__).parent / "conf" / "sweep"
 
 
 class SweepError(Exception):
-    """The search space cannot be read, or every trial failed."""
+    """The search space cannot be read, the folder holds the trials of another sweep, or every trial failed."""
 
 
 class Sweep(NamedTuple):
@@ -53,12 +54,16 @@ def _read_range(**values: Any) -> BaseDistribution:
     if "choices" in values:
         return CategoricalDistribution(**values)
     whole = all(isinstance(values.get(bound), int) for bound in ("low", "high"))
-    return (IntDistribution if whole else FloatDistribution)(**values)
+    bounds = (IntDistribution if whole else FloatDistribution)(**values)
+    if bounds.single():
+        raise ValueError(f"low and high are both {bounds.low}")
+    return bounds
 
 
 def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[..., float] | None = None) -> optuna.Study:
     """Run trials until the study has *num_trials* finished ones, *num_jobs* at a time; raise `SweepError`."""
     study = open_study(sweep.folder)
+    _check_same(study, sweep)
     num_done = sum(trial.state.is_finished() for trial in study.trials)
     with show_progress("sweep", num_trials, "trials", done=num_done) as advance, ThreadPoolExecutor(num_jobs) as pool:
         for _ in pool.map(lambda _: _try_values(sweep, study, run or run_trial), range(num_done, num_trials)):
@@ -79,6 +84,18 @@ def open_study(folder: Path) -> optuna.Study:
     # A new sampler starts its random stream again: the same seed would try the same values.
     study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
     return study
+
+
+def _check_same(study: optuna.Study, sweep: Sweep) -> None:
+    """Raise `SweepError` if *study* was started with other overrides, as on other data: figures would not compare."""
+    asked = list(sweep.overrides)
+    kept = study.user_attrs.get("overrides", asked)
+    if kept != asked:
+        raise SweepError(
+            f"{sweep.folder} holds the trials of {shlex.join(kept)}, not of {shlex.join(asked)}; choose another "
+            "--folder, or remove this one"
+        )
+    study.set_user_attr("overrides", asked)
 
 
 def _try_values(sweep: Sweep, study: optuna.Study, run: Callable[..., float]) -> None:

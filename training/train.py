@@ -1,5 +1,6 @@
 """From photos to a run: `python -m training.train data.source=FOLDER experiment=quick`."""
 
+import errno
 import shlex
 import sys
 import time
@@ -84,7 +85,7 @@ def main(node: DictConfig) -> None:
     except (ConfigError, DataError, NetworkError) as error:
         sys.exit(f"error: {error}")
     except (RunError, OSError) as error:
-        sys.exit(f"error: {error}{_explain_resume(config)}")
+        sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
     except (InterruptionError, KeyboardInterrupt) as stop:
         print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
         sys.exit(_EXIT_INTERRUPTED)
@@ -93,12 +94,23 @@ def main(node: DictConfig) -> None:
         Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
 
 
+def _explain(error: RunError | OSError) -> str:
+    if isinstance(error, RunError):
+        return str(error)
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); fix this and run the same command again"
+
+
 def _explain_resume(config: Config) -> str:
     """Return the command that resumes from the last checkpoint in a fresh shell; empty without one."""
     if not any((Path(config.logs) / config.id).glob("*.ckpt")):
         return ""
+    # Not resolved: the venv's python is a link to one that lacks our packages.
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
-    command = shlex.join([sys.executable, "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
+    command = shlex.join([str(python), "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
     return f"; to resume from its checkpoint:\n  {command}"
 
 

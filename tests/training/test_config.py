@@ -56,6 +56,7 @@ def test_a_missing_source_is_named() -> None:
         ("+recipe.epoch=3", r"unknown field `epoch` - at `\$\.recipe`"),
         ("+extra=3", "unknown field `extra`"),
         ("~recipe.lr", r"missing required field `lr` - at `\$\.recipe`"),
+        ("recipe.freeze_epochs=2", r"recipe\.freeze_epochs is 2"),
         ("recipe.warmup_epochs=2", r"recipe\.epochs, which is 2"),
         ("recipe.freeze_norms=true", r"recipe\.freeze_norms=false"),
         ("experiment=quick trainer.devices=2", r"trainer\.devices is 2"),

@@ -41,16 +41,31 @@ def weights(trained: TrainedNetwork) -> Tensor:
     return torch.cat([tensor.flatten().float() for tensor in trained.network.state_dict().values()])
 
 
+BEST = ("recipe.keep=best", "recipe.patience=2")
+
+
 @pytest.mark.parametrize(
-    ("index", "epoch", "workers", "message"),
-    # Photo 31 is in the last batch of the first epoch.
-    [(0, 1, 0, r"epoch 1 of 3 after \d of 4"), (17, 2, 0, "epoch 2 of 3"), (31, 1, 0, "of 3"), (0, 2, 1, "of 3")],
+    ("index", "epoch", "workers", "keeping", "message"),
+    [
+        (0, 1, 0, (), r"epoch 1 of 3 after \d of 4"),
+        (17, 2, 0, BEST, "epoch 2 of 3"),
+        # Photo 31 is in the last batch of the first epoch.
+        (31, 1, 0, BEST, "of 3"),
+        (0, 2, 1, (), "of 3"),
+    ],
 )
 def test_a_stopped_and_resumed_run_equals_one_that_was_not_stopped(
-    index: int, epoch: int, workers: int, message: str, photo_set: PhotoSet, photo_folder: Path, tmp_path: Path
+    index: int,
+    epoch: int,
+    workers: int,
+    keeping: tuple[str, ...],
+    message: str,
+    photo_set: PhotoSet,
+    photo_folder: Path,
+    tmp_path: Path,
 ) -> None:
-    overrides = ("recipe.epochs=3", "augment=strong", "recipe.start_size=32", f"trainer.workers={workers}")
-    config = tiny_config(photo_folder, tmp_path, *overrides)
+    overrides = ("recipe.epochs=3", "augment=strong", "recipe.start_size=32", "recipe.freeze_epochs=1")
+    config = tiny_config(photo_folder, tmp_path, *overrides, f"trainer.workers={workers}", *keeping)
     handler = signal.getsignal(signal.SIGINT)
     whole = fit(msgspec.structs.replace(config, id="whole"), photo_set)
     assert signal.getsignal(signal.SIGINT) is handler

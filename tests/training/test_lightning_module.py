@@ -1,5 +1,8 @@
 import pytest
+import torch
 
+from training.data.photo_set import PhotoSet
+from training.fine_tuning import weigh_classes
 from training.lightning_module import lr_share, size_of_epoch
 
 
@@ -24,3 +27,9 @@ def test_without_warm_up_the_learning_rate_starts_at_its_peak() -> None:
 )
 def test_the_photos_grow_to_the_full_size(start: int | None, num_epochs: int, sizes: list[int]) -> None:
     assert [size_of_epoch(epoch, num_epochs, start, 260) for epoch in range(num_epochs)] == sizes
+
+
+def test_rare_labels_weigh_more(photo_set: PhotoSet) -> None:
+    weights_K = weigh_classes(photo_set.of("train")[2:], photo_set.labels)
+
+    assert torch.allclose(weights_K, torch.tensor([30 / (4 * 6), 30 / 32, 30 / 32, 30 / 32]))

@@ -45,6 +45,19 @@ def test_val_keeps_the_probe_from_overfitting() -> None:
     assert np.linalg.norm(weights_KD) < np.linalg.norm(right_KD)
 
 
+def test_class_weighting_makes_up_for_a_rare_label() -> None:
+    noise = clusters(2, 400, seed=0)
+    rare = replace(noise, classes_N=np.random.default_rng(1).permutation(np.arange(400) % 10 == 0).astype(np.int64))
+
+    shares = []
+    for class_weighting in (False, True):
+        weights_KD, biases_K = fit_classifier([rare], rare, class_weighting=class_weighting)
+        logits_NK = torch.from_numpy(rare.embeddings_ND @ weights_KD.T + biases_K)
+        shares.append(float(logits_NK.softmax(dim=1)[:, 1].mean()))
+
+    assert shares == pytest.approx([0.1, 0.5], abs=0.05)
+
+
 def test_a_network_without_a_linear_classifier_is_refused(photo_set: PhotoSet, tmp_path: Path) -> None:
     network = build_network("test_efficientnet", "random", 3)
     network.classifier = nn.Sequential(nn.Linear(8, 3))

@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 import torch
+from PIL import Image
 
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
@@ -13,11 +14,11 @@ from training.network import default_preprocessing
 
 def make_augment(**changes: float) -> AugmentConfig:
     """Return an augmentation that changes nothing, but for *changes*."""
-    names = ("flip", "rand_augment_ops", "mixup", "cutmix")
+    names = ("flip", "rand_augment_ops", "rand_augment_magnitude", "erase", "mixup", "cutmix")
     return msgspec.convert({"min_area": 1.0, "mix_share": 1.0, **dict.fromkeys(names, 0), **changes}, AugmentConfig)
 
 
-STRONG = make_augment(min_area=0.3, flip=0.5, rand_augment_ops=2)
+STRONG = make_augment(min_area=0.3, flip=0.5, rand_augment_ops=2, rand_augment_magnitude=9, erase=0.5)
 PREPROCESSING = default_preprocessing("test_efficientnet", size=48, crop=0.9)
 
 
@@ -41,6 +42,24 @@ def test_equal_keys_give_equal_pixels_and_another_epoch_gives_others(photo_set: 
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
     assert not torch.equal(first, next_epoch)
+
+
+def test_erasing_covers_a_part_of_the_photo_with_grey() -> None:
+    torch.manual_seed(0)
+
+    pixels_CHW = build_augmentation(make_augment(erase=1.0), 48)(Image.new("RGB", (96, 96), (10, 200, 30)))
+
+    assert set(map(tuple, pixels_CHW.flatten(1).T.tolist())) == {(10, 200, 30), (128, 128, 128)}
+
+
+def test_the_magnitude_decides_how_much_rand_augment_changes(photo_set: PhotoSet) -> None:
+    changed = []
+    for magnitude in (0, 30):
+        augment = make_augment(rand_augment_ops=3, rand_augment_magnitude=magnitude)
+        photos = AugmentedPhotos(photo_set.of("train"), photo_set.labels, build_augmentation(augment, 48), 48, seed=1)
+        changed.append(torch.stack([photos[(0, index)][0] for index in range(8)]))
+
+    assert not torch.equal(*changed)
 
 
 def test_the_processes_share_each_epoch_without_overlap() -> None:

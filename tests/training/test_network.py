@@ -1,9 +1,10 @@
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import safetensors.torch
 import torch
+from timm.layers import DropPath  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import nn
 
 from handler.spec import Preprocessing
@@ -52,6 +53,7 @@ def test_weights_of_a_file_are_loaded_with_their_classifier_where_it_fits(suffix
         ("tf_efficientnet_lite9", "auto", "'tf_efficientnet_lite9'; did you mean tf_efficientnet_lite"),
         ("§", "auto", "'§'"),
         ("resnet18", "auto", r"resnet18.*tf_efficientnet_lite0"),
+        ("resnet18", "package", r"resnet18.*network\.weights=hub"),
         ("test_efficientnet", "nowhere.pth", r"nowhere\.pth"),
         ("test_efficientnet", "broken.pth", "cannot be read"),
         ("test_efficientnet", "broken.safetensors", "cannot be read"),
@@ -71,6 +73,14 @@ def test_weights_that_cannot_be_loaded_are_refused(
 
     with pytest.raises(NetworkError, match=message):
         build_network(architecture, weights, 3)
+
+
+def test_stochastic_depth_is_set_where_the_network_has_it() -> None:
+    deep = build_network("test_efficientnet", "random", 3, drop_path=0.1)
+    plain = build_network("ghostnet_050", "random", 3, drop_path=0.1)
+
+    assert any(isinstance(module, DropPath) for module in deep.modules())
+    assert not any(isinstance(module, DropPath) for module in plain.modules())
 
 
 def test_preprocessing_is_the_weights_own_unless_it_is_given() -> None:
@@ -100,28 +110,32 @@ def test_lower_layers_learn_slower_and_biases_do_not_decay() -> None:
     assert group_of[id(parameters["classifier.weight"])]["weight_decay"] == 0.1
 
 
+FIRST = ("conv_stem.", "bn1.", "blocks.0.")
+BACKBONE = ("conv_stem.", "bn1.", "blocks.", "conv_head.", "bn2.")
+
+
 @pytest.mark.parametrize(
-    ("freeze_norms", "num_stages", "kept_norms", "frozen"),
+    ("options", "kept_norms", "frozen"),
     [
-        (False, 0, (), ()),
-        (True, 0, ("",), ()),
-        (False, 2, ("conv_stem.", "bn1.", "blocks.0."), ("conv_stem.", "bn1.", "blocks.0.")),
+        ({}, (), ()),
+        ({"freeze_norms": True}, ("",), ()),
+        ({"frozen_stages": 2}, FIRST, FIRST),
+        ({"backbone": True}, ("",), BACKBONE),
     ],
 )
-def test_frozen_stages_keep_their_weights_and_frozen_norms_their_statistics(
-    freeze_norms: bool, num_stages: int, kept_norms: tuple[str, ...], frozen: tuple[str, ...]
+def test_frozen_layers_keep_their_weights_and_frozen_norms_their_statistics(
+    options: dict[str, Any], kept_norms: tuple[str, ...], frozen: tuple[str, ...]
 ) -> None:
     network = build_network("test_efficientnet", "random", 3)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items() if "running_mean" in name}
 
-    freeze_layers(network, freeze_norms=freeze_norms, frozen_stages=num_stages)
+    freeze_layers(network, **options)
     network(torch.rand(4, 3, 64, 64)).sum().backward()
 
     names = {name for name, weight in network.named_parameters() if weight.grad is None}
     assert names == {name for name, _ in network.named_parameters() if name.startswith(frozen)}
     kept = {name for name, tensor in before.items() if torch.equal(network.state_dict()[name], tensor)}
     assert kept == {name for name in before if name.startswith(kept_norms)}
-    assert network.training
 
 
 def test_too_many_frozen_stages_are_refused() -> None:

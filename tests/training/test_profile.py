@@ -22,7 +22,10 @@ def test_speed_trace_and_plot_of_the_configured_training_are_written(
     assert capsys.readouterr().out == f"{speed}\npicture: {folder / 'profile.svg'}\n"
     trace = json.loads((folder / "trace.json").read_text())
     assert any("convolution" in event.get("name", "") for event in trace["traceEvents"])
-    assert "convolution" in (folder / "profile.svg").read_text()
+    assert "convolution" in (folder / "operators.txt").read_text()
+    picture = (folder / "profile.svg").read_text()
+    assert "wait for the loader" in picture
+    assert "convolution" in picture
 
 
 @pytest.mark.parametrize(("wait_s", "limit"), [(0.001, "the step"), (0.1, "trainer.workers")])

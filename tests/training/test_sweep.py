@@ -64,6 +64,13 @@ def test_a_resumed_study_runs_the_trials_that_are_left_with_other_values(tmp_pat
     assert len(set(tried)) == len(tried) == 5
 
 
+def test_a_folder_with_the_trials_of_other_photos_is_refused(tmp_path: Path) -> None:
+    run_sweep(Sweep(SPACE, tmp_path, ("data.source=figs",)), num_trials=1, num_jobs=1, run=lambda *_: 0.5)
+
+    with pytest.raises(SweepError, match=r"data\.source=figs, not of data\.source=leeks"):
+        run_sweep(Sweep(SPACE, tmp_path, ("data.source=leeks",)), num_trials=1, num_jobs=1, run=lambda *_: 0.5)
+
+
 def test_a_finished_study_is_read_and_its_best_values_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +101,7 @@ def test_whole_bounds_give_whole_values(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("recipe.lr: {low: 2, high: 1}", "low"),
+        ("recipe.lr: {low: 2, high: 2}", "both 2"),
         ("recipe.lr: {low: 1, high: 2, choices: [1]}", "low"),
         ("recipe.lr: {low: 1}", "high"),
         ("recipe.lr: [", "while parsing"),

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,9 +72,8 @@ def test_fine_tuning_learns_the_photos_and_shows_each_epoch_in_a_log(
     assert metrics["splits"]["test"]["summary"]["top1"] >= LEARNED
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == list(range(1, 13))
     assert metrics["epochs"][-1]["train_loss"] < metrics["epochs"][0]["train_loss"]
-    epochs = re.findall(
-        r"^fit: epoch (\d+) of 12, loss \d\.\d{3}, val top-1 \d\.\d{3}$", capsys.readouterr().err, re.MULTILINE
-    )
+    line = r"^fit: epoch (\d+) of 12, loss \d\.\d{3}, val top-1 \d\.\d{3}, (?:\d+ s left|done in \d+ s)$"
+    epochs = re.findall(line, capsys.readouterr().err, re.MULTILINE)
     assert epochs == [str(epoch) for epoch in range(1, 13)]
 
 
@@ -98,7 +98,7 @@ def test_fine_tuning_starts_from_a_probe_where_the_classifier_is_linear(
 
 
 def test_equal_seeds_give_equal_weights_and_figures(photo_folder: Path, tmp_path: Path) -> None:
-    overrides = ("augment=strong", "recipe.start_size=32")
+    overrides = ("augment=strong", "recipe.start_size=32", "recipe.train_size=48", "recipe.class_weighting=true")
 
     first, second, other = (
         run_training(photo_folder, tmp_path / name, *overrides, f"seed={seed}")
@@ -108,6 +108,16 @@ def test_equal_seeds_give_equal_weights_and_figures(photo_folder: Path, tmp_path
     weights = [(run / "model.safetensors").read_bytes() for run in (first, second, other)]
     assert weights[0] == weights[1] != weights[2]
     assert read_spec(first) == read_spec(second)
+
+
+def test_training_stops_without_progress_and_keeps_the_best_epoch(photo_folder: Path, tmp_path: Path) -> None:
+    stops = ("recipe.epochs=40", "recipe.ema_decay=0", "recipe.lr=0.1", "recipe.patience=2", "recipe.keep=best")
+
+    run = run_training(photo_folder, tmp_path, *stops)
+
+    tops = [epoch["val_top1"] for epoch in read_metrics(run)["epochs"]]
+    assert len(tops) < 40
+    assert max(tops) == max(tops[:-2]) == read_spec(run).metrics["val"]["top1"]
 
 
 def test_a_refit_learns_from_val_and_keeps_its_figures_from_before(
@@ -135,15 +145,17 @@ def test_a_test_source_is_evaluated_and_val_is_corrupted_for_robustness(photo_fo
 def test_two_processes_train_one_run_as_well_as_one_process_does(
     photo_folder: Path, tmp_path: Path, warm_python: str
 ) -> None:
-    pair = ("trainer=ddp", "id=pair", "recipe.batch=4", "recipe.refit_epochs=1", "trainer.workers=0")
-    command = [warm_python, "-m", "training.train", *tiny_overrides(photo_folder, tmp_path, *pair, *LEARNS)]
+    pair = ("trainer=ddp", "recipe.batch=4", "recipe.keep=best", "recipe.refit_epochs=1", "trainer.workers=0")
+    # Without id= each process finds its own.
+    arguments = [a for a in tiny_overrides(photo_folder, tmp_path, *pair, *LEARNS) if a != "id=tiny"]
+    command = [warm_python, "-m", "training.train", *arguments]
 
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=180, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != "latest"] == ["pair"]
-    assert read_spec(tmp_path / "runs" / "pair").metrics["test"]["top1"] >= LEARNED
-    assert len(read_metrics(tmp_path / "runs" / "pair")["epochs"]) == 12
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "latest")
+    assert read_spec(run).metrics["test"]["top1"] >= LEARNED
+    assert len(read_metrics(run)["epochs"]) == 12
     assert done.stderr.count("fit: epoch 12 of 12") == 1
 
 
@@ -205,12 +217,31 @@ def test_bad_input_gets_one_line(
         call_main(monkeypatch, photo_folder, tmp_path, argument)
 
 
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "logs"), r"Read-only file system \(logs\)"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_gets_one_line(
+    failure: OSError, message: str, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(np, "savez", fail_with(failure))
+
+    with pytest.raises(SystemExit, match=rf"^error: .*{message}[^\n]*$"):
+        call_main(monkeypatch, photo_folder, tmp_path, "recipe.method=probe")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_that_cannot_be_written_need_not_be_trained_again(
     photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "rename", fail_with(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(sys, "executable", str(Path.cwd() / "venv" / "bin" / "python"))
+    command = r"venv/bin/python -m training\.train [^\n]* id=tiny resume=true"
 
-    with pytest.raises(SystemExit, match=r"(?s)^error: .*No space left on device.*\n  .* id=tiny resume=true$"):
+    with pytest.raises(SystemExit, match=rf"^error: .*disk is full[^\n]*\n  {command}$"):
         call_main(monkeypatch, photo_folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0")
     assert list((tmp_path / "runs").iterdir()) == []
 
