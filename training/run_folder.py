@@ -94,7 +94,7 @@ def load_network(run: Path, spec: Spec) -> nn.Module:
 def rebuild_pruned(spec: Spec, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return the network of *spec* with the widths and values of *tensors*; raise `NetworkError`.
 
-    model_archive/network.py does the same without training's code.
+    model_archive/served_network.py does the same without training's code.
     """
     network = build_network(spec.architecture, "random", spec.num_outputs).eval()
     for name, layer in network.named_modules():
