@@ -133,9 +133,8 @@ class Registry:
     def _upload(self, entry: Entry, archive: Path) -> None:
         for suffix, file in entry.files.items():
             path, name = archive.with_suffix(suffix), _object_name(entry.version, suffix, file.digest)
-            with path.open("rb") as content:
+            with _ReportingFile(path, self._progress(path.name, file.size)) as content:
                 is_new = self._storage.create(name, content, file.size)
-            self._report(path.name, file.size, file.size)
             if not is_new and hashlib.sha256(b"".join(self._storage.read(name))).hexdigest() != file.digest:
                 raise RegistryError(f"{self._storage.uri}/{name} is damaged; delete it, then publish again")
 
@@ -157,6 +156,19 @@ class Registry:
 
     def _progress(self, what: str, num_bytes: int) -> Callable[[int], None]:
         return lambda num_done: self._report(what, num_done, num_bytes)
+
+
+class _ReportingFile(io.FileIO):
+    """A file that reports how far it was read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self._progress(self.tell())
+        return content
 
 
 def _object_name(version: str, suffix: str, digest: str) -> str:

@@ -4,6 +4,7 @@ import re
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
             with zipfile.ZipFile(file) as members:
                 return [_read_member(members, name) for name in names]
         except _DAMAGES as error:
-            raise ArchiveError(f"{archive.name} is not an archive ({error}); build one with make archive") from error
+            raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
 
 
 def check_members(archive: Path) -> None:
@@ -110,6 +111,16 @@ def check_members(archive: Path) -> None:
                             pass
         except _DAMAGES as error:
             raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
+
+
+def _suggest(damaged: Path) -> str:
+    """Return what to do about *damaged*, with the newest intact archive beside it if there is one."""
+    versions = filter(None, (version_in(path.name) for path in damaged.parent.glob(f"{MODEL}-*.mar")))
+    for version in sorted(versions, key=version_order, reverse=True):
+        with suppress(ArchiveError, OSError):
+            check_members(damaged.with_name(file_name(version)))
+            return f"{file_name(version)} beside it is intact: use that one, or build another with make archive"
+    return "build one with make archive"
 
 
 def _read_member(members: zipfile.ZipFile, name: str) -> bytes:

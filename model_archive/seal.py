@@ -30,7 +30,11 @@ def stage_files(run: Path, spec: Spec, golden: list[GoldenSample], stage: Path) 
     write_golden(golden, stage)
     if (run / REFERENCE_FILE).exists():
         shutil.copyfile(run / REFERENCE_FILE, stage / REFERENCE_FILE)
-    shutil.copytree(_HANDLER, stage / _HANDLER.name, ignore=shutil.ignore_patterns(_HANDLER_ENTRY.name, "__pycache__"))
+    package = stage / _HANDLER.name
+    package.mkdir()
+    for source in sorted(_HANDLER.iterdir()):
+        if source.suffix in (".py", ".yaml") and source.name != _HANDLER_ENTRY.name:
+            shutil.copyfile(source, package / source.name)
 
 
 def seal_archive(stage: Path, config: Path, name: str, version: str, archive: Path) -> None:

@@ -27,9 +27,15 @@ def signature_path(archive: Path) -> Path:
 
 def sign_archive(archive: Path, private_key: Path) -> Path:
     """Return the signature of *archive*, written beside it; raise `SignatureError` or `OSError`."""
-    # The library does not accept links, and the signature does not cover the file's name.
-    load_signer(private_key).sign(archive.resolve(strict=True), signature_path(archive))
-    return signature_path(archive)
+    signer, signature = load_signer(private_key), signature_path(archive)
+    partial = signature.with_name(signature.name + ".partial")
+    try:
+        # The library does not accept links, and the signature does not cover the file's name.
+        signer.sign(archive.resolve(strict=True), partial)
+        partial.replace(signature)
+    finally:
+        partial.unlink(missing_ok=True)
+    return signature
 
 
 def verify_archive(archive: Path, public_key: Path, signature: Path | None = None) -> None:
@@ -107,6 +113,11 @@ def _refused(archive: Path, signature: Path) -> Iterator[None]:
     """Turn any error of the library into a `SignatureError` that refuses *archive*."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise SignatureError(
+            f"{archive.name} is refused, a signature is required and {signature} does not exist; "
+            f"build and sign it with make archive SIGNING_KEY={PRIVATE_KEY}"
+        ) from error
     except Exception as error:  # Invalid input makes the library raise errors of any type.
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise SignatureError(

@@ -3,16 +3,34 @@
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
-from model_archive.archive_registry import Entry, RegistryError, open_registry
+from model_archive.archive_registry import Entry, RegistryError, Report, open_registry
 from model_archive.identity import ArchiveError, identify
 from model_archive.signature import SignatureError, verify_archive
 
 _INTERRUPTED = 128 + signal.SIGINT
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+)
 
 
 def main() -> None:
@@ -32,7 +50,8 @@ def publish(arguments: argparse.Namespace) -> None:
         raise ArchiveError(f"{arguments.archive} holds version {found}, VERSION is {arguments.version}")
     if arguments.public_key:
         verify_archive(arguments.archive, arguments.public_key)
-    entry = open_registry(arguments.registry).publish(arguments.archive)
+    with _show_progress() as report:
+        entry = open_registry(arguments.registry, report).publish(arguments.archive)
     signed = "signed" if entry.signed else "not signed"
     published = f"{entry.published:%Y-%m-%d %H:%M} UTC"
     print(f"{arguments.registry} has {entry.name} {entry.version}, {signed}, published {published}, {entry.digest}")
@@ -57,8 +76,9 @@ def list_versions(arguments: argparse.Namespace) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a version, verified, with its card, bill of materials and signature."""
-    registry = open_registry(arguments.registry, must_exist=True)
-    archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
+    with _show_progress() as report:
+        registry = open_registry(arguments.registry, report, must_exist=True)
+        archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
     proof = f"signature verified with {arguments.public_key}" if arguments.public_key else "signature not checked"
     print(f"{archive}, digest verified, {proof}")
 
@@ -80,6 +100,21 @@ def _parse_arguments() -> argparse.Namespace:
             one.add_argument("version", help="as 1.1.0")
             one.add_argument("--into", type=Path, default=Path("build"), help="the folder (default: %(default)s)")
     return parser.parse_args()
+
+
+@contextmanager
+def _show_progress() -> Iterator[Report]:
+    """Draw a bar for each file on a terminal; without a terminal, print nothing."""
+    console = Console(stderr=True)
+    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, num_done: int, num_bytes: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=num_bytes)
+            progress.update(tasks[what], completed=num_done)
+
+        yield report
 
 
 def _describe(entry: Entry) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,22 @@ def test_a_large_jpeg_is_reduced_to_at_least_the_short_side(short_side: int, exp
 
     assert min(image.size) >= short_side
     assert min(image.size) <= 2 * max(short_side, expected)
+
+
+def test_scaling_16_bits_takes_less_memory_than_one_float_copy() -> None:
+    photo = encode(Image.fromarray(np.full((2000, 3000), 128 * 257, dtype=np.uint16)))
+
+    tracemalloc.start()
+    image = decode(photo)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert image.getpixel((0, 0)) == (128, 128, 128)
+    assert peak_bytes < 2000 * 3000 * np.dtype(np.float32).itemsize
+
+
+def test_heic_is_decoded_without_its_reader_registered_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = encode(draw_corners(), "HEIF")
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+
+    assert read_corners(decode(photo)) == UPRIGHT

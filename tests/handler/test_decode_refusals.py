@@ -1,7 +1,10 @@
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from handler.decode import count_pixels, decode_photo
@@ -101,9 +104,11 @@ def only_scans(number: int) -> bytes:
         add_scans(100),
         add_scans(100, "MPO", save_all=True, append_images=[draw_corners()]),
         only_scans(101),
+        # A height whose bytes are the marker of the end.
+        re.sub(rb"(?s)(?<=\xff\xc0...)..", b"\xff\xd9", only_scans(101)),
         SEQUENTIAL[:2] + 1000 * b"\xff\xe0\0\x02" + SEQUENTIAL[2:],
     ],
-    ids=["progressive", "MPO", "sequential", "empty segments"],
+    ids=["progressive", "MPO", "sequential", "height like an end", "empty segments"],
 )
 def test_a_jpeg_of_too_many_scans_or_segments_is_refused_unopened(
     photo: bytes, monkeypatch: pytest.MonkeyPatch
@@ -119,6 +124,10 @@ def test_a_jpeg_of_too_many_scans_or_segments_is_refused_unopened(
 )
 def test_a_jpeg_of_100_scans_is_decoded(photo: bytes) -> None:
     assert decode(photo).size == (96, 64)
+
+
+def test_after_the_scan_of_all_components_of_a_sequential_jpeg_scans_do_not_count() -> None:
+    assert count_pixels(SEQUENTIAL[:-2] + 101 * SEQUENTIAL_SCAN + b"\xff\xd9", Limits()) == 96 * 64
 
 
 @pytest.mark.parametrize("photo", [PROGRESSIVE, SEQUENTIAL], ids=["progressive", "sequential"])
@@ -144,6 +153,19 @@ def test_pixels_are_counted_from_the_header(kind: str, monkeypatch: pytest.Monke
 )
 def test_a_photo_that_is_refused_by_its_header_counts_no_pixels(photo: bytes) -> None:
     assert count_pixels(photo, Limits()) == 0
+
+
+@given(st.binary(max_size=200))
+@example(b"\xff\xd8\xff")
+@example(b"\x89PNG\r\n\x1a\n")
+@example(b"GIF89a")
+@example(b"RIFF\0\0\0\0WEBPVP8 ")
+@example(b"II*\0\x08\0\0\0")
+@example(b"\0\0\0\x1cftypavif")
+@example(b"\0\0\0\x1cftypheic")
+@example(b"BM" + bytes(60))
+def test_any_bytes_give_an_image_or_a_problem(photo: bytes) -> None:
+    assert outcome_of(photo) in OUTCOMES
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -3,8 +3,10 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from handler.problem import MalformedRequest, TooLarge
+from handler.problem import MalformedRequest, Problem, TooLarge
 from handler.request import NamedPhoto, Request, lower_names, read_request
 from handler.settings import Limits, Settings
 from tests.handler.posting import NUM_LABELS, PHOTO, read, read_json
@@ -150,3 +152,42 @@ def test_header_names_are_in_lower_case_without_form_parts() -> None:
     given_headers = {"X-Top-K": "3", "Content-Type": "a/b", "photo": {"content-type": "image/png"}}
 
     assert lower_names(given_headers.items()) == {"x-top-k": "3", "content-type": "a/b"}
+
+
+def test_json_is_recognised_by_its_first_64_bytes_under_any_content_type() -> None:
+    for body in (b"[]", b" " * 63 + b"{}"):
+        with pytest.raises(MalformedRequest, match="the JSON body is not"):
+            read({"body": body}, {"content-type": "text/plain"})
+
+    assert read({"body": b" " * 64 + b"{}"}).photos == (NamedPhoto("body", b" " * 64 + b"{}"),)
+
+
+def read_or_refuse(body: str | bytes, headers: dict[str, str]) -> Request | Problem:
+    try:
+        return read({"body": body}, headers)
+    except Problem as problem:
+        return problem
+
+
+@given(
+    body=st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["instances", "b64", "parameters", "top_k", "x"]), inner, max_size=3)
+            ),
+            max_leaves=12,
+        ).map(json.dumps),
+    ),
+    content_type=st.sampled_from(["application/json", "image/png", "multipart/form-data; boundary=x", "text/plain"]),
+    top_k=st.none() | st.text(max_size=4),
+)
+def test_any_request_gives_photos_or_a_problem(body: str | bytes, content_type: str, top_k: str | None) -> None:
+    headers = {"content-type": content_type} | ({} if top_k is None else {"x-top-k": top_k})
+
+    outcome = read_or_refuse(body, headers)
+
+    assert outcome.status in {400, 413} if isinstance(outcome, Problem) else 1 <= outcome.top_k <= NUM_LABELS

@@ -78,3 +78,18 @@ def test_one_long_file_name_among_sixteen_parts_is_not_a_lost_part(more: str) ->
     others = [(f"photo{number}", PHOTO, ALL_HEADERS) for number in range(15)]
 
     assert len(post_form(("long", PHOTO, more), *others).photos) == 16
+
+
+@pytest.mark.parametrize(("num_parts", "extra"), [(1, 900), (2, 1020), (16, 2700)])
+def test_a_form_may_have_900_bytes_beyond_its_parts_and_120_for_each_further_part(num_parts: int, extra: int) -> None:
+    row = {f"photo{number:02}": PHOTO for number in range(num_parts)}
+    form = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%b"; filename=""\r\n\r\n%b\r\n' % (name.encode(), photo)
+        for name, photo in row.items()
+    )
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    length = len(form + b"--x--\r\n") + extra
+
+    assert len(read(row, {**headers, "content-length": str(length)}).photos) == num_parts
+    with pytest.raises(MalformedRequest, match="were lost"):
+        read(row, {**headers, "content-length": str(length + 1)})

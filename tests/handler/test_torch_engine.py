@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from handler.settings import Precision
 from handler.torch_engine import TorchEngine, choose_dtype
 
 PHOTOS_BHWC: Photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,59 @@ def test_auto_is_the_precision_of_the_gpus_tensor_cores(capability: tuple[int, i
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_given_precision_is_used_on_any_hardware(precision: Precision) -> None:
     assert {choose_dtype(precision, capability) for capability in (None, (6, 1), (9, 0))} == {getattr(torch, precision)}
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.03)])
+def test_the_network_is_compiled_as_one_graph_for_a_photo_and_one_for_all_batches(
+    tiny_folder: Path, precision: Precision, tolerance: float
+) -> None:
+    plain = TorchEngine(tiny_folder / "model.pt2", 1, None)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+
+    # The compiler without its last step, which takes minutes.
+    engine = TorchEngine(tiny_folder / "model.pt2", 1, None, precision, backend="aot_eager")
+
+    for batch in (1, 2, 3):
+        wanted_BK = plain.run(PHOTOS_BHWC[:batch]).logits_BK
+        actual_BK = engine.run(PHOTOS_BHWC[:batch]).logits_BK
+        np.testing.assert_allclose(actual_BK, wanted_BK, atol=tolerance * np.abs(wanted_BK).max())
+    # One graph for a photo, one for all other batches, and no graph break.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+WITHOUT_COMPILER = """
+import sys
+from pathlib import Path
+import numpy as np
+from handler.torch_engine import TorchEngine
+
+photos = np.load(sys.argv[2])
+engine = TorchEngine(Path(sys.argv[1]), 1, None, backend="inductor")
+np.save(sys.argv[3], engine.run(photos).logits_BK)
+"""
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_network_runs_uncompiled(tiny_folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "photos.npy", PHOTOS_BHWC)
+    arguments = [str(tiny_folder / "model.pt2"), str(tmp_path / "photos.npy"), str(tmp_path / "logits.npy")]
+    environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_COMPILER, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "no-such-compiler" in done.stderr
+    wanted_BK = TorchEngine(tiny_folder / "model.pt2", 1, None).run(PHOTOS_BHWC).logits_BK
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), wanted_BK, atol=1e-4 * np.abs(wanted_BK).max())
 
 
 def test_a_read_only_photo_is_explained(tiny_folder: Path) -> None:

@@ -28,14 +28,17 @@ class Refusal(MetaPathFinder):
 
 def main() -> None:
     folder, shim, refused, *photos = sys.argv[1:]
-    _install(Path(shim), set(json.loads(refused)))
+    if shim:
+        _install(shim, set(json.loads(refused)))
+    else:
+        sys.meta_path.insert(0, Refusal(set(json.loads(refused))))
     sys.path.insert(0, folder)
     sys.stdout.write(json.dumps(_answer(folder, photos)))
 
 
-def _install(shim: Path, refused: set[str]) -> None:
+def _install(shim: str, refused: set[str]) -> None:
     """Let `import torch` give the shim, as in an environment without torch."""
-    runpy.run_path(str(shim))["install"]()
+    runpy.run_path(shim)["install"]()
     # First the shim, for torch alone, then the refusal, then the other finders.
     sys.meta_path.insert(0, Refusal(refused - {"torch"}))
     sys.meta_path.insert(0, sys.meta_path.pop())

@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,21 @@ def test_without_permission_the_missing_role_is_named(service: Service, archive:
         storage.list_names("fruity")
     with archive.open("rb") as file, pytest.raises(RegistryError, match=r"written .* Storage Object User$"):
         storage.create("fruity/1.1.0.json", file, 10)
+
+
+def test_a_service_that_is_overloaded_is_asked_again_for_less_than_a_minute(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.status, service.body = 503, "{}"
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + sum(waits))
+
+    with pytest.raises(RegistryError, match="gs://food could not be read"):
+        open_registry("gs://food").read_entries()
+
+    assert len(waits) > 1
+    assert sum(waits) < 60
 
 
 @pytest.mark.parametrize("body", ["<html>\n<p>A teapot.</p>", ""])

@@ -8,8 +8,10 @@ import pytest
 from model_archive.identity import (
     ArchiveError,
     check_members,
+    file_name,
     identify,
     is_version,
+    read_identity,
     version_in,
 )
 from tests.archives import write_archive
@@ -75,6 +77,19 @@ def test_a_file_that_is_not_an_archive_is_refused(
 
     with pytest.raises(ArchiveError, match=message):
         identify(path)
+
+
+def test_beside_a_truncated_archive_the_newest_intact_one_is_named(tmp_path: Path) -> None:
+    for version in ("1.9.0", "1.10.0", "1.11.0"):
+        write_archive(tmp_path / file_name(version), version)
+    for name in ("fruity.mar", "fruity-1.11.0.mar"):
+        whole = (tmp_path / "fruity-1.10.0.mar").read_bytes()
+        (tmp_path / name).write_bytes(whole[:-10])
+
+    with pytest.raises(
+        ArchiveError, match=r"fruity\.mar is not an archive .*; fruity-1\.10\.0\.mar beside it is intact"
+    ):
+        read_identity(tmp_path / "fruity.mar")
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -1,4 +1,8 @@
+import os
+import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handler.engine import Floats, Photos
+from handler.engine import OUTPUTS, Floats, Photos
+from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Preprocessing, read_spec
 from model_archive.build_error import QuantizationError
 from model_archive.engine_export import export_engines
-from model_archive.quantization_photos import LabelledPhotos, QuantizationPhotos
+from model_archive.quantization_photos import LabelledPhotos, QuantizationPhotos, read_photos
 from model_archive.quantize import Infer, quantize_engine
 from model_archive.served_network import ServedNetwork, load_network
 from tests.conftest import unpack
@@ -93,6 +98,11 @@ def engines(int8_build: Build, probed_run: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
+@pytest.fixture(scope="module")
+def gate_photos(probed_run: Path) -> Photos:
+    return read_photos(probed_run, read_spec(probed_run)).gate.photos_NHWC
+
+
 def test_a_network_that_keeps_its_answers_becomes_int8(engines: Path) -> None:
     assert read_spec(engines).engines["openvino"] == {
         "precision": "int8",
@@ -104,6 +114,18 @@ def test_a_network_that_keeps_its_answers_becomes_int8(engines: Path) -> None:
         "float_layers": 0,
     }
     assert (engines / "model.bin").stat().st_size < 0.6 * (engines / "float" / "model.bin").stat().st_size
+
+
+def test_all_three_outputs_are_nearly_the_same_in_int8(engines: Path, gate_photos: Photos) -> None:
+    in_float, int8 = (OpenVinoEngine(engines / name, 1, "f32") for name in ("float/model.xml", "model.xml"))
+
+    wanted, actual = ((*e.run(gate_photos[:32]), e.class_activation_maps(gate_photos[:32])) for e in (in_float, int8))
+
+    for name, wanted_output, output in zip(OUTPUTS, wanted, actual, strict=True):
+        assert output.shape == wanted_output.shape
+        assert np.corrcoef(output.ravel(), wanted_output.ravel())[0, 1] > 0.98, name
+    peaks, wanted_peaks = (maps_BKhw.reshape(32, 4, -1).argmax(axis=2) for maps_BKhw in (actual[2], wanted[2]))
+    assert (peaks == wanted_peaks).mean() > 0.9
 
 
 def test_a_layer_that_int8_spoils_stays_in_float(tmp_path: Path) -> None:
@@ -143,9 +165,61 @@ def test_too_few_photos_for_the_gate_are_refused(tmp_path: Path) -> None:
         quantize_engine(tmp_path / "model.xml", keep(40, 5), infer)
 
 
-def test_int8_weights_have_7_bits_so_that_cpus_without_vnni_do_not_overflow(engines: Path) -> None:
-    constants = [op for op in ov.Core().read_model(engines / "model.xml").get_ops() if op.get_type_name() == "Constant"]
+def test_what_only_explanations_need_stays_in_float(engines: Path) -> None:
+    model = ov.Core().read_model(engines / "model.xml")
 
-    weights = [constant.data.astype(int) for constant in constants if constant.get_element_type() == ov.Type.i8]
+    whole, predicting = (
+        [kind for operation in part.get_ops() if (kind := operation.get_type_name()) == "FakeQuantize"]
+        for part in (model, ov.Model([model.output("logits"), model.output("embeddings")], model.get_parameters()))
+    )
 
-    assert sorted(int(np.abs(weight).max()) for weight in weights) == 16 * [63] + 2 * [127]
+    assert len(whole) == len(predicting) > 0
+
+
+def test_a_network_that_cannot_be_quantized_is_refused_with_the_reason(tmp_path: Path) -> None:
+    infer = export_stubborn(tmp_path, stem=True)
+    (tmp_path / "model.xml").write_text("<net>")
+
+    with pytest.raises(QuantizationError, match=r"quantized to int8: \S"):
+        quantize_engine(tmp_path / "model.xml", keep(40, 240), infer)
+
+
+INFER = """
+import sys
+import numpy as np
+import openvino as ov
+
+model, photos, answers = sys.argv[1:]
+compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+np.save(answers, compiled(np.load(photos))["logits"])
+print({str(node.get_rt_info()["primitiveType"].value) for node in compiled.get_runtime_model().get_ops()})
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are instruction sets of x86-64")
+@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE"])
+def test_int8_answers_the_same_on_cpus_without_vnni(
+    engines: Path, gate_photos: Photos, tmp_path: Path, limit: str
+) -> None:
+    np.save(tmp_path / "photos.npy", gate_photos)
+
+    best, limited = (infer_in_a_process(engines / "model.xml", tmp_path, name) for name in ("DEFAULT", limit))
+
+    # Sums of 8-bit products overflow 16 bits there, unless weights have 7 bits.
+    np.testing.assert_allclose(limited[0], best[0], atol=1e-3 * np.abs(best[0]).max())
+    assert "_I8" in limited[1]
+    assert "avx512_core_vnni" not in limited[1]
+
+
+def infer_in_a_process(model_path: Path, folder: Path, instructions: str) -> tuple[Floats, str]:
+    """Return the logits, and the kernels that oneDNN chose among the *instructions* that it may use."""
+    answers = folder / f"{instructions}.npy"
+    done = subprocess.run(
+        [sys.executable, "-c", INFER, str(model_path), str(folder / "photos.npy"), str(answers)],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": instructions},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return np.load(answers), done.stdout

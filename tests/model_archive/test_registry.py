@@ -3,6 +3,10 @@
 import errno
 import json
 import re
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -106,6 +110,28 @@ def test_another_archive_of_a_version_is_neither_published_nor_overwritten(
     assert listed(registry) == [held]
 
 
+def test_a_signature_after_the_publication_is_refused(
+    registry: Registry, archive: Path, keys: tuple[Path, Path]
+) -> None:
+    registry.publish(archive)
+    sign_archive(archive, keys[0])
+
+    with pytest.raises(RegistryError, match=r"1\.1\.0 unsigned"):
+        registry.publish(archive)
+
+
+def test_a_signature_of_an_older_build_is_not_published(
+    registry: Registry, archive: Path, keys: tuple[Path, Path]
+) -> None:
+    sign_archive(archive, keys[0])
+    write_archive(archive, content=b"a newer build")
+
+    with pytest.raises(SignatureError, match=hash_file(archive)):
+        registry.publish(archive)
+
+    assert listed(registry) == []
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_an_incomplete_publication_is_not_listed_and_completed_unless_it_is_damaged(
     registry: Registry, storage: Storage, archive: Path, tmp_path: Path, damaged: bool
@@ -120,23 +146,67 @@ def test_an_incomplete_publication_is_not_listed_and_completed_unless_it_is_dama
 
 
 class Simultaneous(Registry):
-    """A publisher that listed the versions before another one published."""
+    """A publisher that uploads after the other one has listed the versions too."""
+
+    listed: threading.Barrier
 
     def _versions(self) -> list[str]:
-        return []
+        versions = super()._versions()
+        self.listed.wait(30)
+        return versions
 
 
-def test_of_two_publishers_at_once_the_second_succeeds_only_with_the_same_archive(
-    storage: Storage, archive: Path, tmp_path: Path
+@pytest.mark.parametrize(("contents", "num_successful"), [((b"a", b"b"), 1), ((b"a", b"a"), 2)])
+def test_of_two_publishers_at_once_one_succeeds_and_the_other_only_with_the_same_archive(
+    storage: Storage, tmp_path: Path, contents: tuple[bytes, bytes], num_successful: int
 ) -> None:
-    first = Registry(storage).publish(archive)
-    other = write_archive(tmp_path / "other" / "fruity-1.1.0.mar", content=b"others")
+    Simultaneous.listed = threading.Barrier(2)
+    archives = [
+        write_archive(tmp_path / str(number) / "fruity-1.1.0.mar", content=content)
+        for number, content in enumerate(contents)
+    ]
 
-    assert Simultaneous(storage).publish(archive) == first
-    with pytest.raises(RegistryError, match=first.digest):
-        Simultaneous(storage).publish(other)
+    with ThreadPoolExecutor(2) as pool:
+        errors = [pool.submit(Simultaneous(storage).publish, path).exception for path in archives]
+        failures = [error for ask in errors if (error := ask()) is not None]
 
-    assert listed(Registry(storage)) == [first.digest]
+    assert len(failures) == 2 - num_successful
+    assert all(isinstance(failure, RegistryError) for failure in failures)
+    assert len(listed(Registry(storage))) == 1
+
+
+def test_a_fetch_continues_an_incomplete_one_with_just_enough_space(
+    storage: Storage, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Registry(storage).publish(archive)
+    # As much as the largest missing part, the card.
+    usage = shutil.disk_usage(tmp_path)._replace(free=archive.with_suffix(".md").stat().st_size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    arrivals = tmp_path / f".fruity-1.1.0.mar.{entry.digest[:16]}"
+    arrivals.mkdir()
+    (arrivals / archive.name).write_bytes(archive.read_bytes()[:-7])
+    started: list[int] = []
+
+    def read(name: str, start: int = 0, real: Callable[..., object] = storage.read) -> object:
+        started.append(start)
+        return real(name, start)
+
+    storage.read = read  # type: ignore[assignment,method-assign]  # to note where it starts
+    fetched = Registry(storage).fetch("1.1.0", tmp_path)
+
+    assert entry.size - 7 in started
+    assert fetched.read_bytes() == archive.read_bytes()
+    assert not arrivals.exists()
+
+
+@pytest.mark.parametrize("held", [b"not its beginning", b"longer than the whole " * 1000])
+def test_a_damaged_beginning_is_fetched_again(registry: Registry, archive: Path, tmp_path: Path, held: bytes) -> None:
+    entry = registry.publish(archive)
+    arrivals = tmp_path / f".fruity-1.1.0.mar.{entry.digest[:16]}"
+    arrivals.mkdir()
+    (arrivals / archive.name).write_bytes(held)
+
+    assert registry.fetch("1.1.0", tmp_path).read_bytes() == archive.read_bytes()
 
 
 def test_an_object_that_was_changed_in_the_registry_is_refused_and_not_kept(
@@ -228,6 +298,19 @@ def test_an_invalid_entry_is_refused_with_its_address(
 
     assert entries == []
     assert re.search(rf"fruity/1\.1\.0\.json .*{message}", str(error))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_an_error_and_nothing_appears(registry: Registry, archive: Path, tmp_path: Path) -> None:
+    entry = registry.publish(archive)
+    arrivals = tmp_path / "store" / f".fruity-1.1.0.mar.{entry.digest[:16]}"
+    arrivals.mkdir(parents=True)
+    (arrivals / archive.name).symlink_to("/dev/full")
+
+    with pytest.raises(RegistryError, match="No space left on device"):
+        registry.fetch("1.1.0", tmp_path / "store")
+
+    assert not (tmp_path / "store" / archive.name).exists()
 
 
 def test_a_disk_without_enough_space_is_an_error_before_anything_is_fetched(

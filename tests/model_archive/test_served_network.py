@@ -9,6 +9,8 @@ from model_archive.build_error import BuildError
 from model_archive.served_network import ServedNetwork, load_network
 from tests.runs import write_tiny_run
 from tests.specs import make_spec
+from training.prune import remove_channels
+from training.run_folder import write_run
 
 PHOTOS_BHWC = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -87,3 +89,16 @@ def test_weights_that_do_not_fit_the_network_are_refused(
 
     with pytest.raises(BuildError, match=rf"(?s)model\.safetensors .* {architecture}: .*{reason}"):
         load_network(run, make_spec(architecture=architecture))
+
+
+def test_a_pruned_network_is_rebuilt_with_the_widths_of_its_weights(tmp_path: Path) -> None:
+    spec = make_spec(pruned=0.5)
+    pruned = remove_channels(timm.create_model("test_efficientnet", num_classes=4).eval(), 0.5, spec).eval()
+    write_run(tmp_path / "run", state_dict=pruned.state_dict(), spec=spec, metrics={})
+
+    served = load_network(tmp_path / "run", spec)
+
+    inputs_BHWC = (PHOTOS_BHWC.float() - served.mean_C) / served.std_C
+    torch.testing.assert_close(served(PHOTOS_BHWC)[0], pruned(inputs_BHWC.permute(0, 3, 1, 2)))
+    widths = {name: str(layer) for name, layer in pruned.named_modules() if not list(layer.children())}
+    assert {name: str(layer) for name, layer in served.network.named_modules() if name in widths} == widths

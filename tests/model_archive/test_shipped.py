@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,9 +26,9 @@ def photos(tmp_path: Path, coffee: bytes, cat: bytes) -> list[Path]:
     return paths
 
 
-def answer(folder: Path, refused: Iterable[str], photos: list[Path]) -> dict[str, Any]:
+def answer(folder: Path, shim: Path | None, refused: Iterable[str], photos: list[Path]) -> dict[str, Any]:
     """Return the answers of a worker in the unpacked archive *folder* that cannot import *refused*."""
-    arguments = [str(folder), str(TORCH_SHIM), json.dumps(sorted(refused)), *map(str, photos)]
+    arguments = [str(folder), str(shim or ""), json.dumps(sorted(refused)), *map(str, photos)]
     done = subprocess.run(
         [sys.executable, "-P", str(WORKER), *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -49,7 +50,7 @@ def modules_outside_of(extra: str) -> set[str]:
 def test_an_archive_answers_with_only_the_serving_packages(default_folder: Path, photos: list[Path]) -> None:
     refused = modules_outside_of("serve")
 
-    said = answer(default_folder, refused, photos)
+    said = answer(default_folder, TORCH_SHIM, refused, photos)
 
     assert {"torch", "torchvision", "timm", "skimage", "safetensors", "lightning"} <= refused
     assert refused.isdisjoint({"numpy", "openvino", "PIL", "msgspec", "pillow_heif", "ts", "yaml"})
@@ -61,3 +62,19 @@ def test_an_archive_answers_with_only_the_serving_packages(default_folder: Path,
     assert (text["status"], text["type"]) == (415, "urn:fruity:not-a-photo")
     assert (said["engine"], said["torch"]) == ("openvino", "0+shim")
     assert said["handler"] == str(default_folder / "handler" / "__init__.py")
+
+
+def test_the_torch_engine_needs_neither_timm_nor_torchvision(
+    tiny_folder: Path, tmp_path: Path, photos: list[Path]
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "archive")
+    config = folder / "model-config.yaml"
+    config.write_text(config.read_text().replace("engine: auto", "engine: torch"))
+
+    with_torch = answer(folder, None, ["timm", "torchvision"], photos[:1])
+    with_openvino = answer(tiny_folder, TORCH_SHIM, modules_outside_of("serve"), photos[:1])
+
+    assert (with_torch["engine"], with_openvino["engine"]) == ("torch", "openvino")
+    label, other = (said["answers"][0]["predictions"][0]["labels"][0] for said in (with_torch, with_openvino))
+    assert label["label"] == other["label"]
+    assert label["probability"] == pytest.approx(other["probability"], abs=0.05)

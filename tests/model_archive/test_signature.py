@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 import subprocess
@@ -63,6 +64,23 @@ def test_a_signed_archive_is_verified_and_nothing_else_is_written(archive: Path,
     assert [path.stat().st_mode & 0o777 for path in keys] == [0o600, 0o644]
 
 
+def test_a_signature_that_could_not_be_written_leaves_the_one_before(
+    signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk:
+        def sign(self, archive: Path, signature: Path) -> None:
+            signature.write_text("half a signa")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("model_archive.signature.load_signer", lambda _: FullDisk())
+
+    with pytest.raises(OSError, match="No space"):
+        sign_archive(signed, keys[0])
+
+    verify_archive(signed, keys[1])
+    assert sorted(signed.parent.iterdir()) == [signed, signature_path(signed)]
+
+
 @pytest.mark.parametrize("suffix", [".mar", ".sig"])
 def test_any_changed_byte_is_refused(signed: Path, keys: tuple[Path, Path], suffix: str) -> None:
     changed, chance = signed.with_suffix(suffix), random.Random(1)
@@ -78,7 +96,9 @@ def test_any_changed_byte_is_refused(signed: Path, keys: tuple[Path, Path], suff
 
 
 def test_an_unsigned_archive_is_refused_with_the_command_that_signs(archive: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(SignatureError, match=rf"{signature_path(archive)}.*make archive SIGNING_KEY="):
+    with pytest.raises(
+        SignatureError, match=rf"a signature is required and {signature_path(archive)} .*make archive SIGNING_KEY="
+    ):
         verify_archive(archive, keys[1])
 
 

@@ -1,6 +1,10 @@
+import shutil
 from pathlib import Path
 
+import pytest
+
 from handler.spec import read_spec
+from model_archive import seal
 from model_archive.golden import GoldenSample
 from model_archive.seal import stage_files
 from tests.specs import make_spec
@@ -17,6 +21,18 @@ def test_the_stage_holds_spec_golden_set_and_the_handler_package_without_its_ent
     sources = {path.name for path in HANDLER.iterdir() if path.suffix in {".py", ".yaml"}}
     assert {path.name for path in (tmp_path / "handler").iterdir()} == sources - {"fruity_handler.py"}
     assert (tmp_path / "handler" / "decode.py").read_bytes() == (HANDLER / "decode.py").read_bytes()
+
+
+def test_an_editors_backup_file_is_not_staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, stage = shutil.copytree(HANDLER, tmp_path / "handler"), tmp_path / "stage"
+    stage.mkdir()
+    for name in ("decode.py~", "decode.py.orig", ".decode.py.swp"):
+        (package / name).write_text("an older text")
+    monkeypatch.setattr(seal, "_HANDLER", package)
+
+    stage_files(tmp_path, make_spec(), GOLDEN, stage)
+
+    assert {path.suffix for path in (stage / "handler").iterdir()} == {".py", ".yaml"}
 
 
 def test_of_the_run_the_drift_reference_alone_is_staged(tmp_path: Path) -> None:

@@ -110,3 +110,19 @@ def test_an_empty_registry_names_what_adds_a_version_and_ctrl_c_what_resumes(
         run("fetch", "1.1.0")
 
     assert "resumes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", ["", "1"])
+def test_progress_of_each_file_is_drawn_on_a_terminal_alone(
+    terminal: str, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", terminal)
+    drawn = []
+    for words in (["publish", str(archive)], ["fetch", "1.1.0", "--into", str(tmp_path / "in")]):
+        monkeypatch.setattr(sys, "argv", ["archives", words[0], "--registry", str(tmp_path / "registry"), *words[1:]])
+        archives.main()
+        printed = capsys.readouterr()
+        drawn.append("fruity-1.1.0.mar" in printed.err)
+        assert printed.out.count("\n") == 1
+
+    assert drawn == [bool(terminal)] * 2
