@@ -1,12 +1,8 @@
 import errno
 import json
 import math
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,7 @@ import torch
 
 from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
-from tests.training.tiny_runs import TINY, call_main, run_training, tiny_config, tiny_overrides
+from tests.training.tiny_runs import TINY, call_main, run_training, tiny_config
 from training.run_folder import RunError
 from training.train import train
 
@@ -139,52 +135,6 @@ def test_a_test_source_is_evaluated_and_val_is_corrupted_for_robustness(photo_fo
     assert metrics["splits"]["test"]["summary"]["photos"] == 5
     assert metrics["data"]["photos"] == {"train": 32, "val": 8, "test": 5}
     assert set(metrics["robustness"]) > {"none", "blur"}
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_run_as_well_as_one_process_does(
-    photo_folder: Path, tmp_path: Path, warm_python: str
-) -> None:
-    pair = ("trainer=ddp", "recipe.batch=4", "recipe.keep=best", "recipe.refit_epochs=1", "trainer.workers=0")
-    # Without id= each process finds its own.
-    arguments = [a for a in tiny_overrides(photo_folder, tmp_path, *pair, *LEARNS) if a != "id=tiny"]
-    command = [warm_python, "-m", "training.train", *arguments]
-
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=180, check=False)
-
-    assert done.returncode == 0, done.stderr
-    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "latest")
-    assert read_spec(run).metrics["test"]["top1"] >= LEARNED
-    assert len(read_metrics(run)["epochs"]) == 12
-    assert done.stderr.count("fit: epoch 12 of 12") == 1
-
-
-@pytest.mark.slow
-def test_the_command_printed_after_ctrl_c_resumes_in_a_fresh_shell(
-    photo_folder: Path, tmp_path: Path, warm_python: str
-) -> None:
-    arguments = tiny_overrides(photo_folder, tmp_path, "id=cut", "recipe.epochs=40", "trainer.workers=1")
-    command = [warm_python, "-m", "training.train", *arguments]
-    process = subprocess.Popen(
-        command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-    )
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "logs" / "cut" / "fit.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    # A terminal sends it to the loader's processes, too.
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert list(tmp_path.glob("runs/*")) == []
-
-    fresh_shell = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    printed = stderr.splitlines()[-1]
-    resumed = subprocess.run(printed, shell=True, cwd=CHECKOUT, env=fresh_shell, capture_output=True, text=True)  # noqa: S602
-
-    assert resumed.returncode == 0, f"{printed}: {resumed.stderr}"
-    epochs = [epoch["epoch"] for epoch in read_metrics(tmp_path / "runs" / "cut")["epochs"]]
-    assert epochs == list(range(1, 41))
-    assert "fit: epoch 1 of 40" not in resumed.stderr
 
 
 def test_ctrl_c_before_the_first_epoch_ends_without_a_traceback(

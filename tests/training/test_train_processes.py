@@ -1,0 +1,73 @@
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from handler.spec import read_spec
+from tests.training.tiny_runs import tiny_overrides
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# Enough for the tiny network to tell the four labels of the generated photos apart.
+LEARNS = ("recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
+LEARNED = 0.75
+
+
+def read_metrics(run: Path) -> Any:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def read_classifier(run: Path) -> torch.Tensor:
+    return safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run_as_well_as_one_process_does(
+    photo_folder: Path, tmp_path: Path, warm_python: str
+) -> None:
+    pair = ("trainer=ddp", "recipe.batch=4", "recipe.keep=best", "recipe.refit_epochs=1", "trainer.workers=0")
+    # Without id= each process finds its own.
+    arguments = [a for a in tiny_overrides(photo_folder, tmp_path, *pair, *LEARNS) if a != "id=tiny"]
+    command = [warm_python, "-m", "training.train", *arguments]
+
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=180, check=False)
+
+    assert done.returncode == 0, done.stderr
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "latest")
+    assert read_spec(run).metrics["test"]["top1"] >= LEARNED
+    assert len(read_metrics(run)["epochs"]) == 12
+    assert done.stderr.count("fit: epoch 12 of 12") == 1
+
+
+@pytest.mark.slow
+def test_the_command_printed_after_ctrl_c_resumes_in_a_fresh_shell(
+    photo_folder: Path, tmp_path: Path, warm_python: str
+) -> None:
+    arguments = tiny_overrides(photo_folder, tmp_path, "id=cut", "recipe.epochs=40", "trainer.workers=1")
+    command = [warm_python, "-m", "training.train", *arguments]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "logs" / "cut" / "fit.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # A terminal sends it to the loader's processes, too.
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert list(tmp_path.glob("runs/*")) == []
+
+    fresh_shell = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    printed = stderr.splitlines()[-1]
+    resumed = subprocess.run(printed, shell=True, cwd=CHECKOUT, env=fresh_shell, capture_output=True, text=True)  # noqa: S602
+
+    assert resumed.returncode == 0, f"{printed}: {resumed.stderr}"
+    epochs = [epoch["epoch"] for epoch in read_metrics(tmp_path / "runs" / "cut")["epochs"]]
+    assert epochs == list(range(1, 41))
+    assert "fit: epoch 1 of 40" not in resumed.stderr
