@@ -14,7 +14,8 @@ def read_arguments(folder: Path, *words: str) -> list[str]:
     """Return the arguments that `make` with *words* gives to the venv's Python."""
     write_program(folder / "bin" / "python", 'printf "%s\\n" "$@"')
     stamps = [option for extra in ("serve", "train", "dev") for option in ("-o", f"{folder}/.{extra}")]
-    command = ["make", *stamps, f"VENV={folder}", *words]
+    # Also inside `make test`, which would print the folder that it enters.
+    command = ["make", "--no-print-directory", *stamps, f"VENV={folder}", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
