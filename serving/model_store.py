@@ -27,7 +27,7 @@ CONFIG_NAME = "model-config.yaml"
 
 
 class ModelStoreError(Exception):
-    """There is no archive to serve, or it is not what it is called."""
+    """No archive can be served, or the content of one is not what its name says."""
 
 
 class Source(NamedTuple):
@@ -103,7 +103,7 @@ def find_stored(store: Path, version: str) -> Archive | None:
 def put_into_store(archive: Archive, store: Path) -> bool:
     """Copy *archive* into *store* under the name of its version; return whether it is new there.
 
-    Create-only: raises `ArchiveError` if the version is there with another digest, or if there is no room.
+    Create-only: raises `ArchiveError` if the version is there with another digest, or if the disk is full.
     """
     target = store / file_name(archive.version)
     if target.exists():

@@ -170,7 +170,7 @@ class _Rollout:
         with self.journal.step("remember", f"{self.new} is served after a restart"):
             self._undo_by(f"{self.old} is served after a restart", restore)
             record_default(store, self.new, previous=self.old)
-        # From here on the new version serves, whatever fails.
+        # From here on the new version serves, even if a later step fails.
         self.undo.pop_all()
 
     def retire(self, keep: bool) -> None:

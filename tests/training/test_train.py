@@ -1,35 +1,30 @@
 import errno
-import json
 import math
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
-from tests.training.tiny_runs import TINY, call_main, run_training, tiny_config
+from tests.training.tiny_runs import (
+    LEARNED,
+    LEARNS,
+    TINY,
+    call_main,
+    read_classifier,
+    read_metrics,
+    run_training,
+    tiny_config,
+)
 from training.run_folder import RunError
 from training.train import train
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Enough for the tiny network to tell the four labels of the generated photos apart.
-LEARNS = ("recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
-LEARNED = 0.75
-
-
-def read_metrics(run: Path) -> Any:
-    return json.loads((run / "metrics.json").read_text())
-
-
-def read_classifier(run: Path) -> torch.Tensor:
-    return safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"]
 
 
 def fail_with(error: BaseException) -> Callable[..., None]:

@@ -1,30 +1,15 @@
-import json
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import safetensors.torch
-import torch
 
 from handler.spec import read_spec
-from tests.training.tiny_runs import tiny_overrides
+from tests.training.tiny_runs import LEARNED, LEARNS, read_metrics, tiny_overrides
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Enough for the tiny network to tell the four labels of the generated photos apart.
-LEARNS = ("recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
-LEARNED = 0.75
-
-
-def read_metrics(run: Path) -> Any:
-    return json.loads((run / "metrics.json").read_text())
-
-
-def read_classifier(run: Path) -> torch.Tensor:
-    return safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"]
 
 
 @pytest.mark.slow

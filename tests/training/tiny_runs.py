@@ -1,9 +1,13 @@
 """Training runs that take seconds: a tiny network on the generated photos."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 from hydra import compose, initialize_config_dir
 
 import training
@@ -27,6 +31,9 @@ TINY = (
     "evaluation.robustness_photos=0",
     "tracker=none",
 )
+# Enough for the tiny network to tell the four labels of the generated photos apart.
+LEARNS = ("recipe.epochs=12", "recipe.ema_decay=0.9", "recipe.layer_decay=1.0")
+LEARNED = 0.75
 
 
 def tiny_overrides(photos: Path, folder: Path, *overrides: str) -> list[str]:
@@ -51,3 +58,11 @@ def call_main(monkeypatch: pytest.MonkeyPatch, photos: Path, folder: Path, *over
     """Run `python -m training.train` in this process."""
     monkeypatch.setattr(sys, "argv", ["train.py", *tiny_overrides(photos, folder, *overrides)])
     main()
+
+
+def read_metrics(run: Path) -> Any:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def read_classifier(run: Path) -> torch.Tensor:
+    return safetensors.torch.load_file(run / "model.safetensors")["classifier.weight"]

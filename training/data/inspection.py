@@ -73,7 +73,7 @@ def inspect_photos(photos: Sequence[Photo], cache: Path, limits: Limits) -> list
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """Return the 64-bit difference hash of *image*: for 8x8 places, whether each is brighter than its left neighbour.
+    """Return the 64-bit difference hash of *image*: for 8x8 places, whether the one to its right is brighter.
 
     Krawetz, "Kind of Like That", hackerfactor.com, 2013.
     """
