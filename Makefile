@@ -12,7 +12,6 @@ augment ?=
 recipe ?=
 trainer ?=
 tracker ?=
-ARGS ?=
 TRIALS ?= 20
 AMOUNT ?= 0.3
 RUN ?= runs/latest
