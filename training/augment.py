@@ -20,13 +20,17 @@ _GREY = [128, 128, 128]
 
 def build_augmentation(augment: AugmentConfig, size: int) -> Augmentation:
     """Return what makes an RGB image a random uint8 CHW tensor of side *size*."""
-    steps: list[torch.nn.Module] = [
-        v2.RandomResizedCrop(size, scale=(augment.min_area, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
-    ]
+    bilinear = v2.InterpolationMode.BILINEAR
+    steps: list[torch.nn.Module] = []
+    if augment.rotation:
+        steps.append(v2.RandomRotation(augment.rotation, interpolation=bilinear, fill=_GREY))
+    scale, bicubic = (augment.min_area, 1.0), v2.InterpolationMode.BICUBIC
+    steps.append(v2.RandomResizedCrop(size, scale=scale, interpolation=bicubic))
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
+    if augment.colour:
+        steps.append(v2.ColorJitter(augment.colour, augment.colour, augment.colour))
     if augment.rand_augment_ops:
-        bilinear = v2.InterpolationMode.BILINEAR
         ops, magnitude = augment.rand_augment_ops, augment.rand_augment_magnitude
         steps.append(v2.RandAugment(ops, magnitude, interpolation=bilinear, fill=_GREY))
     steps.append(v2.PILToTensor())

@@ -51,6 +51,8 @@ class AugmentConfig(_Node, frozen=True):
     mixup: Rate
     cutmix: Rate
     mix_share: Share
+    rotation: Annotated[float, msgspec.Meta(ge=0.0, le=180.0)] = 0.0
+    colour: Share = 0.0
 
 
 class RecipeConfig(_Node, frozen=True):
@@ -76,6 +78,8 @@ class RecipeConfig(_Node, frozen=True):
     ema_decay: Share
     patience: Count
     keep: Literal["last", "best"]
+    teacher: str | None = None
+    teacher_temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 2.0
 
 
 class TrainerConfig(_Node, frozen=True):
@@ -171,6 +175,8 @@ def _check_together(config: Config) -> None:
             f"trainer.nodes {trainer.nodes} and recipe.refit_epochs {recipe.refit_epochs}; set them to 1, 1 and 0, or "
             "recipe.method=finetune"
         )
+    if probe and recipe.teacher is not None:
+        raise ConfigError("configuration: a probe learns labels, not recipe.teacher; set recipe.method=finetune")
     if not probe and max(recipe.freeze_epochs, recipe.warmup_epochs) >= recipe.epochs:
         raise ConfigError(
             f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs} and recipe.warmup_epochs "

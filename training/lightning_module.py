@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
-from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from handler.spec import Preprocessing
 from training.augment import Mixing
 from training.config import RecipeConfig
+from training.distillation import Teacher, scale_batch
 from training.loader import derive_seed
 from training.network import freeze_layers, group_parameters
 
@@ -39,6 +39,7 @@ class FineTuning(LightningModule):
         mixing: Mixing,
         seed: int,
         class_weights_K: Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -48,6 +49,7 @@ class FineTuning(LightningModule):
         self.train_loss.persistent(True)
         self.register_buffer("class_weights_K", class_weights_K, persistent=False)
         self._recipe, self._preprocessing, self._mixing, self._seed = recipe, preprocessing, mixing, seed
+        self._teacher = teacher
         # In memory and in the checkpoint: processes of a run without id= would each look for a file of their own.
         self._best: dict[str, Any] = {"val_top1": -1.0, "state_dict": None}
         self.epochs: list[dict[str, float]] = []
@@ -86,17 +88,21 @@ class FineTuning(LightningModule):
         torch.manual_seed(derive_seed(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        photos_BCHW, targets = self._mixing(self._resize(batch[0]), batch[1])
-        logits_BK = self.network(self._normalise(photos_BCHW))
-        smoothing = self._recipe.label_smoothing
-        loss = functional.cross_entropy(logits_BK, targets, self.class_weights_K, label_smoothing=smoothing)
+        photos_BCHW, targets = self._mixing(batch[0].float(), batch[1])
+        logits_BK = self.network(scale_batch(photos_BCHW, self._preprocessing, self._size_of_epoch()))
+        if self._teacher is not None:
+            loss = self._teacher.loss(photos_BCHW, logits_BK)
+        else:
+            smoothing = self._recipe.label_smoothing
+            loss = functional.cross_entropy(logits_BK, targets, self.class_weights_K, label_smoothing=smoothing)
         self.train_loss.update(loss.detach())
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         photos_BCHW, classes_B = batch
-        logits_BK = self.best_network(self._normalise(photos_BCHW)).float()
+        inputs_BCHW = scale_batch(photos_BCHW, self._preprocessing, photos_BCHW.shape[-1])
+        logits_BK = self.best_network(inputs_BCHW).float()
         top1 = (logits_BK.argmax(dim=1) == classes_B).float().mean()
         figures = {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
         # Every process sees all of val, so there is nothing to gather.
@@ -130,17 +136,10 @@ class FineTuning(LightningModule):
         schedule = LambdaLR(optimizer, lambda step: lr_share(step, num_steps, num_warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _resize(self, photos_BCHW: Tensor) -> Tensor:
-        """Scale a batch to the side of this epoch: small at first, which is fast (Tan & Le, ICML 2021)."""
-        recipe, full = self._recipe, photos_BCHW.shape[-1]
-        size = size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, full)
-        if size == full:
-            return photos_BCHW.float()
-        return functional.interpolate(photos_BCHW.float(), size=(size, size), mode="bilinear", antialias=True)
-
-    def _normalise(self, photos_BCHW: Tensor) -> Tensor:
-        how = self._preprocessing
-        return normalize(photos_BCHW.float() / 255.0, list(how.mean), list(how.std))  # type: ignore[no-any-return]
+    def _size_of_epoch(self) -> int:
+        recipe = self._recipe
+        train_size = recipe.train_size or self._preprocessing.size
+        return size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, train_size)
 
 
 def lr_share(step: int, num_steps: int, num_warmup: int) -> float:
@@ -151,7 +150,10 @@ def lr_share(step: int, num_steps: int, num_warmup: int) -> float:
 
 
 def size_of_epoch(epoch: int, num_epochs: int, start: int | None, end: int) -> int:
-    """Return the side of the training photos in *epoch*: from *start* to *end* in steps of 32 pixels."""
+    """Return the side of the training photos in *epoch*: from *start* to *end* in steps of 32 pixels.
+
+    Small photos at first are fast (Tan & Le, ICML 2021).
+    """
     if start is None or start >= end:
         return end
     share = epoch / max(1, num_epochs - 1)

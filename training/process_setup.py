@@ -18,6 +18,11 @@ def set_up_process(config: TrainerConfig) -> None:
     keep_freed_memory()
 
 
+def choose_device(config: TrainerConfig) -> torch.device:
+    """Return where this process computes what is not the trainer's work, as a probe and the evaluation."""
+    return torch.device("cpu" if config.accelerator == "cpu" or not torch.cuda.is_available() else "cuda")
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep the memory that this process frees, for the next batch.
 

@@ -21,7 +21,7 @@ from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
 from training.network_evaluation import EvaluationSet, evaluate_network, evaluate_refitted, print_summary
-from training.process_setup import set_up_process
+from training.process_setup import choose_device, set_up_process
 from training.progress import print_line
 from training.run_folder import REPORT_FILE, RunError, check_free, point_latest
 from training.trackers import build_tracker
@@ -44,7 +44,8 @@ def train(config: Config) -> Path | None:
         raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out")
     tracker = build_tracker(config.tracker, logs, config.id)
 
-    network = start_network(config.network, config.recipe, len(photos.labels))
+    device = choose_device(config.trainer)
+    network = start_network(config.network, config.recipe, len(photos.labels)).to(device)
     # Random features say nothing, and their norms change with the first batch.
     start = config.recipe.classifier if config.network.weights != "random" and has_linear_classifier(network) else "new"
     if "probe" in (config.recipe.method, start):
