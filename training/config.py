@@ -79,7 +79,7 @@ class RecipeConfig(_Node, frozen=True):
     patience: Count
     keep: Literal["last", "best"]
     teacher: str | None = None
-    teacher_temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 2.0
+    teacher_temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
 
 
 class TrainerConfig(_Node, frozen=True):
