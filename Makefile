@@ -70,6 +70,7 @@ SOURCE = 'data.source="$(call escaped,$(DATA))"'
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
+FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
 # The packages for registries and signatures are installed once they are needed.
 VERSIONS_VENV = $(VENV)/.$(if $(FROM)$(VERIFY),registry,serve)
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
@@ -81,7 +82,7 @@ INCLUDED_IN_dev = train registry serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict train evaluate sweep profile prune archive default-archive keys publish fetch registry \
+.PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive keys publish fetch registry \
   versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
   restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
   bench-container cost
@@ -120,6 +121,9 @@ archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PR
 	$(BIN)/python -m model_archive.build --run $(RUN) --version $(VERSION) --engines $(ENGINES) \
 	  --precision $(PRECISION) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(VERSION); fi
+
+frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of all runs or RUN="runs/a runs/b"; writes build/frontier
+	$(BIN)/python -m model_archive.frontier $(if $(call given,RUN),$(RUN),$(FINISHED_RUNS))
 
 default-archive: $(VENV)/.train  ## Rebuild the committed archive after a change of handler/ or its labels
 	$(BIN)/python -m scripts.default_archive

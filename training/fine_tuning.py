@@ -22,7 +22,7 @@ from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
 from training.config import Config
 from training.data.photo_set import Photo, PhotoSet
-from training.distillation import Teacher, load_teacher
+from training.distillation import Teacher
 from training.interruption import Interruptible
 from training.lightning_module import FineTuning
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
@@ -51,6 +51,8 @@ class Job:
     logger: Logger | None = None
     callbacks: tuple[Callback, ...] = ()
     with_val: bool = False
+    teacher: Teacher | None = None
+    """Whose answers are learned instead of the labels."""
 
     @property
     def train(self) -> tuple[Photo, ...]:
@@ -83,13 +85,12 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     if config.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)
     class_weights_K = weigh_classes(job.train, job.photos.labels) if config.recipe.class_weighting else None
-    teacher = load_teacher(config.recipe, job.photos.labels)
-    module = FineTuning(network, config.recipe, job.preprocessing, mixing, job.seed, class_weights_K, teacher)
+    module = FineTuning(network, config.recipe, job.preprocessing, mixing, job.seed, class_weights_K, job.teacher)
     resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
     with warnings.catch_warnings():
         for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        trainer.fit(module, _build_data(job, teacher), ckpt_path=resumed, weights_only=False if resumed else None)
+        trainer.fit(module, _build_data(job), ckpt_path=resumed, weights_only=False if resumed else None)
     # Lightning leaves it on the CPU.
     kept = module.kept_network.to(choose_device(config.trainer), memory_format=torch.contiguous_format)
     kept.requires_grad_(True).eval()
@@ -100,11 +101,10 @@ def fine_tune_with_val(trained: TrainedNetwork, job: Job) -> TrainedNetwork:
     """Return *trained* after `recipe.refit_epochs` more epochs at a lower rate, on train and val: val is spent."""
     recipe = job.config.recipe
     whole = {"warmup_epochs": 0.0, "freeze_epochs": 0, "start_size": None, "patience": 0, "keep": "last"}
-    # A teacher that has not learned from val may be wrong about it.
-    whole["teacher"] = None
     recipe = msgspec.structs.replace(recipe, epochs=recipe.refit_epochs, lr=recipe.lr * recipe.refit_lr_share, **whole)
     config = msgspec.structs.replace(job.config, recipe=recipe)
-    job = replace(job, name="refit", config=config, with_val=True)
+    # A teacher that has not learned from val may be wrong about it.
+    job = replace(job, name="refit", config=config, with_val=True, teacher=None)
     return fine_tune(trained.network, job)._replace(epochs=trained.epochs)
 
 
@@ -114,9 +114,9 @@ def weigh_classes(photos: Sequence[Photo], labels: Sequence[str]) -> Tensor:
     return torch.tensor([len(photos) / (len(labels) * max(1, counts[label])) for label in labels])
 
 
-def _build_data(job: Job, teacher: Teacher | None) -> PhotoData:
+def _build_data(job: Job) -> PhotoData:
     size, augment, labels = job.config.recipe.train_size, job.config.augment, job.photos.labels
-    size = max(size or job.preprocessing.size, teacher.size if teacher else 0)
+    size = max(size or job.preprocessing.size, job.teacher.size if job.teacher else 0)
     short_side = draft_side(size, augment.min_area)
     train = AugmentedPhotos(job.train, labels, build_augmentation(augment, size), short_side, job.seed)
     val = ServedPhotos(job.photos.of("val"), labels, job.preprocessing)

@@ -4,7 +4,6 @@ Axes: B batch, C channel, H height, W width, K class.
 """
 
 import copy
-import math
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # re-exported without __all__
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from torchmetrics import MeanMetric
 
 from handler.spec import Preprocessing
@@ -132,8 +132,7 @@ class FineTuning(LightningModule):
             group_parameters(self.network, recipe.lr, recipe.layer_decay, recipe.weight_decay)
         )
         num_steps = int(self.trainer.estimated_stepping_batches)
-        num_warmup = round(num_steps * recipe.warmup_epochs / recipe.epochs)
-        schedule = LambdaLR(optimizer, lambda step: lr_share(step, num_steps, num_warmup))
+        schedule = schedule_lr(optimizer, num_steps, round(num_steps * recipe.warmup_epochs / recipe.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _size_of_epoch(self) -> int:
@@ -142,11 +141,13 @@ class FineTuning(LightningModule):
         return size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, train_size)
 
 
-def lr_share(step: int, num_steps: int, num_warmup: int) -> float:
-    """Return the learning rate of *step* as a share: a linear rise over *num_warmup* steps, then half a cosine to 0."""
-    if step < num_warmup:
-        return (step + 1) / (num_warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup)))
+def schedule_lr(optimizer: Optimizer, num_steps: int, num_warmup: int) -> LRScheduler:
+    """Return a linear rise of the learning rates over *num_warmup* steps, then half a cosine to 0 at *num_steps*."""
+    cosine = CosineAnnealingLR(optimizer, T_max=max(1, num_steps - num_warmup))
+    if not num_warmup:
+        return cosine
+    rise = LinearLR(optimizer, start_factor=1 / (num_warmup + 1), total_iters=num_warmup)
+    return SequentialLR(optimizer, [rise, cosine], milestones=[num_warmup])
 
 
 def size_of_epoch(epoch: int, num_epochs: int, start: int | None, end: int) -> int:

@@ -15,6 +15,7 @@ from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_test_photos
+from training.distillation import load_teacher
 from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
 from training.interruption import InterruptionError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
@@ -38,6 +39,7 @@ def train(config: Config) -> Path | None:
     check_free(Path(config.runs) / config.id)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
     photos = load_photo_set(config.data)
+    teacher = load_teacher(config.recipe, photos.labels)
     evaluation_set = _build_evaluation_set(config, photos, preprocessing)
     logs = Path(config.logs) / config.id
     if config.resume and not any(logs.glob("*.ckpt")):
@@ -50,7 +52,7 @@ def train(config: Config) -> Path | None:
     start = config.recipe.classifier if config.network.weights != "random" and has_linear_classifier(network) else "new"
     if "probe" in (config.recipe.method, start):
         fit_linear_probe(network, config, photos, preprocessing)
-    job = Job("fit", config, photos, preprocessing, tracker)
+    job = Job("fit", config, photos, preprocessing, tracker, teacher=teacher)
     trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
     evaluation = None
     if trained.is_global_zero:

@@ -3,22 +3,34 @@ import torch
 
 from training.data.photo_set import PhotoSet
 from training.fine_tuning import weigh_classes
-from training.lightning_module import lr_share, size_of_epoch
+from training.lightning_module import schedule_lr, size_of_epoch
+
+
+def learning_rates(num_steps: int, num_warmup: int) -> list[float]:
+    """Return the learning rate of each step whose peak is 1."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = schedule_lr(optimizer, num_steps, num_warmup)
+    rates = []
+    for _ in range(num_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
 
 
 def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:
-    shares = [lr_share(step, num_steps=100, num_warmup=10) for step in range(100)]
+    rates = learning_rates(num_steps=100, num_warmup=10)
 
-    assert shares[0] == pytest.approx(1 / 11)
-    assert shares[10] == pytest.approx(1.0)
-    assert shares[55] == pytest.approx(0.5)
-    assert shares[99] < 0.001
-    assert shares[:11] == sorted(shares[:11])
-    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] < 0.001
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
 def test_without_warm_up_the_learning_rate_starts_at_its_peak() -> None:
-    assert lr_share(0, num_steps=10, num_warmup=0) == 1.0
+    assert learning_rates(num_steps=10, num_warmup=0)[0] == 1.0
 
 
 @pytest.mark.parametrize(
