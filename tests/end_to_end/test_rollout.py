@@ -141,7 +141,7 @@ def test_after_a_kill_the_server_restarts_with_what_was_promoted(tmp_path: Path)
     with run_server(tmp_path, write_version(tmp_path / "first", "1.0.0")) as server:
         place = Place(tmp_path, server)
         write_version(tmp_path / "model_store", "1.1.0")
-        changes = (("register", "1.1.0"), ("promote", "1.1.0"), ("rollback",), ("rollback",))
+        changes = (("register", "1.1.0"), ("promote", "1.1.0"), ("rollback",), ("rollback", "1.1.0"))
         done = [place.run("scripts.versions", *words) for words in changes]
         os.killpg(server._process.pid, signal.SIGKILL)
 
