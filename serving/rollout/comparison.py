@@ -14,6 +14,7 @@ from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
 from serving.management import Server
 from serving.model_store import Archive
+from serving.rollout.label_change import LabelChange
 from serving.rollout.record import Journal, RolloutError
 from serving.rollout.thresholds import Figure, Thresholds, check
 
@@ -21,6 +22,8 @@ from serving.rollout.thresholds import Figure, Thresholds, check
 CLIENT_SIZES = ((512, 512), (1280, 960), (4000, 3000))
 # Each golden sample is sent so often: a single measured time is noise.
 _ROUNDS = 3
+# Where versions with other labels cannot agree on all photos: of fewer that are left, one answer decides too much.
+_MIN_COMPARABLE = 5
 _MAX_SHOWN = 8
 
 Photos = Sequence[tuple[str, bytes]]  # with their names
@@ -44,6 +47,7 @@ class Pair(NamedTuple):
     photo: str
     old: Answer
     new: Answer
+    agrees: bool | None  # None if it cannot: an answer without a label, or with one that the other version lacks
 
     @property
     def new_failed(self) -> bool:
@@ -51,13 +55,19 @@ class Pair(NamedTuple):
         photo_is_bad = 400 <= self.new.status < 500 and self.old.label is None
         return self.new.label is None and not photo_is_bad
 
+    @property
+    def has_labels(self) -> bool:
+        return self.old.label is not None and self.new.label is not None
+
 
 def warm(server: Server, journal: Journal, old: Archive, new: Archive) -> Photos:
     """Return photos of the sizes that clients send, after the new version has answered them all."""
     with journal.step("warm", "sending photos of real sizes") as figures:
-        samples = [archive.golden[0].photo for archive in (old, new)]
+        samples = [(archive.version, archive.golden[0].photo) for archive in (old, new)]
         photos = [
-            (f"golden at {size[0]}x{size[1]}", _resize(photo, size)) for photo in samples for size in CLIENT_SIZES
+            (f"golden sample of {version} at {width}x{height}", _resize(photo, (width, height)))
+            for version, photo in samples
+            for width, height in CLIENT_SIZES
         ]
         for _, photo in photos:
             ask(server.inference, new.version, photo)
@@ -79,42 +89,56 @@ def check_golden(server: Server, journal: Journal, new: Archive) -> None:
 
 
 def compare_golden(
-    server: Server, journal: Journal, old: Archive, new: Archive, photos: Photos, thresholds: Thresholds
+    server: Server,
+    journal: Journal,
+    old: Archive,
+    new: Archive,
+    labels: LabelChange,
+    photos: Photos,
+    thresholds: Thresholds,
 ) -> None:
     """Raise `RolloutError` if the new version breaks a threshold on *photos* or the golden samples of both versions."""
     with journal.step("compare", "sending the golden samples to both versions") as figures:
-        num_removed = len(set(old.spec.labels) - set(new.spec.labels))
-        figures |= check([Figure("labels_removed", num_removed, thresholds.labels_removed)])
         samples = dict.fromkeys(sample.photo for sample in (*old.golden, *new.golden))
         golden = [(f"golden {number}", photo) for number, photo in enumerate(samples, start=1)]
-        pairs = _ask_both(server, journal, old, new, [*golden * _ROUNDS, *photos])
+        pairs = _ask_both(server, journal, old, new, labels, [*golden * _ROUNDS, *photos])
         # Confidences may shift: the samples of each version are those that it is surest of.
         figures |= check(measure(pairs, thresholds, thresholds.golden_agreement, max_shift=1.0))
 
 
 def compare_shadow(
-    server: Server, journal: Journal, old: Archive, new: Archive, folder: Path, thresholds: Thresholds
+    server: Server,
+    journal: Journal,
+    old: Archive,
+    new: Archive,
+    labels: LabelChange,
+    folder: Path,
+    thresholds: Thresholds,
 ) -> None:
     """Raise `RolloutError` if the new version breaks a threshold on the newest photos of *folder*."""
     with journal.step("shadow", f"sending the photos of {folder} to both versions") as figures:
         photos = recent_photos(folder, thresholds.shadow_photos)
-        pairs = _ask_both(server, journal, old, new, photos)
+        pairs = _ask_both(server, journal, old, new, labels, photos)
         figures["photos"] = len(photos)
         figures |= check(measure(pairs, thresholds, thresholds.shadow_agreement, thresholds.confidence_shift))
 
 
 def measure(pairs: Sequence[Pair], thresholds: Thresholds, min_agreement: float, max_shift: float) -> list[Figure]:
-    """Return how often the new version fails; with answers of both also how it compares with the old one."""
+    """Return how often the new version fails; with answers of both also how it compares with the old one.
+
+    Agreement and confidence are of the photos for which both versions can agree, if those are enough.
+    """
     figures = [Figure("error_rate", statistics.fmean(pair.new_failed for pair in pairs), thresholds.error_rate)]
-    if answers := [(old, new) for _, old, new in pairs if old.label is not None and new.label is not None]:
-        agreement = statistics.fmean(old.label == new.label for old, new in answers)
-        ratio = statistics.median(new.seconds / old.seconds for old, new in answers)
-        shift = abs(statistics.fmean(new.probability - old.probability for old, new in answers))
-        figures += [
-            Figure("agreement", agreement, min_agreement, is_minimum=True),
-            Figure("latency_ratio", ratio, thresholds.latency_ratio),
-            Figure("confidence_shift", shift, max_shift),
-        ]
+    answered = [pair for pair in pairs if pair.has_labels]
+    comparable = [pair for pair in answered if pair.agrees is not None]
+    if answered:
+        ratio = statistics.median(pair.new.seconds / pair.old.seconds for pair in answered)
+        figures.append(Figure("latency_ratio", ratio, thresholds.latency_ratio))
+    if comparable and (len(comparable) == len(answered) or _count_photos(comparable) >= _MIN_COMPARABLE):
+        agreement = statistics.fmean(pair.agrees is True for pair in comparable)
+        shift = abs(statistics.fmean(pair.new.probability - pair.old.probability for pair in comparable))
+        figures.append(Figure("agreement", agreement, min_agreement, is_minimum=True))
+        figures.append(Figure("confidence_shift", shift, max_shift))
     return figures
 
 
@@ -141,21 +165,37 @@ def recent_photos(folder: Path, max_photos: int) -> Photos:
     return [(path.name, path.read_bytes()) for path in files[-max_photos:]]
 
 
-def _ask_both(server: Server, journal: Journal, old: Archive, new: Archive, photos: Photos) -> list[Pair]:
-    """Send each photo to both versions, in turns, so that other load affects both equally; note different labels."""
+def _ask_both(
+    server: Server, journal: Journal, old: Archive, new: Archive, labels: LabelChange, photos: Photos
+) -> list[Pair]:
+    """Send each photo to both versions, in turns, so that other load affects both equally; note what differs."""
     pairs = []
     for number, (name, photo) in enumerate(photos):
         order = (old, new) if number % 2 == 0 else (new, old)
         answers = {archive.version: ask(server.inference, archive.version, photo) for archive in order}
-        pairs.append(Pair(name, answers[old.version], answers[new.version]))
-    different = [f"{photo}: {old} → {new}" for photo, old, new in pairs if old.label != new.label]
-    # Golden samples are sent several times.
-    different = list(dict.fromkeys(different))
-    for difference in different[:_MAX_SHOWN]:
-        journal.note(difference)
-    if (num_more := len(different) - _MAX_SHOWN) > 0:
-        journal.note(f"and {num_more} more")
+        before, after = answers[old.version], answers[new.version]
+        pairs.append(Pair(name, before, after, labels.agree(before.label, after.label)))
+    _note_differences(journal, pairs)
     return pairs
+
+
+def _note_differences(journal: Journal, pairs: Sequence[Pair]) -> None:
+    different = [pair for pair in pairs if not pair.agrees and pair.old.label != pair.new.label]
+    # Golden samples are sent several times.
+    shown = list(dict.fromkeys(f"{photo}: {old} → {new}" for photo, old, new, _ in different))
+    for difference in shown[:_MAX_SHOWN]:
+        journal.note(difference)
+    if (num_more := len(shown) - _MAX_SHOWN) > 0:
+        journal.note(f"and {num_more} more")
+    if left_out := [pair for pair in pairs if pair.has_labels and pair.agrees is None]:
+        journal.note(
+            f"not compared: {_count_photos(left_out)} of {_count_photos(pairs)} photos, which got a label that one "
+            "version does not have"
+        )
+
+
+def _count_photos(pairs: Sequence[Pair]) -> int:
+    return len({pair.photo for pair in pairs})
 
 
 def _resize(photo: bytes, size: tuple[int, int]) -> bytes:

@@ -40,6 +40,7 @@ class Record(msgspec.Struct, frozen=True):
     default: str | None = None
     since: str | None = None  # when the default was promoted, ISO 8601
     previous: str | None = None
+    earlier: tuple[str, ...] = ()  # served before `previous`, the newest last
     kept: tuple[str, ...] = ()  # registered beside the default
     underway: Underway | None = None
 
@@ -47,6 +48,16 @@ class Record(msgspec.Struct, frozen=True):
         """Return the version that *default*, which serves, replaced."""
         # After a crash between the promotion and the record, the recorded default is the version before.
         return self.previous if self.default == default else self.default
+
+    def list_before(self, version: str, old: str, *, is_rollback: bool) -> list[str]:
+        """Return what will have served before *version*, which replaces *old*, the newest last.
+
+        A rollback forgets the versions that it undoes, so that the next one does not bring them back.
+        """
+        known = [one for one in (*self.earlier, self.previous, self.default) if one]
+        if is_rollback and version in known:
+            return known[: known.index(version)]
+        return [*(one for one in known if one not in (version, old)), old]
 
 
 def read_record(store: Path) -> Record:
@@ -69,9 +80,12 @@ def update_record(store: Path, **changes: Any) -> None:
     write_record(store, msgspec.structs.replace(read_record(store), **changes))
 
 
-def record_default(store: Path, version: str, previous: str | None) -> None:
-    """Make *version* the one that is served after a restart; its archive must be in *store*."""
-    record = msgspec.structs.replace(read_record(store), default=version, since=_now(), previous=previous)
+def record_default(store: Path, version: str, old: str, *, is_rollback: bool = False) -> None:
+    """Make *version*, which replaces *old*, the one that is served after a restart; its archive must be in *store*."""
+    record = read_record(store)
+    before = record.list_before(version, old, is_rollback=is_rollback)
+    previous, earlier = (before[-1], tuple(before[:-1])) if before else (None, ())
+    record = msgspec.structs.replace(record, default=version, since=_now(), previous=previous, earlier=earlier)
     # First, because on a full disk this fails, and then the archive that TorchServe loads must not have changed.
     partial = _write_partial(store, record)
     stage(store / file_name(version), store)

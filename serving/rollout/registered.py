@@ -61,7 +61,7 @@ def promote(server: Server, version: str) -> str:
             if archive := find_stored(server.store, known):
                 put_into_store(archive, server.store)
         server.management.promote(version)
-        record_default(server.store, version, previous=before)
+        record_default(server.store, version, old=before)
     return f"{version} is the default, {before} is still registered; `make rollback` goes back to it"
 
 

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from model_archive.archive_registry import RegistryError
 from model_archive.identity import ArchiveError, check_version, file_name, version_order
 from model_archive.signature import SignatureError
@@ -16,6 +18,7 @@ from serving import model_store
 from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Archive, ModelStoreError, Source, find_stored, put_into_store
 from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
+from serving.rollout.label_change import LabelMap, check_labels
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
@@ -34,6 +37,7 @@ def roll_out(
     source: Source,
     thresholds: Thresholds,
     *,
+    label_map: LabelMap | None = None,
     shadow: Path | None = None,
     proxy: Path | None = None,
     keep: bool = False,
@@ -41,20 +45,25 @@ def roll_out(
 ) -> None:
     """Replace the version that serves by *version*; raise `RolloutError` once everything is undone.
 
-    *shadow* is a folder of recent photos to send to both versions, *proxy* the run folder of the reverse proxy, if any,
-    that sends a share of live traffic to the new one first. With *keep* the old one stays registered.
+    *label_map* says which labels of both mean the same, besides those that are spelled alike. *shadow* is a folder of
+    recent photos to send to both versions, *proxy* the run folder of the reverse proxy, if any, that sends a share of
+    live traffic to the new one first. With *keep* the old one stays registered.
     """
     with _start("rollout", server, version, allow_lower) as rollout:
         journal = rollout.journal
         new = rollout.fetch(source)
         old = rollout.store(new)
+        labels = check_labels(journal, old, new, thresholds, label_map or {})
         before = read_traffic(server.metrics, old.version)
         rollout.register()
         photos = warm(server, journal, old, new)
         check_golden(server, journal, new)
-        compare_golden(server, journal, old, new, photos, thresholds)
+        compare_golden(server, journal, old, new, labels, photos, thresholds)
         if shadow:
-            compare_shadow(server, journal, old, new, shadow, thresholds)
+            compare_shadow(server, journal, old, new, labels, shadow, thresholds)
+        if labels.unknown:
+            # Live traffic is counted without labels, so there the confidences of both cannot be compared.
+            thresholds = msgspec.structs.replace(thresholds, confidence_shift=1.0)
         if proxy and thresholds.canary_share:
             rollout.had_traffic = True
             send_canary(server, journal, old, new, proxy, thresholds)
@@ -71,7 +80,9 @@ def roll_back(server: Server, version: str | None, keep: bool) -> None:
         default = server.management.describe().model_version
         version = read_record(server.store).rollback_target(default)
         if version is None:
-            raise RolloutError(f"nothing was served before {default}; name a version: make rollback VERSION=1.0.0")
+            raise RolloutError(
+                f"nothing was served before {default}; `make rollback VERSION=…` goes to a version of `make versions`"
+            )
     with _start("rollback", server, version, allow_lower=True) as rollout:
         stored = find_stored(server.store, version)
         new = rollout.fetch(Source(archive=stored.path if stored else None))
@@ -79,7 +90,7 @@ def roll_back(server: Server, version: str | None, keep: bool) -> None:
         rollout.register()
         check_golden(server, rollout.journal, new)
         rollout.promote()
-        rollout.remember()
+        rollout.remember(is_rollback=True)
         rollout.retire(keep)
 
 
@@ -159,7 +170,7 @@ class _Rollout:
             self.had_traffic = True
             self.server.management.promote(self.new)
 
-    def remember(self) -> None:
+    def remember(self, *, is_rollback: bool = False) -> None:
         store = self.server.store
         before = read_record(store)
 
@@ -169,7 +180,7 @@ class _Rollout:
 
         with self.journal.step("remember", f"{self.new} is served after a restart"):
             self._undo_by(f"{self.old} is served after a restart", restore)
-            record_default(store, self.new, previous=self.old)
+            record_default(store, self.new, self.old, is_rollback=is_rollback)
         # From here on the new version serves, even if a later step fails.
         self.undo.pop_all()
 

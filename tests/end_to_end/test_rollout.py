@@ -25,6 +25,8 @@ from tests.end_to_end.versions import (
     answer_slowly,
     crash_on_load,
     raise_on,
+    rename_golden,
+    rename_labels,
     rotate_labels,
     write_thresholds,
     write_version,
@@ -137,11 +139,26 @@ def test_swaps_back_and_forth_lose_no_request(place: Place, tmp_path: Path) -> N
     assert (tmp_path / "rollout.png").exists()
 
 
+def test_a_major_version_may_have_other_labels_and_a_minor_one_not(place: Place, tmp_path: Path) -> None:
+    edits: dict[str, Edit] = {"spec.json": rename_labels, "golden.json": rename_golden}
+    refused = place.roll_out(write_version(tmp_path / "minor", "1.1.0", edits))
+
+    with run_in_background(Endpoint(place.url), [Photo("waves", PHOTO)], 2, PAUSE_S) as samples:
+        there = place.roll_out(write_version(tmp_path / "major", "2.0.0", edits))
+        back = place.run("scripts.versions", "rollback")
+
+    assert "step labels: labels_removed is 58, allowed is at most 0" in refused.stderr
+    assert [there.returncode, back.returncode] == [0, 0], there.stderr + back.stderr
+    assert "labels removed: plate of food, guacamole, " in there.stdout
+    assert (failures(samples), {sample.version for sample in samples}) == (set(), {"1.0.0", "2.0.0"})
+    assert {"1.0.0": "default", "2.0.0": "in store"}.items() <= place.roles().items()
+
+
 def test_after_a_kill_the_server_restarts_with_what_was_promoted(tmp_path: Path) -> None:
     with run_server(tmp_path, write_version(tmp_path / "first", "1.0.0")) as server:
         place = Place(tmp_path, server)
         write_version(tmp_path / "model_store", "1.1.0")
-        changes = (("register", "1.1.0"), ("promote", "1.1.0"), ("rollback",), ("rollback",))
+        changes = (("register", "1.1.0"), ("promote", "1.1.0"), ("rollback",), ("rollback", "1.1.0"))
         done = [place.run("scripts.versions", *words) for words in changes]
         os.killpg(server._process.pid, signal.SIGKILL)
 

@@ -40,6 +40,18 @@ def rotate_labels(spec: bytes) -> bytes:
     return json.dumps(fields).encode()
 
 
+def rename_labels(spec: bytes) -> bytes:
+    """Return the spec with another name for each label but `not food`."""
+    fields = json.loads(spec)
+    fields["labels"] = [_rename(label) for label in fields["labels"]]
+    return json.dumps(fields).encode()
+
+
+def rename_golden(golden: bytes) -> bytes:
+    """Return the golden set for the labels of `rename_labels`."""
+    return json.dumps([{**sample, "label": _rename(sample["label"])} for sample in json.loads(golden)]).encode()
+
+
 def crash_on_load(handler: bytes) -> bytes:
     return b"raise RuntimeError('made to crash')\n" + handler
 
@@ -63,6 +75,10 @@ def write_thresholds(folder: Path, watch_seconds: float = 3) -> Path:
     path = folder / "thresholds.yaml"
     path.write_text(yaml.safe_dump(msgspec.to_builtins(thresholds)))
     return path
+
+
+def _rename(label: str) -> str:
+    return label if label == "not food" else f"Fresh {label}"
 
 
 def _insert(handler: bytes, statement: bytes) -> bytes:

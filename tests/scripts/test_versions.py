@@ -128,6 +128,7 @@ def test_with_a_key_in_the_environment_nothing_unsigned_is_loaded(
         (("rollback",), r"rollback: .*1\.0\.0"),
         (("rollout", "latest"), "rollout: 'latest'"),
         (("rollout", "1.1.0", "--thresholds", "nowhere"), "rollout: .*nowhere"),
+        (("rollout", "1.1.0", "--label-map", "nowhere"), "rollout: label map nowhere: "),
         (("rollout", "0.9.0", "--allow-lower"), r"rollout: step fetch: .*fruity-0\.9\.0\.mar.*Version 1\.0\.0 serves"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ def write_archive(
     *,
     name: str = "fruity",
     labels: tuple[str, ...] = LABELS,
+    golden: Sequence[GoldenSample] = GOLDEN,
     schema: int | None = None,
     note: str = "",
 ) -> Path:
@@ -39,7 +40,7 @@ def write_archive(
     scratch = folder / f"{version}-contents"
     scratch.mkdir(parents=True)
     write_spec(make_spec(labels), scratch)
-    write_golden(GOLDEN, scratch)
+    write_golden(list(golden), scratch)
     if schema is not None:
         spec = json.loads((scratch / "spec.json").read_bytes())
         (scratch / "spec.json").write_text(json.dumps({**spec, "schema": schema}))
@@ -62,6 +63,7 @@ class FakeVersion:
     garbled: bool = False  # answers 200 without a prediction
     pending: list[int] = field(default_factory=list)  # requests in its queue, each time it is described
     asked: int = 0
+    confidence: float = 0.9
 
 
 class FakeTorchServe:
@@ -196,7 +198,7 @@ class FakeTorchServe:
             lines += [
                 f"ts_inference_requests_total{{{asked}}} {version.asked}",
                 f"fruity_confidence_count{{{ours}}} {version.asked}",
-                f"fruity_confidence_sum{{{ours}}} {version.asked * 0.9}",
+                f"fruity_confidence_sum{{{ours}}} {version.asked * version.confidence}",
             ]
         return "\n".join(lines) + "\n"
 

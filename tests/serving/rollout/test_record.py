@@ -34,7 +34,7 @@ with hold_lock(Path(sys.argv[1]), "1.1.0"):
 def test_what_is_promoted_is_served_after_a_restart(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, "1.1.0")
 
-    record_default(tmp_path, "1.1.0", previous="1.0.0")
+    record_default(tmp_path, "1.1.0", old="1.0.0")
 
     record = read_record(tmp_path)
     assert (tmp_path / "fruity.mar").read_bytes() == archive.read_bytes()
@@ -45,7 +45,7 @@ def test_a_missing_archive_changes_nothing(tmp_path: Path) -> None:
     write_record(tmp_path, Record(default="1.0.0"))
 
     with pytest.raises(FileNotFoundError):
-        record_default(tmp_path, "1.1.0", previous="1.0.0")
+        record_default(tmp_path, "1.1.0", old="1.0.0")
 
     assert read_record(tmp_path) == Record(default="1.0.0")
 
@@ -53,6 +53,25 @@ def test_a_missing_archive_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("default", "target"), [("1.1.0", "1.0.0"), ("1.2.0", "1.1.0")])
 def test_the_rollback_target_is_right_after_a_crash_before_the_record(default: str, target: str) -> None:
     assert Record(default="1.1.0", previous="1.0.0").rollback_target(default) == target
+
+
+@pytest.mark.parametrize(
+    ("record", "version", "old", "is_rollback", "before"),
+    [
+        (Record(), "1.1.0", "1.0.0", False, ["1.0.0"]),
+        (Record("1.1.0", previous="1.0.0"), "1.2.0", "1.1.0", False, ["1.0.0", "1.1.0"]),
+        (Record("1.2.0", previous="1.1.0", earlier=("1.0.0",)), "1.1.0", "1.2.0", True, ["1.0.0"]),
+        (Record("1.2.0", previous="1.1.0", earlier=("1.0.0",)), "1.0.0", "1.2.0", True, []),
+        (Record("1.0.0"), "1.1.0", "1.0.0", True, ["1.0.0"]),
+        (Record("1.1.0", previous="1.0.0"), "1.0.0", "1.1.0", False, ["1.1.0"]),
+        (Record("1.1.0", previous="1.0.0"), "1.1.0", "1.2.0", True, ["1.0.0"]),
+    ],
+    ids=["first", "next", "back", "back twice", "back to one that never served", "lower rollout", "after a crash"],
+)
+def test_a_rollback_forgets_the_versions_that_it_undoes(
+    record: Record, version: str, old: str, is_rollback: bool, before: list[str]
+) -> None:
+    assert record.list_before(version, old, is_rollback=is_rollback) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"default": 3}'])

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from model_archive.golden import GoldenSample
 from serving.model_store import read_archive
 from serving.rollout.record import RolloutError, hold_lock, read_record
 from serving.rollout.steps import roll_back
@@ -29,7 +30,7 @@ def test_each_step_is_recorded_with_its_seconds_and_figures(place: Place) -> Non
 
     assert [place.last[key] for key in ("verb", "from", "to", "outcome")] == ["rollout", "1.0.0", "1.1.0", "done"]
     assert list(place.steps) == [
-        *("begin", "fetch", "store", "register", "warm", "golden", "compare", "promote", "watch", "remember"),
+        *("begin", "fetch", "store", "labels", "register", "warm", "golden", "compare", "promote", "watch", "remember"),
         *("drain", "unregister"),
     ]
     assert all(step["seconds"] >= 0 for step in place.steps.values())
@@ -68,6 +69,33 @@ def test_a_version_that_is_registered_already_is_not_registered_again(place: Pla
     assert place.torchserve.changes == ["promote 1.1.0", "unregister 1.0.0"]
 
 
+def test_a_second_rollback_does_not_go_to_the_version_that_the_first_abandoned(place: Place) -> None:
+    place.roll_out()
+    go_back(place)
+
+    with pytest.raises(RolloutError, match=r"nothing was served before 1\.0\.0; `make rollback VERSION=…`"):
+        go_back(place)
+
+    assert place.torchserve.default == "1.0.0"
+
+
+def test_a_major_version_may_change_the_labels_and_shows_which(place: Place) -> None:
+    golden = [GoldenSample(GOLDEN[1].photo, "fig", 0.9)]
+    archive = write_archive(place.folder / "build", "2.0.0", labels=OTHER_LABELS, golden=golden)
+    place.torchserve.behaviour["2.0.0"] = FakeVersion("x", labels={GOLDEN[1].photo: "fig"})
+
+    place.roll_out(archive)
+
+    names = [f"labels_{name}" for name in ("removed", "added", "in_both")]
+    assert [place.steps["labels"][name] for name in names] == [3, 2, 2]
+    assert place.last["notes"][:3] == [
+        "labels removed: apple, cherry, not food",
+        "labels added: Apple, fig",
+        "labels in both: apple, banana",
+    ]
+    assert place.torchserve.default == "2.0.0"
+
+
 def test_a_lower_version_must_be_allowed(place: Place) -> None:
     lower = write_archive(place.folder / "build", "0.9.0")
 
@@ -76,6 +104,9 @@ def test_a_lower_version_must_be_allowed(place: Place) -> None:
     place.roll_out(lower, allow_lower=True)
 
     assert place.torchserve.default == "0.9.0"
+
+
+OTHER_LABELS = ("Apple", "banana", "fig")
 
 
 def roll_out_other_digest(place: Place) -> None:
@@ -89,7 +120,7 @@ def roll_out_without_old(place: Place) -> None:
 
 
 def roll_out_other_labels(place: Place) -> None:
-    place.roll_out(write_archive(place.folder / "build", "1.2.0", labels=("apple", "banana", "fig")))
+    place.roll_out(write_archive(place.folder / "build", "1.2.0", labels=OTHER_LABELS))
 
 
 def go_back(place: Place, version: str | None = None) -> None:
@@ -101,7 +132,14 @@ REFUSED: dict[str, tuple[Act, str]] = {
     "the default": (lambda place: place.roll_out(place.folder / "old" / "fruity-1.0.0.mar"), r"1\.0\.0 serves already"),
     "another digest": (roll_out_other_digest, r"step store: version 1\.1\.0 .*another digest"),
     "no rollback": (roll_out_without_old, r"step store: the archive of 1\.0\.0"),
-    "removed labels": (roll_out_other_labels, "step compare: labels_removed is 2, .* 0"),
+    "removed labels": (
+        roll_out_other_labels,
+        r"step labels: labels_removed is 3, .* 0; .*VERSION=2\.0\.0.*labels_removed: 3 .*THRESHOLDS=",
+    ),
+    "a label map of other labels": (
+        lambda place: place.roll_out(label_map={"pear": "apple"}),
+        r"step labels: the label map names pear, which the old version",
+    ),
     "no recent photos": (lambda place: place.roll_out(shadow=place.write_shadow()), "step shadow: .*has no photos"),
     "rollback to nothing": (lambda place: go_back(place, "0.1.0"), r"step fetch: fruity-0\.1\.0\.mar"),
     "rollback of the first": (lambda place: go_back(place), r"nothing was served before 1\.0\.0"),
@@ -126,14 +164,14 @@ def test_a_second_rollout_at_once_is_refused(place: Place) -> None:
 
 def test_differences_are_shown_and_many_of_them_are_counted(place: Place) -> None:
     photos = [encode(draw_waves(20 + number, 20)) for number in range(10)]
-    place.torchserve.behaviour["1.1.0"] = FakeVersion("x", labels=dict.fromkeys(photos, "fig"))
+    place.torchserve.behaviour["1.1.0"] = FakeVersion("x", labels=dict.fromkeys(photos, "cherry"))
     place.thresholds = msgspec.structs.replace(place.thresholds, shadow_agreement=0)
 
     place.roll_out(shadow=place.write_shadow(*photos))
 
     *shown, more = place.last["notes"]
     assert len(shown) == 8
-    assert shown[0].endswith(".png: apple 90.0% → fig 90.0%")
+    assert shown[0].endswith(".png: apple 90.0% → cherry 90.0%")
     assert more == "and 2 more"
 
 

@@ -8,7 +8,7 @@ import pytest
 from serving.rollout.record import RolloutError, read_record, record_default
 from tests.pictures import draw_waves, encode
 from tests.serving.rollout.conftest import Place
-from tests.serving.rollout.fake_torchserve import GOLDEN, FakeVersion
+from tests.serving.rollout.fake_torchserve import GOLDEN, FakeVersion, write_archive
 
 SHADOW = encode(draw_waves(40, 40))
 
@@ -64,6 +64,36 @@ def test_a_fault_after_the_promotion_brings_the_old_version_back(
     assert place.torchserve.changes == ["register 1.1.0", "promote 1.1.0", "promote 1.0.0", "unregister 1.1.0"]
     assert_nothing_changed(place)
     assert read_record(place.store).default == "1.0.0"
+
+
+def lower_confidence(place: Place, version: str) -> None:
+    """Give each version 100 photos at each request, *version* with half of the confidence."""
+    place.torchserve.behaviour[version] = FakeVersion("x", confidence=0.45)
+
+    def send() -> None:
+        for one in place.torchserve.versions.values():
+            one.asked += 100
+
+    place.torchserve.before_request = send
+
+
+def test_a_confidence_that_falls_on_live_traffic_is_undone(place: Place) -> None:
+    lower_confidence(place, "1.1.0")
+
+    with pytest.raises(RolloutError, match=r"step watch: confidence_shift is 0\.45, .* 0\.15"):
+        place.roll_out()
+
+    assert_nothing_changed(place)
+
+
+def test_confidences_on_live_traffic_are_not_judged_if_labels_go(place: Place) -> None:
+    archive = write_archive(place.folder / "build", "2.0.0", labels=("apple", "banana"))
+    lower_confidence(place, "2.0.0")
+
+    place.roll_out(archive)
+
+    assert place.steps["watch"]["confidence_shift"] == 0.45
+    assert place.torchserve.default == "2.0.0"
 
 
 def test_a_server_that_dies_in_the_middle_restarts_with_the_old_version(place: Place) -> None:
