@@ -30,7 +30,6 @@ SHADOW ?=
 THRESHOLDS ?=
 WORKERS ?= 2
 SWAPS ?= 20
-PRICE ?=
 # Passed on to the command as it is: make train ARGS="recipe.epochs=3"
 ARGS ?=
 
@@ -84,8 +83,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .DEFAULT_GOAL = help
 .PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive keys publish fetch registry \
   versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
-  restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-train bench-rollout \
-  bench-container cost
+  restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-rollout bench-container
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -224,17 +222,11 @@ bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also 
 bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the same in 5 minutes: one round, fewer loads
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
 
-bench-train: $(VENV)/.train  ## Measure fine-tuning on DATA against timm's own training loop; writes build/bench
-	@$(BIN)/python -m benchmarks.training_speed '$(call escaped,$(DATA))'
-
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
-
-cost: $(BENCH_VENV)/.bench  ## Write docs/cost.md from the last bench, at PRICE euros a vCPU-second
-	@$(BENCH_VENV)/bin/python -m benchmarks.cost $(if $(PRICE),--price-per-vcpu-s $(PRICE))
 
 # An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.
 $(VENV)/.%: $(INSTALL_INPUTS)

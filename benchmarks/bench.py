@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +13,9 @@ from rich.progress import Progress
 
 from benchmarks.bench_plot import draw_plot
 from benchmarks.bench_report import format_report
-from benchmarks.bench_results import OUT, BenchError, Run, Trial, describe_machine, today, write_json
+from benchmarks.bench_results import OUT, Run, Trial, describe_machine, write_json
 from benchmarks.contenders import SERVE_VENV
-from benchmarks.entries import Entry, find_entries
+from benchmarks.entries import BenchError, Entry, find_entries
 from benchmarks.scenarios import FULL, QUICK, Plan
 
 
@@ -64,7 +65,8 @@ def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
                 progress.advance(task)
     order = [entry.row for entry in entries]
     trials.sort(key=lambda trial: (order.index(trial.row), trial.round))
-    return Run(date=today(), machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
+    date = datetime.now(UTC).date().isoformat()
+    return Run(date=date, machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,65 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from benchmarks.bench_results import CEILING, DEFAULT, Row, Run, Spread, Trial
-from benchmarks.scenarios import CAPACITY, ONE_CLIENT
-from benchmarks.targets import measure_targets
+from benchmarks.contenders import EAGER_CEILING
+from benchmarks.scenarios import CAPACITY, ONE_CLIENT, PHONE_CLIENT
 
-NONE = "-"
+_NONE = "-"
 
-# Head, scenario, figure and digits of the columns that come from a scenario.
+# What `Trial.figure` takes.
+_SPEED, _CPU_MS = (CAPACITY.name, "photos_per_s"), (CAPACITY.name, "cpu_ms_per_photo")
+_P99_MS, _ONE_CLIENT_MS = (CAPACITY.name, "p99_ms"), (ONE_CLIENT.name, "p50_ms")
+_START_S, _PSS_MB = ("", "start_s"), ("", "pss_mb")
+
+# Head, figure and digits.
 _COLUMNS = (
-    ("photos/s", CAPACITY, "photos_per_s", 0),
-    ("p50 ms", CAPACITY, "p50_ms", 1),
-    ("p99 ms", CAPACITY, "p99_ms", 1),
-    ("CPU ms a photo", CAPACITY, "cpu_ms_per_photo", 2),
-    ("one client, p50 ms", ONE_CLIENT, "p50_ms", 1),
+    ("photos/s", _SPEED, 0),
+    ("p50 ms", (CAPACITY.name, "p50_ms"), 1),
+    ("p99 ms", _P99_MS, 1),
+    ("CPU ms a photo", _CPU_MS, 2),
+    ("one client, p50 ms", _ONE_CLIENT_MS, 1),
+    ("PSS MB", _PSS_MB, 0),
+    ("first answer s", _START_S, 1),
+)
+
+
+class Target(NamedTuple):
+    """One of the numbers to reach (ARCHITECTURE.md)."""
+
+    what: str
+    sign: Literal["≥", "≤"]
+    bound: float
+    figure: tuple[str, str]
+    """fruity's, as `Trial.figure` takes it."""
+    beside: tuple[str, str] | None = None
+    """The name and the way of what it is divided by."""
+
+    def is_reached(self, spread: Spread) -> bool:
+        return spread.median >= self.bound if self.sign == "≥" else spread.median <= self.bound
+
+
+_CEILING, _FASTAPI, _LITSERVE = ("", CEILING), ("FastAPI", "same engine"), ("LitServe", "same engine")
+_ONE_CLIENT = "one client, p50, of FastAPI's with the same engine (fruity's busy worker on all cores, FastAPI's on one)"
+_START = "start to the first right answer, of FastAPI's with the same engine"
+_PHONE = "12-megapixel photo, one client, CPU ms of the ceiling's"
+# For every archive; the others are for the default one.
+_BESIDE_FASTAPI = Target("photos/s, of FastAPI with the same engine", "≥", 1.05, _SPEED, _FASTAPI)
+_TARGETS = (
+    Target("CPU ms a photo, of the ceiling's", "≤", 1.08, _CPU_MS, _CEILING),
+    _BESIDE_FASTAPI,
+    Target("p99, of FastAPI's with the same engine", "≤", 0.5, _P99_MS, _FASTAPI),
+    Target("photos/s, of LitServe with the same engine", "≥", 1.3, _SPEED, _LITSERVE),
+    *(
+        Target(f"photos/s, of {name} in its usual way, over (ceiling / eager)", "≥", 0.9, _SPEED, (name, "usual way"))
+        for name in ("FastAPI", "LitServe", "BentoML", "Ray Serve")
+    ),
+    Target(_ONE_CLIENT, "≤", 1.0, _ONE_CLIENT_MS, _FASTAPI),
+    Target(_START, "≤", 1.2, _START_S, _FASTAPI),
+    Target("memory of all processes, PSS in MB", "≤", 450, _PSS_MB),
+    Target(_PHONE, "≤", 1.25, (PHONE_CLIENT.name, "cpu_ms_per_photo"), _CEILING),
 )
 
 
@@ -23,21 +68,19 @@ def format_report(run: Run) -> str:
     """Return the whole report."""
     machine = run.machine
     sets = f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else ""
-    uses_wrk = any(result.tool == "wrk" for trial in run.trials for result in trial.results)
-    closed = "wrk" if uses_wrk else "Python (wrk is not installed)"
     rounds = f"{run.rounds} interleaved round{'s' if run.rounds > 1 else ''}"
     errors = [f"- {describe_row(run, row)}: {text}" for row in run.rows() for text in _list_errors(run.trials_of(row))]
     parts = [
         f"# Benchmark of {run.date}",
         f"{machine.cpu}, {machine.cores} cores{sets}, {machine.memory_gb:g} GB, {machine.system}.\n"
         f"Medians of {rounds} (least to greatest); {run.seconds:g} s a load, longer where a server is slow. "
-        f"Load generator: {closed} for the closed loops, Python for the open ones, on the same cores.",
+        "The load generator shares the cores.",
         "## Numbers to reach",
         _format_targets(run),
         f"## Side by side: {CAPACITY.name}",
         _format_overview(run),
         "With fewer cores fruity has no more workers than cores. A p95 takes 20 right answers and a p99 takes 100: "
-        f"where there were fewer it is {NONE}. CPU time is shared among all right answers, also those that came after "
+        f"where there were fewer it is {_NONE}. CPU time is shared among all right answers, also those that came after "
         "the load's end.",
         "## Every load: photos/s, p50 / p95 / p99 in ms",
         _format_loads(run),
@@ -54,49 +97,78 @@ def describe_row(run: Run, row: Row) -> str:
     return text if row.cores == run.machine.cores else f"{text}, {row.cores} core{'s' if row.cores > 1 else ''}"
 
 
-def format_spread(spread: Spread | None, digits: int = 1) -> str:
+def _format_spread(spread: Spread | None, digits: int) -> str:
     """Return the median with the extremes, or the median alone where there is one round."""
     if spread is None:
-        return NONE
+        return _NONE
     median, low, high = (f"{value:.{digits}f}" for value in spread)
     return median if spread.low == spread.high else f"{median} ({low} to {high})"
 
 
-def format_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def _format_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table, all columns but the first to the right."""
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
 
 
+def measure_targets(run: Run) -> Iterator[tuple[str, Target, Spread | None]]:
+    """Yield what each target measures, the target, and its spread over the rounds; None where it was not measured."""
+    for archive in dict.fromkeys([DEFAULT, *(trial.archive for trial in run.trials)]):
+        trials = [trial for trial in run.trials if (trial.archive, trial.cores) == (archive, run.machine.cores)]
+        rounds = [[trial for trial in trials if trial.round == number] for number in range(run.rounds)]
+        for target in _TARGETS if archive == DEFAULT else [_BESIDE_FASTAPI]:
+            what = target.what if archive == DEFAULT else f"{target.what}, {archive}"
+            yield what, target, Spread.of(_compute(target, trials) for trials in rounds)
+
+
+def _compute(target: Target, trials: Sequence[Trial]) -> float | None:
+    """Return what the *trials* of a round measured for *target*, None if a figure that it needs is missing."""
+    measured = {(trial.name, trial.way): trial.figure(*target.figure) for trial in trials}
+    # A rate of 0 and a latency without answers are not measurements.
+    figures = {row: figure for row, figure in measured.items() if figure}
+    ceilings = [figure for (_, way), figure in figures.items() if way == CEILING]
+    try:
+        ours = figures["fruity", "fruity"]
+        if target.beside is None:
+            return ours
+        if target.beside == _CEILING:
+            return ours / min(ceilings)
+        ratio = ours / figures[target.beside]
+        if target.beside[1] == "same engine":
+            return ratio
+        # Relative to what the engine alone gives over eager PyTorch.
+        return ratio / (max(ceilings) / figures[EAGER_CEILING.name, CEILING])
+    except (KeyError, ValueError):
+        return None
+
+
 def _format_targets(run: Run) -> str:
     lines = []
     for what, target, spread in measure_targets(run):
-        verdict = NONE if spread is None else "yes" if target.is_reached(spread) else "**no**"
-        lines.append([what, f"{target.sign} {target.bound:g}", format_spread(spread, 2), verdict])
-    return format_table(["what", "target", "measured", "reached"], lines)
+        verdict = _NONE if spread is None else "yes" if target.is_reached(spread) else "**no**"
+        lines.append([what, f"{target.sign} {target.bound:g}", _format_spread(spread, 2), verdict])
+    return _format_table(["what", "target", "measured", "reached"], lines)
 
 
 def _format_overview(run: Run) -> str:
     lines = []
     for row in run.rows():
-        cells = [format_spread(run.spread_of(row, load.name, figure), digits) for _, load, figure, digits in _COLUMNS]
-        pss_mb = Spread.of(trial.pss_mb for trial in run.trials_of(row))
-        start_s = Spread.of(trial.start_s for trial in run.trials_of(row))
-        lines.append([describe_row(run, row), *cells, format_spread(pss_mb, 0), format_spread(start_s)])
-    return format_table(["", *(head for head, *_ in _COLUMNS), "PSS MB", "first answer s"], lines)
+        cells = [_format_spread(run.spread_of(row, *figure), digits) for _, figure, digits in _COLUMNS]
+        lines.append([describe_row(run, row), *cells])
+    return _format_table(["", *(head for head, *_ in _COLUMNS)], lines)
 
 
 def _format_loads(run: Run) -> str:
     names = list(dict.fromkeys(result.name for trial in run.trials for result in trial.results))
     lines = [[describe_row(run, row), *(_format_load(run, row, name) for name in names)] for row in run.rows()]
-    return format_table(["", *names], lines)
+    return _format_table(["", *names], lines)
 
 
 def _format_load(run: Run, row: Row, scenario: str) -> str:
     speed = run.spread_of(row, scenario, "photos_per_s")
     latencies = [run.spread_of(row, scenario, f"p{percent}_ms") for percent in (50, 95, 99)]
-    texts = [f"{one.median:.1f}" if one else NONE for one in latencies]
-    return f"{speed.median:.0f}, {' / '.join(texts)}" if speed else NONE
+    texts = [f"{one.median:.1f}" if one else _NONE for one in latencies]
+    return f"{speed.median:.0f}, {' / '.join(texts)}" if speed else _NONE
 
 
 def _list_errors(trials: Sequence[Trial]) -> Iterator[str]:

@@ -1,11 +1,10 @@
-"""What a benchmark measured: written as bench.json, read by the table, the plot and the cost page."""
+"""What a benchmark measured: written as bench.json, read by the table and the plot."""
 
 import os
 import platform
 import re
 import statistics
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,10 +21,6 @@ DEFAULT = "default"
 _INSTRUCTION_SETS = ("amx_tile", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
 
 
-class BenchError(Exception):
-    """The benchmark cannot start, or a file does not hold what one measured."""
-
-
 class Row(NamedTuple):
     """What the table has one line for."""
 
@@ -39,7 +34,6 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     """One load on one server; a latency is None where too few answers were right (`Load.percentile_ms`)."""
 
     name: str
-    tool: str
     photos_per_s: float
     p50_ms: float | None = None
     p95_ms: float | None = None
@@ -57,7 +51,6 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
             **{f"p{percent}_ms": load.percentile_ms(percent) for percent in (50, 95, 99)},
             errors=dict(load.errors),
             cpu_ms_per_photo=cpu_s * 1000 / num_answered if num_answered else None,
-            tool=load.tool,
         )
 
 
@@ -78,6 +71,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def row(self) -> Row:
         return Row(self.name, self.way, self.archive, self.cores)
+
+    def figure(self, scenario: str, name: str) -> float | None:
+        """Return the figure *name* of a scenario's result, or of the whole trial for ""; None if not measured."""
+        measured = [result for result in self.results if result.name == scenario] if scenario else [self]
+        return getattr(measured[0], name) if measured else None
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +115,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return [trial for trial in self.trials if trial.row == row]
 
     def spread_of(self, row: Row, scenario: str, figure: str) -> Spread | None:
-        """Return the spread over the rounds of one *figure*, a field of `ScenarioResult`."""
-        results = [result for trial in self.trials_of(row) for result in trial.results if result.name == scenario]
-        return Spread.of(getattr(result, figure) for result in results)
+        """Return the spread over the rounds of one *figure*, as `Trial.figure` names it."""
+        return Spread.of(trial.figure(scenario, figure) for trial in self.trials_of(row))
 
 
 def describe_machine() -> Machine:
@@ -133,18 +130,6 @@ def describe_machine() -> Machine:
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     )
-
-
-def today() -> str:
-    return datetime.now(UTC).date().isoformat()
-
-
-def read_run(path: Path) -> Run:
-    """Return the run that *path* holds; raise `BenchError`."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
-    except (FileNotFoundError, msgspec.DecodeError) as error:
-        raise BenchError(f"{path} is not a file that make bench wrote: {error}") from error
 
 
 def write_json(path: Path, value: object) -> str:

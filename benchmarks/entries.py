@@ -14,14 +14,13 @@ from typing import Any
 import msgspec
 import yaml
 
-from benchmarks.bench_results import CEILING, DEFAULT, BenchError, Row, ScenarioResult, Trial
+from benchmarks.bench_results import CEILING, DEFAULT, Row, ScenarioResult, Trial
 from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once, run_closed, run_open
 from benchmarks.peers.same_engine import SameEngine
 from benchmarks.scenarios import CAPACITY, MIDDLE, MIX, PHONE_CLIENT, WARM_UP_CLIENTS, Plan, Scenario, make_photos
 from benchmarks.server_process import ServerError, ServerProcess, run_server
-from benchmarks.wrk import WrkError
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
 from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, newest_archive, stage
@@ -29,6 +28,11 @@ from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, newest_arch
 START_S = 180.0
 # What a slow server's queue takes; servers whose daemons are never idle take all of it.
 _DRAIN_S = 5.0
+
+
+class BenchError(Exception):
+    """The benchmark cannot start."""
+
 
 Photos = Mapping[str, Sequence[Photo]]  # by size, and the mix of all
 
@@ -59,7 +63,7 @@ class Entry:
                     start_s = server.wait_for_answer(endpoint, self.photos[MIDDLE][0], START_S)
                     results = list(self._measure_server(server, endpoint, plan))
                     return Trial(**known, start_s=start_s, results=results, pss_mb=server.pss_mb())
-            except (ServerError, WrkError) as error:
+            except ServerError as error:
                 return Trial(**known, failure=str(error))
 
     def _measure_server(self, server: ServerProcess, endpoint: Endpoint, plan: Plan) -> Iterator[ScenarioResult]:
@@ -91,7 +95,7 @@ class Entry:
             command = [*program, "--seconds", str(plan.seconds), "--out", str(out), *map(str, files)]
             with run_server(command, self.place.folder, {"PYTHONPATH": path}) as process:
                 process.wait_for_end(START_S)
-            yield ScenarioResult(name=scenario.name, tool=CEILING, **msgspec.json.decode(out.read_bytes()))
+            yield ScenarioResult(name=scenario.name, **msgspec.json.decode(out.read_bytes()))
 
 
 @contextmanager

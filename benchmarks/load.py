@@ -16,12 +16,11 @@ from typing import NamedTuple
 import aiohttp
 import numpy as np
 
-from benchmarks import wrk
 from benchmarks.endpoint import TIMEOUT_S, Endpoint, Message, Photo, encode_photo, read_answer
 
 
 class Sample(NamedTuple):
-    """One request of the Python generator."""
+    """One request."""
 
     started_s: float
     """On `time.perf_counter`: when it was sent or, in an open loop, when it was due."""
@@ -38,7 +37,6 @@ class Load:
     latencies_ms: Sequence[float]
     seconds: float
     errors: Mapping[str, int] = field(default_factory=dict)
-    tool: str = "python"
     num_late: int = 0
     """Right answers after the end of a closed loop: they cost CPU time, and count for nothing else."""
 
@@ -60,12 +58,8 @@ class Load:
         return float(np.percentile(self.latencies_ms, percent)) if enough else None
 
 
-def run_closed(
-    endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: float, *, use_wrk: bool | None = None
-) -> Load:
-    """Let *clients* send *photos* in turn for *seconds*, by wrk where it is installed; raise `WrkError`."""
-    if wrk.is_installed() if use_wrk is None else use_wrk:
-        return Load(**wrk.run(endpoint, photos, clients, math.ceil(seconds)), tool="wrk")
+def run_closed(endpoint: Endpoint, photos: Sequence[Photo], clients: int, seconds: float) -> Load:
+    """Let *clients* send *photos* in turn for *seconds*."""
     started_s = time.perf_counter()
     with run_in_background(endpoint, photos, clients) as samples:
         time.sleep(seconds)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 FIXES = {
     "nginx": "apt-get install nginx libnginx-mod-http-js",
     "promtool": "apt-get install prometheus",
-    "wrk": "apt-get install wrk",
     "IMAGE": "make image image-test (needs docker or podman)",
     "peers": "make bench",
     "grocery": "the Grocery Store dataset in ../shared/data/grocery",
@@ -16,7 +15,7 @@ FIXES = {
 
 
 def summarize_skips(reasons: Iterable[str]) -> str:
-    """Return "skipped 3 tests; to run them: apt-get install wrk (2), …", most first."""
+    """Return "skipped 3 tests; to run them: make bench (2), …", most first."""
     fixes = Counter(next((fix for word, fix in FIXES.items() if word in reason), reason) for reason in reasons)
     listed = ", ".join(f"{fix} ({count})" for fix, count in fixes.most_common())
     return f"skipped {fixes.total()} tests; to run them: {listed}"

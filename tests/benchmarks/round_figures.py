@@ -12,7 +12,7 @@ def make_result(
     latencies_ms = {f"p{percent}_ms": p50_ms * n for n, percent in ((1, 50), (2, 95), (3, 99))} if p50_ms else {}
     cpu_ms = 2000 / speed
     return ScenarioResult(
-        name=scenario.name, tool="wrk", photos_per_s=speed, cpu_ms_per_photo=cpu_ms, errors=errors or {}, **latencies_ms
+        name=scenario.name, photos_per_s=speed, cpu_ms_per_photo=cpu_ms, errors=errors or {}, **latencies_ms
     )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.bench import main
-from benchmarks.bench_results import read_run
+from benchmarks.bench_results import Run
 from benchmarks.scenarios import QUICK
 from serving.model_store import ROOT
 from tests.conftest import DEFAULT_ARCHIVE
@@ -32,7 +33,7 @@ def test_a_run_writes_table_figures_and_plot_and_prints_the_table(
 
     out = run_bench("--quick", "--only", "no server, batch", "--archive", str(DEFAULT_ARCHIVE))
 
-    run = read_run(out / "bench.json")
+    run = msgspec.json.decode((out / "bench.json").read_bytes(), type=Run)
     assert (run.rounds, run.seconds) == (2, 0.2)
     assert sorted(path.name for path in out.iterdir()) == ["bench.json", "bench.md", "bench.svg"]
     assert [(trial.name, trial.archive, trial.round) for trial in run.trials] == [
@@ -46,7 +47,7 @@ def test_a_run_writes_table_figures_and_plot_and_prints_the_table(
 def test_fruity_is_measured_as_the_repository_configures_it(run_bench: Callable[..., Path]) -> None:
     out = run_bench("--quick", "--only", "fruity, fruity")
 
-    trials = read_run(out / "bench.json").trials
+    trials = msgspec.json.decode((out / "bench.json").read_bytes(), type=Run).trials
     assert [trial.failure for trial in trials] == [None] * len(trials)
     assert trials[0].results[0].photos_per_s > 0
     assert all(result.errors == {} for trial in trials for result in trial.results)

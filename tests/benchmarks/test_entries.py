@@ -28,12 +28,6 @@ def make_entry(command: str, *scenarios: Scenario, name: str = "peer") -> Entry:
     return Entry(Contender(name, "same engine", command), PLACE, photos, 1, scenarios)
 
 
-@pytest.fixture(autouse=True)
-def _python_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    # wrk runs for whole seconds only.
-    monkeypatch.setattr("benchmarks.wrk.is_installed", lambda: False)
-
-
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("archive"), BIN)[0]

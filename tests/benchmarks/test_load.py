@@ -6,25 +6,12 @@ import pytest
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import Load, Sample, ask_once, plan_arrivals, run_closed, run_in_background, run_open
 from benchmarks.server_process import free_ports
-from benchmarks.wrk import WrkError, is_installed
 from tests.benchmarks.labelling_server import PHOTO, Behaviour, run_labelling_server
 
-with_wrk = pytest.mark.skipif(not is_installed(), reason="wrk is not installed")
 
-
-@pytest.fixture(params=[False, pytest.param(True, marks=with_wrk)], ids=["python", "wrk"])
-def use_wrk(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-def absent() -> Endpoint:
-    return Endpoint(f"http://127.0.0.1:{free_ports(1)[0]}/")
-
-
-def test_a_slow_server_is_measured_as_slow(use_wrk: bool) -> None:
+def test_a_slow_server_is_measured_as_slow() -> None:
     with run_labelling_server(Behaviour(delay_s=0.2)) as endpoint:
-        load = run_closed(endpoint, [PHOTO], 2, 1, use_wrk=use_wrk)
+        load = run_closed(endpoint, [PHOTO], 2, 1)
 
     assert 0 < load.photos_per_s <= 10
     assert min(load.latencies_ms) >= 200
@@ -43,27 +30,27 @@ def test_a_slow_server_is_measured_as_slow(use_wrk: bool) -> None:
     ],
 )
 def test_an_answer_with_another_label_or_status_is_an_error_and_not_throughput(
-    behaviour: Behaviour, label: str | None, errors: set[str], use_wrk: bool
+    behaviour: Behaviour, label: str | None, errors: set[str]
 ) -> None:
     with run_labelling_server(behaviour) as endpoint:
-        load = run_closed(endpoint, [replace(PHOTO, label=label)], 1, 1, use_wrk=use_wrk)
+        load = run_closed(endpoint, [replace(PHOTO, label=label)], 1, 1)
 
     assert set(load.errors) == errors
     assert (load.photos_per_s > 0) == (not errors)
 
 
-def test_each_answer_is_compared_with_its_own_photo(use_wrk: bool) -> None:
+def test_each_answer_is_compared_with_its_own_photo() -> None:
     photos = [PHOTO, replace(PHOTO, label="not food")]
     with run_labelling_server() as endpoint:
-        load = run_closed(endpoint, photos, 3, 1, use_wrk=use_wrk)
+        load = run_closed(endpoint, photos, 3, 1)
 
     assert abs(len(load.latencies_ms) - load.errors["wrong label"]) <= 3
 
 
-def test_both_generators_send_the_same_request(use_wrk: bool) -> None:
+def test_a_photo_is_sent_in_the_form_of_the_endpoint() -> None:
     behaviour = Behaviour()
     with run_labelling_server(behaviour) as endpoint:
-        run_closed(replace(endpoint, form="json", field="image"), [PHOTO], 1, 0.2, use_wrk=use_wrk)
+        run_closed(replace(endpoint, form="json", field="image"), [PHOTO], 1, 0.2)
 
     assert set(behaviour.requests) == {("application/json", b'{"image": "dGhlIGJ5dGVzIG9mIGEgcGhvdG8="}')}
 
@@ -111,9 +98,8 @@ def test_an_answer_after_the_end_of_a_closed_loop_is_late_and_not_throughput() -
     assert (load.latencies_ms, load.num_late, load.errors) == ([1000.0], 1, {})
 
 
-def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(
-    absent: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Endpoint(f"http://127.0.0.1:{free_ports(1)[0]}/")
     monkeypatch.setattr("benchmarks.load.TIMEOUT_S", 0.2)
     with (
         run_labelling_server(Behaviour(hangs_up=True)) as hangs_up,
@@ -122,12 +108,6 @@ def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(
         errors = [ask_once(endpoint, PHOTO) for endpoint in (hangs_up, absent, slow)]
 
     assert errors == ["ServerDisconnectedError", "ClientConnectorError", "TimeoutError"]
-
-
-@with_wrk
-def test_a_failing_wrk_is_an_error_with_its_code(absent: Endpoint) -> None:
-    with pytest.raises(WrkError, match=r"code 1: .*unable to connect"):
-        run_closed(absent, [PHOTO], 1, 1, use_wrk=True)
 
 
 def test_a_photo_of_megabytes_is_sent_whole() -> None:
