@@ -69,11 +69,11 @@ class Version(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Management:
-    """The verbs of the management API, for one model."""
+    """The verbs of the management API, for fruity's model."""
 
-    def __init__(self, client: httpx.Client, model: str = MODEL) -> None:
+    def __init__(self, client: httpx.Client) -> None:
         """*client* has the API's address as its base URL."""
-        self._client, self._path = client, f"/models/{model}"
+        self._client, self._path = client, f"/models/{MODEL}"
 
     def list_versions(self) -> list[Version]:
         """Return the registered versions in the order of registration; none if the model is unknown."""

@@ -3,13 +3,12 @@
 /ping does not tell: it says Healthy seconds before the first worker has loaded, and for minutes after one died.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import httpx
 
 from model_archive.golden import GoldenSample
+from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
 from serving.management import Management, ManagementError, UnknownVersion, Unreachable, Version
 
@@ -26,40 +25,26 @@ class Busy(NotReady):
     """Workers are READY, but the queue is full."""
 
 
-@dataclass(frozen=True)
-class DefaultVersion:
-    """What answers requests that name no version."""
-
-    version: str
-    archive_name: str  # in the model store
-    processes: dict[str, int]  # the process id of each worker, by version and worker
-
-
-def check_ready(inference: httpx.Client, management: httpx.Client, model: str, golden: Sequence[GoldenSample]) -> str:
-    """Return the version that answers; raise `NotReady` with the reason if there is none."""
-    version = _describe(management, model)
+def check_ready(
+    inference: httpx.Client, management: httpx.Client, golden_of: Callable[[Version], Sequence[GoldenSample]]
+) -> Version:
+    """Return the default version, which gives *golden_of* it the right labels; raise `NotReady` with the reason."""
+    version = _describe_default(management)
     if not version.is_ready:
         raise NotReady(f"{version.ready_workers} of {version.min_workers} workers are ready")
     try:
-        for sample in golden:
-            _check_answer(inference, model, sample)
+        for sample in golden_of(version):
+            _check_answer(inference, sample)
     except httpx.HTTPError as error:
         raise NotReady(str(error)) from error
-    return version.model_version
+    return version
 
 
-def read_default(management: httpx.Client, model: str) -> DefaultVersion:
-    """Return the default version of *model*; raise `NotReady`."""
-    version = _describe(management, model)
-    processes = {f"{version.model_version}/{worker.id}": worker.pid for worker in version.workers}
-    return DefaultVersion(version.model_version, Path(version.model_url).name, processes)
-
-
-def _describe(management: httpx.Client, model: str) -> Version:
+def _describe_default(management: httpx.Client) -> Version:
     try:
-        return Management(management, model).describe()
+        return Management(management).describe()
     except UnknownVersion as error:
-        raise NotRegistered(f"TorchServe runs, but the model {model} is not registered with it") from error
+        raise NotRegistered(f"TorchServe runs, but the model {MODEL} is not registered with it") from error
     except Unreachable as error:
         # Without the advice to start a server: it is starting.
         raise NotReady(str(error.__cause__)) from error
@@ -67,8 +52,8 @@ def _describe(management: httpx.Client, model: str) -> Version:
         raise NotReady(str(error)) from error
 
 
-def _check_answer(inference: httpx.Client, model: str, golden: GoldenSample) -> None:
-    response = inference.post(f"/predictions/{model}", content=golden.photo)
+def _check_answer(inference: httpx.Client, golden: GoldenSample) -> None:
+    response = inference.post(f"/predictions/{MODEL}", content=golden.photo)
     if response.status_code != httpx.codes.OK:
         reason = f"the golden sample got {response.status_code}: {response.text[:200]}"
         raise Busy(reason) if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else NotReady(reason)

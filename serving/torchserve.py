@@ -86,7 +86,7 @@ class TorchServe:
         ):
             while True:
                 try:
-                    return check_ready(inference, management, MODEL, golden)
+                    return check_ready(inference, management, lambda _: golden).model_version
                 except NotRegistered as reason:
                     raise TorchServeError(f"{reason}; its log says why") from reason
                 except NotReady as reason:

@@ -20,7 +20,8 @@ from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.json_log import log
-from serving.readiness import Busy, NotReady, check_ready, read_default
+from serving.management import Version
+from serving.readiness import Busy, NotReady, check_ready
 from serving.torchserve import MODEL, TorchServe, TorchServeError
 
 INTERVAL_S = 5.0
@@ -93,15 +94,17 @@ def watch_model(
 
 
 def _check_periodically(server: TorchServe, settings: ContainerSettings, health: Health, version: str) -> None:
-    def ask() -> dict[str, int]:
-        default = read_default(management, MODEL)
-        # The default version may change at run time; each archive has its own golden samples.
+    # The default version may change at run time; each archive has its own golden samples.
+    def golden_of(default: Version) -> list[GoldenSample]:
         try:
-            golden = _read_golden_sample(settings.run_folder / STORE / default.archive_name, default.version)
+            archive = settings.run_folder / STORE / Path(default.model_url).name
+            return _read_golden_sample(archive, default.model_version)
         except (ArchiveError, OSError) as reason:
-            raise NotReady(f"the golden sample of {default.version} cannot be read: {reason}") from reason
-        check_ready(inference, management, MODEL, golden)
-        return default.processes
+            raise NotReady(f"the golden sample of {default.model_version} cannot be read: {reason}") from reason
+
+    def ask() -> dict[str, int]:
+        default = check_ready(inference, management, golden_of)
+        return {f"{default.model_version}/{worker.id}": worker.pid for worker in default.workers}
 
     with (
         httpx.Client(base_url=server.addresses.inference, timeout=10) as inference,

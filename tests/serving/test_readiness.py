@@ -2,7 +2,8 @@ import httpx
 import pytest
 
 from model_archive.golden import GoldenSample
-from serving.readiness import Busy, DefaultVersion, NotReady, NotRegistered, check_ready, read_default
+from serving.management import Version
+from serving.readiness import Busy, NotReady, NotRegistered, check_ready
 
 GOLDEN = [GoldenSample(b"png", "apple", 0.9)]
 
@@ -34,12 +35,15 @@ def client(management: httpx.Response, inference: httpx.Response | None = None) 
     return httpx.Client(transport=httpx.MockTransport(answer), base_url="http://server")
 
 
-def check(clients: httpx.Client) -> str:
-    return check_ready(clients, clients, "fruity", GOLDEN)
+def check(clients: httpx.Client) -> Version:
+    return check_ready(clients, clients, lambda _: GOLDEN)
 
 
 def test_a_server_with_ready_workers_and_the_known_label_is_ready() -> None:
-    assert check(client(describe("READY", "READY"), label("apple"))) == "1.2.3"
+    default = check(client(describe("READY", "READY"), label("apple")))
+
+    assert (default.model_version, default.model_url) == ("1.2.3", "/store/fruity-1.2.3.mar")
+    assert [worker.pid for worker in default.workers] == [11, 12]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +82,6 @@ def test_a_golden_sample_without_its_known_label_is_the_reason(
         check(client(describe("READY", "READY"), inference))
 
 
-def test_the_default_version_is_read_with_its_archive_and_its_workers() -> None:
-    default = read_default(client(describe("READY", "READY")), "fruity")
-
-    assert default == DefaultVersion("1.2.3", "fruity-1.2.3.mar", {"1.2.3/9000": 11, "1.2.3/9001": 12})
-
-
 def test_a_server_that_refuses_the_connection_is_not_ready() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
@@ -92,4 +90,4 @@ def test_a_server_that_refuses_the_connection_is_not_ready() -> None:
 
     for management in (refusing, client(describe("READY", "READY"))):
         with pytest.raises(NotReady, match=r"^connection refused$"):
-            check_ready(refusing, management, "fruity", GOLDEN)
+            check_ready(refusing, management, lambda _: GOLDEN)
