@@ -1,4 +1,4 @@
-"""An HTTP server for tests, on a free port of loopback."""
+"""An HTTP server for tests, on loopback."""
 
 import json
 import threading
@@ -21,11 +21,12 @@ Answer = Callable[[Request], tuple[int, object] | None]
 
 
 @contextmanager
-def serve_http(answer: Answer) -> Iterator[str]:
+def serve_http(answer: Answer, port: int = 0) -> Iterator[str]:
     """Give each request the status and body of *answer*, bytes or a JSON document; None cuts it. Yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -52,7 +53,7 @@ def serve_http(answer: Answer) -> Iterator[str]:
         daemon_threads = True
         request_queue_size = 128
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

@@ -5,21 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.endpoint import Endpoint
+from benchmarks.server_process import free_ports
 from serving.model_store import ROOT
 from serving.torchserve import Addresses
 from tests.end_to_end.server import READY_S, write_config
-from tests.serving.container.running_proxy import PREDICT, free_port
+from tests.serving.container.running_proxy import PREDICT
 
 
 @dataclass
@@ -32,6 +32,10 @@ class RunningContainer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(f"{self.url}{PREDICT}")
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the log; fails if a line is not a JSON object."""
@@ -60,7 +64,7 @@ def is_ready(url: str) -> bool:
 @contextmanager
 def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Iterator[RunningContainer]:
     """Run while the block does; its log, stdout alone, goes to *folder*/container.log."""
-    port, log, config = free_port(), folder / "container.log", write_config(folder)
+    port, log, config = free_ports(1)[0], folder / "container.log", write_config(folder)
     command = [sys.executable, "-m", "serving.container.supervisor", "--config", str(config)]
     settings = {"PORT": str(port), "RUN_FOLDER": str(folder / "run"), **environment}
     with (
@@ -78,35 +82,3 @@ def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Ite
                 process.wait(timeout=60)
             finally:
                 process.kill()
-
-
-@dataclass
-class Load:
-    """Clients that ask in a loop until they are stopped or refused."""
-
-    url: str
-    photo: bytes
-    clients: int = 8
-    answers: list[int | str] = field(default_factory=list)
-    """Statuses, and the exceptions of lost requests."""
-
-    @contextmanager
-    def running(self) -> Iterator["Load"]:
-        self._over = threading.Event()
-        with ThreadPoolExecutor(self.clients) as pool:
-            for _ in range(self.clients):
-                pool.submit(self._ask)
-            try:
-                yield self
-            finally:
-                self._over.set()
-
-    def _ask(self) -> None:
-        with httpx.Client(timeout=60) as client:
-            while not self._over.is_set():
-                try:
-                    self.answers.append(client.post(f"{self.url}{PREDICT}", content=self.photo).status_code)
-                except httpx.ConnectError:
-                    return
-                except httpx.TransportError as lost:
-                    self.answers.append(repr(lost))

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.server_process import free_ports
 from serving.container.container_settings import ContainerSettings
 from serving.container.health import Health, serve_health
 from serving.container.proxy import Proxy
@@ -54,7 +55,7 @@ class RunningProxy:
 @contextmanager
 def run_proxy(folder: Path, inference: str, **settings: Any) -> Iterator[RunningProxy]:
     """Run nginx for the server at *inference* while the block runs; its log goes to *folder*/proxy.log."""
-    port, health, log, run_folder = free_port(), Health(unready_reason=""), folder / "proxy.log", folder / "run"
+    port, health, log, run_folder = free_ports(1)[0], Health(unready_reason=""), folder / "proxy.log", folder / "run"
     run_folder.mkdir()
     scheme = "https" if "tls_certificate" in settings else "http"
     with (
@@ -63,13 +64,6 @@ def run_proxy(folder: Path, inference: str, **settings: Any) -> Iterator[Running
         Proxy(ContainerSettings(port=port, run_folder=run_folder, **settings), inference, output.fileno()) as proxy,
     ):
         yield RunningProxy(proxy, health, port, log, scheme)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def assert_is_problem(response: httpx.Response, status: int, kind: str) -> None:

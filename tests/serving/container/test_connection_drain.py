@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.server_process import free_ports
 from serving.container.connection_drain import drain_connections
 from serving.container.proxy import open_listener
-from tests.serving.container.running_proxy import free_port
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    with open_listener(free_port()) as listener:
+    with open_listener(free_ports(1)[0]) as listener:
         yield listener
 
 

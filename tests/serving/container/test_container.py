@@ -10,12 +10,15 @@ import httpx
 import psutil
 import pytest
 
+from benchmarks.endpoint import Photo
+from benchmarks.load import run_in_background
 from serving.container.exit_codes import ExitCode
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
-from tests.serving.container.running_container import Load, RunningContainer, run_container
+from tests.serving.container.running_container import RunningContainer, run_container
 from tests.serving.container.running_proxy import PREDICT
 
 KILLS = 5
+PHOTO = Photo("coffee", encode(coffee(), "jpeg", side=256))
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +51,26 @@ def test_every_line_of_the_log_is_json_with_a_severity_and_a_time(container: Run
 @pytest.mark.server
 @pytest.mark.slow
 def test_no_request_is_lost_when_workers_die_under_load(container: RunningContainer) -> None:
-    photo = encode(coffee(), "jpeg", side=256)
-    with Load(container.url, photo).running() as load:
+    with run_in_background(container.endpoint, [PHOTO], 8) as samples:
         for _ in range(KILLS):
-            count = len(load.answers)
-            container.wait_until(lambda: len(load.answers) > count + 16)  # noqa: B023, called in this round
+            count = len(samples)
+            container.wait_until(lambda: len(samples) > count + 16)  # noqa: B023, called in this round
             container.wait_until(lambda: [worker["status"] for worker in container.workers()] == ["READY"] * 2)
             os.kill(container.workers()[0]["pid"], signal.SIGKILL)
 
-    assert set(load.answers) == {200}
+    assert {sample.error for sample in samples} == {""}
 
 
 @pytest.mark.server
 @pytest.mark.slow
 def test_sigterm_under_load_loses_no_accepted_request(nginx: None, tmp_path: Path) -> None:
-    photo = encode(coffee(), "jpeg", side=256)
-    with run_container(tmp_path) as container, Load(container.url, photo).running() as load:
-        container.wait_until(lambda: len(load.answers) > 50)
+    with run_container(tmp_path) as container, run_in_background(container.endpoint, [PHOTO], 8) as samples:
+        container.wait_until(lambda: len(samples) > 50)
         container.process.send_signal(signal.SIGTERM)
         code = container.process.wait(timeout=60)
 
     assert code == ExitCode.STOPPED
-    assert set(load.answers) <= {200, 503}
+    assert {sample.error for sample in samples} <= {"", "503", "ClientConnectorError"}
     assert not [line for line in container.lines() if "cut off" in line["message"]]
 
 

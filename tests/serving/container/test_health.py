@@ -7,6 +7,7 @@ from typing import cast
 import httpx
 import pytest
 
+from benchmarks.server_process import free_ports
 from model_archive.golden import read_golden
 from model_archive.identity import ArchiveError
 from serving.container import health as health_module
@@ -19,7 +20,7 @@ from serving.model_store import DEFAULT_ARCHIVES, newest_archive
 from serving.readiness import Busy, NotReady
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.http_server import Request, serve_http
-from tests.serving.container.running_proxy import RunningProxy, free_port
+from tests.serving.container.running_proxy import RunningProxy
 
 GOLDEN = read_golden(newest_archive(DEFAULT_ARCHIVES))[0]
 TWO = {"1.0.0/9000": 11, "1.0.0/9001": 12}
@@ -124,7 +125,7 @@ def test_the_healthcheck_asks_readyz_at_port(proxy: RunningProxy, monkeypatch: p
     with pytest.raises(SystemExit, match="no workers"):
         healthcheck.main()
 
-    monkeypatch.setenv("PORT", str(port := free_port()))
+    monkeypatch.setenv("PORT", str(port := free_ports(1)[0]))
     with pytest.raises(SystemExit, match=rf"{port} .*refused"):
         healthcheck.main()
 

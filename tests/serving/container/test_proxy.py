@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving.container.running_proxy import PREDICT, RunningProxy, assert_is_problem, free_port, run_proxy
+from benchmarks.server_process import free_ports
+from tests.serving.container.running_proxy import PREDICT, RunningProxy, assert_is_problem, run_proxy
 from tests.serving.container.upstream import Upstream
 
 NOT_FOUND = [
@@ -131,7 +132,7 @@ def test_a_prediction_whose_worker_died_is_retried(
 
 
 def test_without_torchserve_the_answer_is_503_with_retry_after(nginx: None, tmp_path: Path) -> None:
-    with run_proxy(tmp_path, f"http://127.0.0.1:{free_port()}") as proxy:
+    with run_proxy(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}") as proxy:
         response = httpx.post(f"{proxy.url}{PREDICT}", content=b"photo")
 
     assert_is_problem(response, 503, "busy")

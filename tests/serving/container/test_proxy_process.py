@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.server_process import free_ports
 from serving.container import healthcheck
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.proxy import Proxy
 from tests.scripts.programs import write_program
 from tests.serving.container.running_container import Load
-from tests.serving.container.running_proxy import PREDICT, RunningProxy, free_port, run_proxy
+from tests.serving.container.running_proxy import PREDICT, RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
 
 
@@ -68,7 +69,7 @@ def test_a_proxy_that_cannot_start_ends_with_the_reason(
 ) -> None:
     file = tmp_path / "tls.crt"
     file.write_text("not a certificate")
-    port = free_port()
+    port = free_ports(1)[0]
 
     def start(**settings: Any) -> ContainerExit:
         with pytest.raises(ContainerExit) as ended:
@@ -116,7 +117,7 @@ def test_an_nginx_that_does_not_start_is_killed(tmp_path: Path, monkeypatch: pyt
     program = write_program(tmp_path / "nginx", 'case " $* " in *" -t "*) ;; *) exec sleep 60 ;; esac')
     monkeypatch.setattr("serving.container.proxy._NGINX", str(program))
     monkeypatch.setattr("serving.container.proxy._START_S", 0.1)
-    settings = ContainerSettings(port=free_port(), run_folder=tmp_path)
+    settings = ContainerSettings(port=free_ports(1)[0], run_folder=tmp_path)
     proxy = Proxy(settings, "http://127.0.0.1:8080", subprocess.DEVNULL)
 
     with pytest.raises(ContainerExit, match=r"0\.1 s") as ended:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.server_process import free_ports
 from serving.container import health, supervisor
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ExitCode
@@ -19,7 +20,6 @@ from serving.container.supervisor import main, write_server_config
 from serving.model_store import ROOT
 from tests.end_to_end.server import write_config
 from tests.serving.container.running_container import is_ready
-from tests.serving.container.running_proxy import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def own_signals() -> Iterator[None]:
 def test_main_serves_reloads_and_stops_by_signal(
     nginx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     (tmp_path / "keys").write_text(f"alice {'0' * 64}\n")
     monkeypatch.setattr(health, "INTERVAL_S", 0.1)
     monkeypatch.setattr(supervisor, "_REAP_INTERVAL_S", 0.1)
