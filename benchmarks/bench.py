@@ -1,7 +1,6 @@
 """fruity against its peers, side by side; writes bench.md, bench.json and bench.svg, and prints the first."""
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from benchmarks.bench_results import OUT, Run, Trial, describe_machine, write_js
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.entries import BenchError, Entry, find_entries
 from benchmarks.scenarios import FULL, QUICK, Plan
+from serving.interrupts import interrupt_once
 
 
 def main() -> None:
@@ -29,9 +29,7 @@ def main() -> None:
     parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
-    # Also Ctrl-C: Python ignores it in a process that a shell started in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    interrupt_once()
     try:
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))

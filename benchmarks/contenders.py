@@ -1,7 +1,6 @@
 """Who is measured: fruity, each peer with the same engine and in its usual way, and no server at all."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Literal
 from benchmarks.bench_results import CEILING
 from benchmarks.endpoint import Endpoint, Form
 from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
-from serving.model_store import ROOT, SERVED_NAME
+from serving.model_store import ROOT, stage
 from serving.torchserve import Addresses
 
 SERVE_VENV = Path(sys.executable).parent.parent / "serve"
@@ -73,31 +72,23 @@ class Place:
 @contextmanager
 def start(contender: Contender, place: Place, scratch: Path) -> Iterator[tuple[ServerProcess, Endpoint]]:
     """Run *contender* until the block ends; its configuration goes to *scratch*. Raises `ServerError`."""
-    is_fruity = contender.way == "fruity"
-    programs = place.serve_bin if is_fruity else place.bench_bin
-    port, config = free_ports(1)[0], None
-    base = f"http://127.0.0.1:{port}"
-    if contender.config is not None:
-        store = place.folder / "model_store"
-        if is_fruity:
-            store = scratch / "model_store"
-            store.mkdir()
-            shutil.copyfile(place.archive, store / SERVED_NAME)
-        config = write_server_config(contender.config, scratch, {"model_store": str(store)})
-        base = Addresses.read(config).inference
-    command = contender.command.format(bin=programs, port=port, config=config).split()
     # fruity's paths are relative to the repository; the others start in the archive, so that its code comes first.
-    with run_server(command, ROOT if is_fruity else place.folder, _environment(contender, place)) as server:
-        yield server, Endpoint(base + contender.path, place.labels, contender.form, contender.field)
-
-
-def _environment(contender: Contender, place: Place) -> dict[str, str]:
-    programs, path = place.bench_bin, os.environ.get("PATH", os.defpath)
+    programs, folder, store = place.bench_bin, place.folder, place.folder / "model_store"
     # Two workers on two cores; no peer reports its usage.
     environment = {"OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0"}
     if contender.way == "fruity":
+        programs, folder, store = place.serve_bin, ROOT, scratch / "model_store"
         # As in the container, where the reverse proxy writes the access log.
-        programs, environment = place.serve_bin, {"TORCHSERVE_ACCESS_LOG": "off"}
+        environment = {"TORCHSERVE_ACCESS_LOG": "off"}
+        stage(place.archive, store)
+    port, config = free_ports(1)[0], None
+    base = f"http://127.0.0.1:{port}"
+    if contender.config is not None:
+        config = write_server_config(contender.config, scratch, {"model_store": str(store)})
+        base = Addresses.read(config).inference
+    environment["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     # TorchServe's workers would take it for the archive's code.
-    python_path = "" if contender.config else f"{place.folder}{os.pathsep}{ROOT}"
-    return {**environment, "PATH": f"{programs}{os.pathsep}{path}", "PYTHONPATH": python_path}
+    environment["PYTHONPATH"] = "" if contender.config else f"{place.folder}{os.pathsep}{ROOT}"
+    command = contender.command.format(bin=programs, port=port, config=config).split()
+    with run_server(command, folder, environment) as server:
+        yield server, Endpoint(base + contender.path, place.labels, contender.form, contender.field)

@@ -23,7 +23,7 @@ from benchmarks.scenarios import CAPACITY, MIDDLE, MIX, PHONE_CLIENT, WARM_UP_CL
 from benchmarks.server_process import ServerError, ServerProcess, run_server
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
-from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, newest_archive, stage
+from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, edit_archive, newest_archive
 
 START_S = 180.0
 # What a slow server's queue takes; servers whose daemons are never idle take all of it.
@@ -168,10 +168,9 @@ def limit_workers(place: Place, most: int) -> Place:
     """Return *place* with at most *most* workers in its archive, as a service with so many cores would set it."""
     config = yaml.safe_load((place.folder / CONFIG_NAME).read_text())
     config |= {name: min(int(config[name]), most) for name in ("minWorkers", "maxWorkers")}
-    folder = place.folder / f"at-most-{most}-workers"
-    folder.mkdir()
-    (folder / CONFIG_NAME).write_text(yaml.safe_dump(config))
-    return replace(place, archive=stage(place.archive, folder / "configured", config=folder / CONFIG_NAME))
+    limited = place.folder / f"at-most-{most}-workers.mar"
+    edit_archive(place.archive, limited, {CONFIG_NAME: lambda _: yaml.safe_dump(config).encode()})
+    return replace(place, archive=limited)
 
 
 def _write_eager_weights(place: Place) -> None:

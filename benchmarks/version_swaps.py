@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from benchmarks.endpoint import Endpoint
 from benchmarks.load import Sample, run_in_background
 from benchmarks.scenarios import MIDDLE, make_photos
 from serving.management import open_server
-from serving.model_store import ROOT
+from serving.model_store import ROOT, edit_archive
 from serving.torchserve import MODEL, Addresses
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
@@ -50,7 +49,8 @@ def measure(
         default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
-    archives = (copy_as_next_version(current), current)
+    *head, last = default.model_version.split(".")
+    archives = (_copy_as(".".join([*head, str(int(last) + 1)]), current), current)
     swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
     with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
@@ -100,17 +100,15 @@ def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def copy_as_next_version(archive: Path) -> Path:
-    """Write a copy beside *archive* whose version's last number is one higher; return its path."""
-    with zipfile.ZipFile(archive) as source:
-        manifest = json.loads(source.read(_MANIFEST))
-        *head, last = manifest["model"]["modelVersion"].split(".")
-        version = manifest["model"]["modelVersion"] = ".".join([*head, str(int(last) + 1)])
-        path = archive.with_name(f"{MODEL}-{version}.mar")
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-            for name in source.namelist():
-                target.writestr(name, json.dumps(manifest) if name == _MANIFEST else source.read(name))
-    return path
+def _copy_as(version: str, archive: Path) -> Path:
+    """Write a copy of *archive* beside it that is of *version*; return its path."""
+
+    def set_version(manifest: bytes) -> bytes:
+        fields = json.loads(manifest)
+        fields["model"]["modelVersion"] = version
+        return json.dumps(fields).encode()
+
+    return edit_archive(archive, archive.with_name(f"{MODEL}-{version}.mar"), {_MANIFEST: set_version})
 
 
 def _seconds_after_promotion(history: Path) -> float:

@@ -4,6 +4,7 @@ import errno
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,8 +160,12 @@ def _configure(archive: Path, config: Path) -> Path:
         read_settings(yaml.safe_load(text))
     except (yaml.YAMLError, SettingsError) as error:
         raise ModelStoreError(f"{config} cannot be used: {error}") from error
-    configured = archive.with_suffix(".configured")
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(configured, "w", zipfile.ZIP_DEFLATED) as target:
+    return edit_archive(archive, archive.with_suffix(".configured"), {CONFIG_NAME: lambda _: text.encode()})
+
+
+def edit_archive(archive: Path, target: Path, edits: Mapping[str, Callable[[bytes], bytes]]) -> Path:
+    """Write a copy of *archive* to *target* in which *edits*, by the member's name, change members; return *target*."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as copy:
         for member in source.infolist():
-            target.writestr(member, text if member.filename == CONFIG_NAME else source.read(member))
-    return configured
+            copy.writestr(member, edits.get(member.filename, bytes)(source.read(member)))
+    return target

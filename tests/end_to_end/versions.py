@@ -1,7 +1,6 @@
 """Versions of the committed archive, good and bad ones: its zip rewritten."""
 
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import msgspec
 import yaml
 
 from model_archive.identity import MANIFEST
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVES, edit_archive, newest_archive
 from serving.rollout.thresholds import read_thresholds
 
 Edit = Callable[[bytes], bytes]
@@ -23,14 +22,7 @@ def write_version(folder: Path, version: str, edits: dict[str, Edit] | None = No
     every: dict[str, Edit] = {MANIFEST: lambda content: _set_version(content, version), "model-config.yaml": _shrink}
     every |= edits or {}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"fruity-{version}.mar"
-    with (
-        zipfile.ZipFile(newest_archive(DEFAULT_ARCHIVES)) as source,
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,
-    ):
-        for name in source.namelist():
-            target.writestr(name, every.get(name, bytes)(source.read(name)))
-    return path
+    return edit_archive(newest_archive(DEFAULT_ARCHIVES), folder / f"fruity-{version}.mar", every)
 
 
 def rotate_labels(spec: bytes) -> bytes:
