@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.bench_results import CEILING
+from benchmarks.bench_results import CEILING, DEFAULT
 from benchmarks.endpoint import Endpoint, Form
+from benchmarks.scenarios import Photos
 from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
 from serving.model_store import ROOT, stage
 from serving.torchserve import Addresses
@@ -60,13 +61,16 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Place:
-    """What a contender needs to start: an unpacked archive and its .mar, programs, the model's labels."""
+    """What a contender needs: an unpacked archive and its .mar, programs, the model's labels and photos for it."""
 
     folder: Path
     archive: Path
     bench_bin: Path
     serve_bin: Path
     labels: frozenset[str]
+    photos: Photos
+    name: str = DEFAULT
+    """The archive's in the table."""
 
 
 @contextmanager

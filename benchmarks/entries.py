@@ -34,23 +34,18 @@ class BenchError(Exception):
     """The benchmark cannot start."""
 
 
-Photos = Mapping[str, Sequence[Photo]]  # by size, and the mix of all
-
-
 @dataclass(frozen=True)
 class Entry:
     """A row of the table: a contender on an archive and some cores."""
 
     contender: Contender
     place: Place
-    photos: Photos
     cores: int
     scenarios: tuple[Scenario, ...] = ()
-    archive: str = DEFAULT
 
     @property
     def row(self) -> Row:
-        return Row(self.contender.name, self.contender.way, self.archive, self.cores)
+        return Row(self.contender.name, self.contender.way, self.place.name, self.cores)
 
     def measure(self, number: int, plan: Plan) -> Trial:
         """Return what round *number* measured; a server that fails is a result, too."""
@@ -60,21 +55,21 @@ class Entry:
                 if self.contender.way == CEILING:
                     return Trial(**known, results=list(self._measure_ceiling(plan, Path(scratch))))
                 with start(self.contender, self.place, Path(scratch)) as (server, endpoint):
-                    start_s = server.wait_for_answer(endpoint, self.photos[MIDDLE][0], START_S)
+                    start_s = server.wait_for_answer(endpoint, self.place.photos[MIDDLE][0], START_S)
                     results = list(self._measure_server(server, endpoint, plan))
                     return Trial(**known, start_s=start_s, results=results, pss_mb=server.pss_mb())
             except ServerError as error:
                 return Trial(**known, failure=str(error))
 
     def _measure_server(self, server: ServerProcess, endpoint: Endpoint, plan: Plan) -> Iterator[ScenarioResult]:
-        every = [photo for photos in self.photos.values() for photo in photos]
+        every = [photo for photos in self.place.photos.values() for photo in photos]
         if wrong := {photo.name: error for photo in every if (error := ask_once(endpoint, photo))}:
             raise ServerError(f"it does not answer as the archive's engine does: {wrong}")
-        warm_up = run_closed(endpoint, self.photos[MIDDLE], WARM_UP_CLIENTS, plan.warm_up_s)
+        warm_up = run_closed(endpoint, self.place.photos[MIDDLE], WARM_UP_CLIENTS, plan.warm_up_s)
         server.wait_until_idle(_DRAIN_S)
         fastest = {MIDDLE: warm_up.photos_per_s}
         for scenario in self.scenarios:
-            photos, best = self.photos[scenario.photos], fastest.get(scenario.photos, 0.0)
+            photos, best = self.place.photos[scenario.photos], fastest.get(scenario.photos, 0.0)
             cpu_s, seconds = server.cpu_s(), plan.seconds_for(scenario, best)
             if scenario.share:
                 load = run_open(endpoint, photos, max(1.0, scenario.share * best), seconds)
@@ -89,8 +84,8 @@ class Entry:
         path, out = f"{self.place.folder}{os.pathsep}{ROOT}", scratch / "ceiling.json"
         program = self.contender.command.format(bin=self.place.bench_bin).split()
         for scenario in (CAPACITY, PHONE_CLIENT):
-            files = [scratch / f"{number}.jpg" for number in range(len(self.photos[scenario.photos]))]
-            for file, photo in zip(files, self.photos[scenario.photos], strict=True):
+            files = [scratch / f"{number}.jpg" for number in range(len(self.place.photos[scenario.photos]))]
+            for file, photo in zip(files, self.place.photos[scenario.photos], strict=True):
                 file.write_bytes(photo.body)
             command = [*program, "--seconds", str(plan.seconds), "--out", str(out), *map(str, files)]
             with run_server(command, self.place.folder, {"PYTHONPATH": path}) as process:
@@ -119,8 +114,7 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     archives = {DEFAULT: newest_archive(DEFAULT_ARCHIVES)} | ({archive.stem: archive} if archive else {})
     entries: list[Entry] = []
     for name, path in archives.items():
-        place, photos = unpack(path, scratch / name, serve_venv / "bin")
-        entries += _list_entries(place, photos, name, plan)
+        entries += _list_entries(replace(unpack(path, scratch / name, serve_venv / "bin"), name=name), plan)
     kept = [entry for entry in entries if only is None or only.lower() in str(entry.contender).lower()]
     if not kept:
         names = "; ".join(dict.fromkeys(str(entry.contender) for entry in entries))
@@ -130,26 +124,26 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     return kept
 
 
-def _list_entries(place: Place, photos: Photos, archive: str, plan: Plan) -> list[Entry]:
+def _list_entries(place: Place, plan: Plan) -> list[Entry]:
     """Return who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
     cores = len(os.sched_getaffinity(0))
-    fruity = Entry(FRUITY, place, photos, cores, plan.scenarios, archive)
+    fruity = Entry(FRUITY, place, cores, plan.scenarios)
     command = "{bin}/python -m benchmarks.ceiling --batch "
     ceilings = [Contender(f"no server, batch {batch}", CEILING, f"{command}{batch}") for batch in plan.batches]
-    contenders = [*CONTENDERS, *ceilings, EAGER_CEILING] if archive == DEFAULT else [FRUITY, FASTAPI, *ceilings]
+    contenders = [*CONTENDERS, *ceilings, EAGER_CEILING] if place.name == DEFAULT else [FRUITY, FASTAPI, *ceilings]
     limited = {fewer: limit_workers(place, fewer) for fewer in range(1, cores)}
     return [replace(fruity, contender=contender) for contender in contenders] + [
         replace(fruity, place=place, cores=fewer, scenarios=(CAPACITY,)) for fewer, place in limited.items()
     ]
 
 
-def unpack(archive: Path, folder: Path, serve_bin: Path) -> tuple[Place, Photos]:
-    """Return where the contenders of *archive* start, and the photos with its labels; raise `BenchError`."""
+def unpack(archive: Path, folder: Path, serve_bin: Path) -> Place:
+    """Return where the contenders of *archive* start, with photos that have its labels; raise `BenchError`."""
     try:
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
         labels = frozenset(read_spec(folder).labels)
-        return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels), label_photos(folder)
+        return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels, label_photos(folder))
     except (FileNotFoundError, zipfile.BadZipFile, SpecError, EngineError) as error:
         raise BenchError(f"{archive} cannot be measured: {error}; make archive builds one") from error
 

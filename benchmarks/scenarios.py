@@ -1,6 +1,7 @@
 """The loads that a benchmark puts on a server: the photos, how many clients send them, and for how long."""
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -13,6 +14,9 @@ SMALL, MIDDLE, PHONE = "100x100", "512x512", "12 megapixels"
 SIZES = {SMALL: (100, 100), MIDDLE: (512, 512), PHONE: (4000, 3000)}
 MIX = "mix"  # all sizes in turn
 WARM_UP_CLIENTS = 16
+
+Photos = Mapping[str, Sequence[Photo]]
+"""By size, once they are labelled with the mix of all."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ FULL = Plan(3, (*TARGETED, *_MIXES), (1, 4, 8), warm_up_s=4.0, max_seconds=10.0,
 QUICK = Plan(1, (*TARGETED, _MIXES[1], _MIXES[-1]), (4,), warm_up_s=2.0, max_seconds=5.0, min_answers=20)
 
 
-def make_photos() -> dict[str, list[Photo]]:
-    """Return the photos by size, each picture in each size, without labels."""
+def make_photos() -> Photos:
+    """Return the photos, each picture in each size, without labels."""
     return {size: [Photo(f"{name} {size}", _draw(name, size)) for name in ("coffee", "chelsea")] for size in SIZES}
 
 

@@ -11,7 +11,7 @@ from benchmarks.bench import run_rounds
 from benchmarks.bench_results import CEILING
 from benchmarks.contenders import Contender, Place, start
 from benchmarks.endpoint import Photo
-from benchmarks.entries import Entry, label_photos, limit_workers, unpack
+from benchmarks.entries import Entry, limit_workers, unpack
 from benchmarks.scenarios import CAPACITY, FULL, MIDDLE, MIX, PHONE, PHONE_CLIENT, SMALL, Scenario, make_photos
 from serving.model_store import ROOT
 from tests.benchmarks.labelling_server import LABELS, PHOTO
@@ -20,17 +20,16 @@ from tests.conftest import DEFAULT_ARCHIVE
 LABELLING = "{bin}/python -m tests.benchmarks.labelling_server {port} "
 TINY = replace(FULL, rounds=2, seconds=0.3, warm_up_s=0.1, max_seconds=0.3)
 BIN = Path(sys.executable).parent
-PLACE = Place(ROOT, DEFAULT_ARCHIVE, BIN, BIN, LABELS)
+PLACE = Place(ROOT, DEFAULT_ARCHIVE, BIN, BIN, LABELS, {MIDDLE: [PHOTO], MIX: [PHOTO, PHOTO]})
 
 
 def make_entry(command: str, *scenarios: Scenario, name: str = "peer") -> Entry:
-    photos: dict[str, list[Photo]] = {MIDDLE: [PHOTO], MIX: [PHOTO, PHOTO]}
-    return Entry(Contender(name, "same engine", command), PLACE, photos, 1, scenarios)
+    return Entry(Contender(name, "same engine", command), PLACE, 1, scenarios)
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("archive"), BIN)[0]
+    return unpack(DEFAULT_ARCHIVE, tmp_path_factory.mktemp("archive"), BIN)
 
 
 def test_a_trial_starts_loads_and_measures_a_contender() -> None:
@@ -51,7 +50,9 @@ def test_a_trial_starts_loads_and_measures_a_contender() -> None:
 def test_a_contender_that_answers_other_labels_than_the_archive_is_not_measured() -> None:
     entry = make_entry(LABELLING + "espresso", CAPACITY)
 
-    trial = replace(entry, photos={**entry.photos, SMALL: [Photo("cat", b"photo", "not food")]}).measure(0, TINY)
+    place = replace(PLACE, photos={**PLACE.photos, SMALL: [Photo("cat", b"photo", "not food")]})
+
+    trial = replace(entry, place=place).measure(0, TINY)
 
     assert "{'cat': 'wrong label'}" in (trial.failure or "")
     assert trial.results == []
@@ -102,7 +103,7 @@ def test_a_phones_photo_has_megabytes() -> None:
 
 
 def test_the_default_archive_gives_a_picture_the_same_label_in_every_size(unpacked: Place) -> None:
-    photos = label_photos(unpacked.folder)
+    photos = unpacked.photos
 
     assert [photo.label for photo in photos[MIDDLE]] == ["espresso", "not food"]
     assert [photo.label for photo in photos[MIX]] == ["espresso"] * 3 + ["not food"] * 3
@@ -111,7 +112,7 @@ def test_the_default_archive_gives_a_picture_the_same_label_in_every_size(unpack
 def test_the_ceiling_counts_the_photos_of_all_cores(unpacked: Place) -> None:
     contender = Contender("x", CEILING, "{bin}/python -m benchmarks.ceiling --batch 2")
 
-    trial = Entry(contender, unpacked, make_photos(), 2).measure(0, TINY)
+    trial = Entry(contender, unpacked, 2).measure(0, TINY)
 
     assert trial.failure is None
     assert [result.name for result in trial.results] == [CAPACITY.name, PHONE_CLIENT.name]
