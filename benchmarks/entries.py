@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,20 @@ import yaml
 
 from benchmarks.bench_results import CEILING, DEFAULT, Row, ScenarioResult, Trial
 from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
-from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.endpoint import Endpoint
 from benchmarks.load import ask_once, run_closed, run_open
 from benchmarks.peers.same_engine import SameEngine
-from benchmarks.scenarios import CAPACITY, MIDDLE, MIX, PHONE_CLIENT, WARM_UP_CLIENTS, Plan, Scenario, make_photos
+from benchmarks.scenarios import (
+    CAPACITY,
+    MIDDLE,
+    MIX,
+    PHONE_CLIENT,
+    WARM_UP_CLIENTS,
+    Photos,
+    Plan,
+    Scenario,
+    make_photos,
+)
 from benchmarks.server_process import ServerError, ServerProcess, run_server
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
