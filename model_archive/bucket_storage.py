@@ -50,8 +50,8 @@ class BucketStorage:
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         blob = self._bucket.blob(self._prefix + name)
         with self._errors("read"), blob.open("rb", chunk_size=CHUNK_BYTES, retry=self._retry) as reader:
-            reader.seek(start)
             try:
+                reader.seek(start)
                 chunk = reader.read(CHUNK_BYTES)
             except NotFound as error:
                 raise MissingObjectError(f"{self.uri}/{name} does not exist") from error
