@@ -15,6 +15,9 @@ tracker ?=
 TRIALS ?= 20
 AMOUNT ?= 0.3
 RUN ?= runs/latest
+RUN_ID ?=
+DIGEST ?=
+RUNS ?=
 VERSION ?= 1.1.0
 ENGINES ?= openvino
 REGISTRY ?= registry
@@ -68,6 +71,8 @@ SOURCE = 'data.source="$(call escaped,$(DATA))"'
 # Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
+RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run's folder))
+FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
 # The packages for registries and signatures are installed once they are needed.
@@ -81,9 +86,10 @@ INCLUDED_IN_dev = train registry serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive keys publish fetch registry \
-  versions rollout rollback register promote unregister scale image image-size image-test cloud-image deploy \
-  restore-traffic gpu-vm setup test check format lock docs clean bench bench-quick bench-rollout bench-container
+.PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive publish-run fetch-run \
+  set-release release-archive keys publish fetch registry versions rollout rollback register promote unregister scale \
+  image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
+  bench-quick bench-rollout bench-container
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -125,6 +131,20 @@ frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of 
 
 default-archive: $(VENV)/.train  ## Rebuild the committed archive after a change of handler/ or its labels
 	$(BIN)/python -m scripts.default_archive
+
+# --- Runs and releases (docs/deploy.md)
+
+publish-run: $(VENV)/.train  ## Publish RUN to RUNS, a folder or gs://bucket/prefix (default: release.toml's); it never changes
+	@$(BIN)/python -m scripts.runs publish $(FROM_RUNS) $(RUN)
+
+fetch-run: $(VENV)/.train  ## Fetch the run RUN_ID from RUNS into runs/, verified, with DIGEST only if it has that digest
+	@$(BIN)/python -m scripts.runs fetch $(FROM_RUNS) $(if $(DIGEST),--digest $(DIGEST)) $(RUN_NAMED)
+
+set-release: $(VENV)/.train  ## Name RUN in model_archive/release.toml: the release VERSION is made of it
+	@$(BIN)/python -m scripts.runs name $(RUN) $(NAMED)
+
+release-archive: $(VENV)/.train  ## Build the archive of release.toml's run, from RUNS: int8, with SIGNING_KEY signed, to REGISTRY
+	@$(BIN)/python -m scripts.release_archive $(FROM_RUNS) $(FROM) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY))
 
 # --- Versions (docs/runbook.md)
 

@@ -18,7 +18,7 @@ from google.cloud.storage.exceptions import DataCorruption  # type: ignore[impor
 from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]  # ships no types
 from requests import RequestException
 
-from model_archive.storage import CHUNK_BYTES, RegistryError
+from model_archive.storage import CHUNK_BYTES, MissingObjectError, RegistryError
 
 # The client's own policy, for at most a minute.
 _RETRY = DEFAULT_RETRY.with_timeout(60.0)
@@ -42,7 +42,7 @@ class BucketStorage:
                 self._bucket = storage.Client.create_anonymous_client().bucket(name)
 
     def list_names(self, folder: str) -> list[str]:
-        start = f"{self._prefix}{folder}/"
+        start = f"{self._prefix}{folder}/" if folder else self._prefix
         with self._errors("read"):
             listed = self._bucket.list_blobs(prefix=start, delimiter="/", retry=self._retry)
             return sorted(blob.name.removeprefix(start) for blob in listed)
@@ -50,8 +50,11 @@ class BucketStorage:
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         blob = self._bucket.blob(self._prefix + name)
         with self._errors("read"), blob.open("rb", chunk_size=CHUNK_BYTES, retry=self._retry) as reader:
-            reader.seek(start)
-            chunk = reader.read(CHUNK_BYTES)
+            try:
+                reader.seek(start)
+                chunk = reader.read(CHUNK_BYTES)
+            except NotFound as error:
+                raise MissingObjectError(f"{self.uri}/{name} does not exist") from error
             while len(chunk) == CHUNK_BYTES:
                 yield chunk
                 chunk = reader.read(CHUNK_BYTES)

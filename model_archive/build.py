@@ -68,7 +68,7 @@ def main() -> None:
             sign_archive(archive, asked.signing_key)
     except (BuildError, SpecError, SettingsError, SignatureError, OSError) as error:
         sys.exit(f"archive: {error}")
-    _print_contents(archive, digest)
+    print_contents(archive, digest)
 
 
 def build_archive(
@@ -141,7 +141,8 @@ def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Floats:
     return network(torch.from_numpy(photos_BHWC))[0].numpy()  # type: ignore[no-any-return]
 
 
-def _print_contents(archive: Path, digest: str) -> None:
+def print_contents(archive: Path, digest: str) -> None:
+    """Print the members, the engines, the size and the signature of *archive*."""
     with zipfile.ZipFile(archive) as members:
         engines = parse_spec(members.read(FILE_NAME)).engines
         lines = [str(archive), *(f"{member.file_size:12,}  {member.filename}" for member in members.infolist())]

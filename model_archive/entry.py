@@ -1,22 +1,21 @@
-"""The entry of one version in a registry, and the download of its files."""
+"""The entry of one version in a registry: the digests of its archive and of the files beside it."""
 
-import errno
 import hashlib
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 
 from handler.spec import Schema
 from model_archive.identity import MODEL, identify
 from model_archive.signature import SIGNATURE_SUFFIX
-from model_archive.storage import RegistryError, Storage
+from model_archive.storage import RegistryError
 
 SCHEMA: Literal[1] = 1
+"""Of all entries."""
+ENTRY_SUFFIX = ".json"
 
 ARCHIVE_SUFFIX: Literal[".mar"] = ".mar"
 SBOM_SUFFIX = ".cdx.json"
@@ -25,15 +24,36 @@ Suffix = Literal[".mar", ".md", ".cdx.json", ".sig", ".sigstore.json"]
 """Archive, card, bill of materials, signature by a key, keyless signature."""
 
 
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+"""SHA-256 in hex."""
+
+
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    """SHA-256 in hex."""
+    digest: Digest
     size: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class StoredEntry(Protocol):
+    """What the entries of all registries have."""
+
+    @property
+    def key(self) -> str:
+        """What it is published under."""
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+
+    @property
+    def files(self) -> Mapping[Any, File]: ...
+
+
+_AnyEntry = TypeVar("_AnyEntry", bound=StoredEntry)
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     schema: Literal[1] = SCHEMA
-    name: str = MODEL
+    name: Literal["fruity"] = MODEL
     version: str
     published: datetime
     metrics: dict[str, dict[str, float]] = {}
@@ -44,6 +64,14 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def __post_init__(self) -> None:
         if ARCHIVE_SUFFIX not in self.files:
             raise ValueError("its files have no archive")
+
+    @property
+    def key(self) -> str:
+        return self.version
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.version}"
 
     @property
     def digest(self) -> str:
@@ -82,42 +110,15 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def decode_entry(text: bytes, version: str, place: str) -> Entry:
-    """Return the entry of *version*, which *text* from *place* must be; raise `RegistryError`."""
+def decode_entry(text: bytes, kind: type[_AnyEntry], key: str, place: str) -> _AnyEntry:
+    """Return the entry of *kind* and *key*, which *text* from *place* must be; raise `RegistryError`."""
     try:
         schema = msgspec.json.decode(text, type=Schema).schema
         if isinstance(schema, int) and schema > SCHEMA:
             raise RegistryError(f"{place} has schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
-        entry = msgspec.json.decode(text, type=Entry)
+        entry = msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RegistryError(f"{place} is not a registry's entry ({error}); ask its owner to fix it") from error
-    if (entry.name, entry.version) != (MODEL, version):
-        raise RegistryError(f"{place} is the entry of {entry.name} {entry.version}; ask its owner to fix it")
+    if entry.key != key:
+        raise RegistryError(f"{place} is the entry of {entry.title}; ask its owner to fix it")
     return entry
-
-
-def download(storage: Storage, name: str, wanted: File, path: Path, progress: Callable[[int], None]) -> None:
-    """Download the rest of *name* to *path*; raise `OSError`, or `RegistryError` if it is not *wanted*."""
-    held = path.exists() and path.stat().st_size > 0
-    with path.open("ab") as file:
-        missing, free = wanted.size - file.tell(), shutil.disk_usage(path.parent).free
-        if free < missing:
-            raise RegistryError(
-                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another folder"
-            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        chunks = storage.read(name, file.tell()) if missing > 0 else ()
-        for chunk in chunks:
-            file.write(chunk)
-            progress(file.tell())
-            # An object that is larger than the published one is wrong.
-            if file.tell() > wanted.size:
-                break
-    if (found := hash_file(path)) == wanted.digest:
-        return
-    path.unlink()
-    if not held:
-        raise RegistryError(
-            f"{storage.uri}/{name} has the SHA-256 {found}, its entry has {wanted.digest}; publish a new version"
-        )
-    # A crash may have damaged the beginning.
-    download(storage, name, wanted, path, progress)

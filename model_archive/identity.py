@@ -6,14 +6,14 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from handler.spec import FILE_NAME as SPEC
 from handler.spec import Spec, SpecError, parse_spec
 
-MODEL = "fruity"
+MODEL: Final = "fruity"
 MANIFEST = "MAR-INF/MANIFEST.json"
 
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")

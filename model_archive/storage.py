@@ -8,11 +8,17 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, Protocol
 
+from model_archive.signature import required_package
+
 CHUNK_BYTES = 1 << 22
 
 
 class RegistryError(Exception):
     """A registry refuses a request, cannot be reached, or has a broken object."""
+
+
+class MissingObjectError(RegistryError):
+    """An object that is read does not exist."""
 
 
 class Storage(Protocol):
@@ -21,13 +27,27 @@ class Storage(Protocol):
     uri: str
 
     def list_names(self, folder: str) -> list[str]:
-        """Return the names of the objects in *folder*, without it; an empty list if it does not exist."""
+        """Return the names of the objects in *folder* ("" is the top), without it; an empty list if it is missing."""
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """Yield the content from byte *start* on, in chunks."""
+        """Yield the content from byte *start* on, in chunks; raise `MissingObjectError` if it does not exist."""
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         """Return whether the object was created; an existing one of that name is not changed."""
+
+
+def open_storage(uri: str, *, must_exist: bool = False) -> Storage:
+    """Return the storage at *uri*, a folder (which *must_exist*) or `gs://bucket/prefix`; raise `RegistryError`."""
+    if uri.startswith("gs://"):
+        # A registry in a folder does not need Google's packages.
+        with required_package(RegistryError):
+            from model_archive.bucket_storage import BucketStorage
+        return BucketStorage(uri)
+    if "://" in uri or not uri:
+        raise RegistryError(f"{uri!r} is not a registry; write a folder or gs://bucket/prefix")
+    if must_exist and not Path(uri).is_dir():
+        raise RegistryError(f"the registry {uri} does not exist; check the name, publishing creates one")
+    return FolderStorage(Path(uri))
 
 
 class FolderStorage:
@@ -41,10 +61,15 @@ class FolderStorage:
             return sorted(file.name for file in path.iterdir() if file.is_file()) if path.exists() else []
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        with self._errors("read"), (self._folder / name).open("rb") as file:
-            file.seek(start)
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
+        with self._errors("read"):
+            try:
+                file = (self._folder / name).open("rb")
+            except FileNotFoundError as error:
+                raise MissingObjectError(f"{self.uri}/{name} does not exist") from error
+            with file:
+                file.seek(start)
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
 
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         path = self._folder / name

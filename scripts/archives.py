@@ -1,47 +1,22 @@
 """Publish archives to a registry, list them, fetch them: python -m scripts.archives list."""
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
-from model_archive.archive_registry import Entry, RegistryError, Report, open_registry
+from model_archive.archive_registry import Entry, RegistryError, open_registry
 from model_archive.identity import ArchiveError, identify
 from model_archive.signature import SignatureError, verify_archive
-
-_INTERRUPTED = 128 + signal.SIGINT
-_COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    DownloadColumn(),
-    TransferSpeedColumn(),
-    TimeRemainingColumn(),
-)
+from scripts.transfers import exit_on_failure, show_transfers
 
 
 def main() -> None:
     arguments = _parse_arguments()
-    try:
+    with exit_on_failure("registry", RegistryError, SignatureError, ArchiveError, OSError):
         arguments.verb(arguments)
-    except (RegistryError, SignatureError, ArchiveError, OSError) as error:
-        sys.exit(f"registry: {error}")
-    except KeyboardInterrupt:
-        print("\nregistry: stopped; the same command resumes it", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
 
 
 def publish(arguments: argparse.Namespace) -> None:
@@ -50,7 +25,7 @@ def publish(arguments: argparse.Namespace) -> None:
         raise ArchiveError(f"{arguments.archive} holds version {found}, VERSION is {arguments.version}")
     if arguments.public_key:
         verify_archive(arguments.archive, arguments.public_key)
-    with _show_progress() as report:
+    with show_transfers() as report:
         entry = open_registry(arguments.registry, report).publish(arguments.archive)
     signed = "signed" if entry.signed else "not signed"
     published = f"{entry.published:%Y-%m-%d %H:%M} UTC"
@@ -76,7 +51,7 @@ def list_versions(arguments: argparse.Namespace) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a version, verified, with its card, bill of materials and signature."""
-    with _show_progress() as report:
+    with show_transfers() as report:
         registry = open_registry(arguments.registry, report, must_exist=True)
         archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
     proof = f"signature verified with {arguments.public_key}" if arguments.public_key else "signature not checked"
@@ -100,21 +75,6 @@ def _parse_arguments() -> argparse.Namespace:
             one.add_argument("version", help="as 1.1.0")
             one.add_argument("--into", type=Path, default=Path("build"), help="the folder (default: %(default)s)")
     return parser.parse_args()
-
-
-@contextmanager
-def _show_progress() -> Iterator[Report]:
-    """Draw a bar for each file on a terminal; without a terminal, print nothing."""
-    console = Console(stderr=True)
-    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(what: str, num_done: int, num_bytes: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=num_bytes)
-            progress.update(tasks[what], completed=num_done)
-
-        yield report
 
 
 def _describe(entry: Entry) -> tuple[str, ...]:

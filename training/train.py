@@ -94,7 +94,9 @@ def main(node: DictConfig) -> None:
         sys.exit(_EXIT_INTERRUPTED)
     if run is not None:
         print_summary(read_spec(run).metrics)
-        Console().print(f"run     {run}\nreport  {run / REPORT_FILE}", soft_wrap=True, highlight=False)
+        release = f"make publish-run RUN={run}\n        make set-release RUN={run} VERSION=…  (docs/deploy.md)"
+        lines = f"run     {run}\nreport  {run / REPORT_FILE}\nrelease {release}"
+        Console().print(lines, soft_wrap=True, highlight=False)
 
 
 def _explain(error: RunError | OSError) -> str:

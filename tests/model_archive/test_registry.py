@@ -92,29 +92,31 @@ def test_an_incomplete_publication_is_not_listed_and_completed_unless_it_is_dama
     assert listed(registry) == ([] if damaged else [hash_file(archive)])
 
 
-class Simultaneous(Registry):
-    """A publisher that uploads after the other one has listed the versions too."""
+class Simultaneous:
+    """A storage whose publishers upload after the other one has listed the entries too."""
 
-    listed: threading.Barrier
+    def __init__(self, storage: Storage, listed: threading.Barrier) -> None:
+        self.uri, self.read, self.create = storage.uri, storage.read, storage.create
+        self._storage, self._listed = storage, listed
 
-    def _versions(self) -> list[str]:
-        versions = super()._versions()
-        self.listed.wait(30)
-        return versions
+    def list_names(self, folder: str) -> list[str]:
+        names = self._storage.list_names(folder)
+        self._listed.wait(30)
+        return names
 
 
 @pytest.mark.parametrize(("contents", "num_successful"), [((b"a", b"b"), 1), ((b"a", b"a"), 2)])
 def test_of_two_publishers_at_once_one_succeeds_and_the_other_only_with_the_same_archive(
     storage: Storage, tmp_path: Path, contents: tuple[bytes, bytes], num_successful: int
 ) -> None:
-    Simultaneous.listed = threading.Barrier(2)
+    registry = Registry(Simultaneous(storage, threading.Barrier(2)))
     archives = [
         write_archive(tmp_path / str(number) / "fruity-1.1.0.mar", content=content)
         for number, content in enumerate(contents)
     ]
 
     with ThreadPoolExecutor(2) as pool:
-        errors = [pool.submit(Simultaneous(storage).publish, path).exception for path in archives]
+        errors = [pool.submit(registry.publish, path).exception for path in archives]
         failures = [error for ask in errors if (error := ask()) is not None]
 
     assert len(failures) == 2 - num_successful

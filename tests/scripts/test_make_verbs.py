@@ -68,3 +68,30 @@ def test_a_version_that_is_given_to_publish_must_be_the_archives(make: Make) -> 
 
     assert make(*words, "VERSION=3.3.3", extra="registry")[-3:] == ["build/x.mar", "--version", "3.3.3"]
     assert make(*words, extra="registry")[-1] == "build/x.mar"
+
+
+def test_a_run_is_published_where_runs_says_else_where_the_release_file_says(make: Make) -> None:
+    assert make("publish-run", "RUN=runs/a", "RUNS=gs://b/runs", extra="train")[2:] == [
+        "publish",
+        "--runs",
+        "gs://b/runs",
+        "runs/a",
+    ]
+    assert make("publish-run", extra="train")[2:] == ["publish", "runs/latest"]
+
+
+def test_a_run_is_fetched_by_its_id_alone(make: Make) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        make("fetch-run", extra="train")
+
+    assert "RUN_ID=…" in raised.value.stderr
+    assert make("fetch-run", "RUN_ID=a", "DIGEST=00", extra="train")[2:] == ["fetch", "--digest", "00", "a"]
+
+
+def test_a_release_is_set_for_a_version_and_published_to_a_given_registry_alone(make: Make) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        make("set-release", "RUN=runs/a", extra="train")
+
+    assert make("set-release", "RUN=runs/a", "VERSION=2.0.0", extra="train")[2:] == ["name", "runs/a", "2.0.0"]
+    assert make("release-archive", extra="train")[1:] == ["scripts.release_archive"]
+    assert make("release-archive", "REGISTRY=r", extra="train")[2:] == ["--registry", "r"]

@@ -7,11 +7,16 @@ from scripts import release
 
 CHANGELOG = "# Changelog\n\n## 1.1.0 (2026-11-30)\n\n- More.\n\n## 1.0.0 (2026-11-23)\n"
 PROJECT = '[project]\nversion = "1.1.0"\n'
+RELEASE = 'version = "1.1.0"\nruns = "gs://bucket/runs"\nrun = "a"\ndigest = "0"\n'
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, tag: str, changelog: str, project: str) -> None:
+def run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tag: str, changelog: str, project: str, named: str = RELEASE
+) -> None:
     (folder / "CHANGELOG.md").write_text(changelog)
     (folder / "pyproject.toml").write_text(project)
+    (folder / "model_archive").mkdir()
+    (folder / "model_archive" / "release.toml").write_text(named)
     monkeypatch.setattr(sys, "argv", ["release", tag])
     monkeypatch.setattr(release, "ROOT", folder)
     release.main()
@@ -40,6 +45,22 @@ def test_a_disagreement_is_named(
 ) -> None:
     with pytest.raises(SystemExit, match=rf"^release: .*{reason}"):
         run(tmp_path, monkeypatch, tag, changelog, project)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (RELEASE.replace("1.1.0", "2.0.0"), r"release\.toml 2\.0\.0; they must agree"),
+        ("", "release.toml None"),
+        (RELEASE.partition("run =")[0], "release.toml names no run; make set-release"),
+        (RELEASE.partition("digest")[0], "release.toml names no run"),
+    ],
+)
+def test_a_release_file_of_another_version_or_without_a_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, reason: str
+) -> None:
+    with pytest.raises(SystemExit, match=rf"^release: .*{reason}"):
+        run(tmp_path, monkeypatch, "v1.1.0", CHANGELOG, PROJECT, named)
 
 
 def test_the_files_of_this_repository_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model_archive.run_entry import describe_run
+from model_archive.run_registry import open_runs
+from tests.run_folders import write_run_folder
 from tests.training.data.test_fetch import ARCHIVE
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATION = (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "pyproject.toml", "requirements.lock")
+CONFIGURATION = (
+    ".gitignore",
+    ".dvc/config",
+    ".dvcignore",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+    "requirements.lock",
+)
 
 
 class Checkout:
@@ -52,6 +63,22 @@ def test_dvc_repro_rebuilds_the_archive_and_its_remote_gives_it_back(tmp_path: P
     assert len(list((checkout.folder / "data" / "grocery").rglob("*.jpg"))) == 10
     assert "Data and pipelines are up to date" in checkout.run("dvc", "status")
     assert "didn't change, skipping" in checkout.run("dvc", "repro")
+
+
+def test_a_published_run_is_the_same_run_from_dvc(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "fruity", sys.executable)
+    run = write_run_folder(checkout.folder / "runs" / "learned")
+    published = open_runs(str(tmp_path / "published")).publish(run)
+    tracked = "runs/learned.dvc"
+
+    checkout.run("dvc", "add", "runs/learned")
+    checkout.run("dvc", "push", tracked)
+    shutil.rmtree(run)
+    shutil.rmtree(checkout.folder / ".dvc/cache")
+    checkout.run("dvc", "pull", tracked)
+
+    assert describe_run(run).digest == published.digest
+    assert checkout.run("git", "status", "--short", "--untracked-files=all", "runs").splitlines() == [f"?? {tracked}"]
 
 
 def test_the_pipeline_builds_with_params_that_exist() -> None:

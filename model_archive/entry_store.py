@@ -1,0 +1,134 @@
+"""Entries in a storage, each created once and after its files: what the registries of archives and of runs share.
+
+`<folder>/<key>.json` is an entry; `<folder>/<key>/<SHA-256><suffix>` are its files.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from handler.spec import encode_sorted
+from model_archive.entry import ENTRY_SUFFIX, File, StoredEntry, decode_entry, hash_file
+from model_archive.storage import MissingObjectError, RegistryError, Storage
+
+Report = Callable[[str, int, int], None]
+"""Gets a file's name, the number of bytes transferred, and its size."""
+
+AnyEntry = TypeVar("AnyEntry", bound=StoredEntry)
+
+
+class EntryStore(Generic[AnyEntry]):
+    """Every method raises `RegistryError` or `OSError`."""
+
+    def __init__(self, storage: Storage, kind: type[AnyEntry], folder: str = "", report: Report | None = None) -> None:
+        self._storage = storage
+        self._kind = kind
+        self._folder = folder
+        self._report = report or (lambda what, num_done, num_bytes: None)
+
+    def keys(self) -> list[str]:
+        names = self._storage.list_names(self._folder)
+        return [name.removesuffix(ENTRY_SUFFIX) for name in names if name.endswith(ENTRY_SUFFIX)]
+
+    def read(self, key: str) -> AnyEntry:
+        name = self._place(f"{key}{ENTRY_SUFFIX}")
+        return decode_entry(b"".join(self._storage.read(name)), self._kind, key, f"{self._storage.uri}/{name}")
+
+    def publish(self, entry: AnyEntry, paths: Mapping[str, Path]) -> AnyEntry:
+        """Return *entry*, created after its files, which lie at *paths*, or the entry that its key has already."""
+        if entry.key in self.keys():
+            return self.read(entry.key)
+        for name, path in paths.items():
+            self._upload(self._name(entry, name), entry.files[name], path)
+        text = encode_sorted(entry)
+        if self._storage.create(self._place(f"{entry.key}{ENTRY_SUFFIX}"), io.BytesIO(text), len(text)):
+            return entry
+        # Another publisher was faster.
+        return self.read(entry.key)
+
+    def download(self, entry: AnyEntry, name: str, path: Path) -> None:
+        """Download the rest of the file *name* of *entry* to *path*, verified."""
+        wanted = entry.files[name]
+        try:
+            _download(self._storage, self._name(entry, name), wanted, path, self._progress(path.name, wanted.size))
+        except MissingObjectError as error:
+            raise RegistryError(
+                f"{error}: {entry.title} is incomplete; delete its entry, then publish it again"
+            ) from error
+
+    def _upload(self, name: str, file: File, path: Path) -> None:
+        with _ReportingFile(path, self._progress(path.name, file.size)) as content:
+            is_new = self._storage.create(name, content, file.size)
+        if not is_new and hashlib.sha256(b"".join(self._storage.read(name))).hexdigest() != file.digest:
+            raise RegistryError(f"{self._storage.uri}/{name} is damaged; delete it, then publish again")
+
+    def _name(self, entry: AnyEntry, name: str) -> str:
+        _, dot, suffix = name.partition(".")
+        return self._place(f"{entry.key}/{entry.files[name].digest}{dot}{suffix}")
+
+    def _place(self, name: str) -> str:
+        return f"{self._folder}/{name}" if self._folder else name
+
+    def _progress(self, what: str, num_bytes: int) -> Callable[[int], None]:
+        return lambda num_done: self._report(what, num_done, num_bytes)
+
+
+class _ReportingFile(io.FileIO):
+    """A file that reports how far it was read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self._progress(self.tell())
+        return content
+
+
+def _download(storage: Storage, name: str, wanted: File, path: Path, progress: Callable[[int], None]) -> None:
+    """Download the rest of *name* to *path*; raise `OSError`, or `RegistryError` if it is not *wanted*."""
+    held = path.exists() and path.stat().st_size > 0
+    with path.open("ab") as file:
+        missing, free = wanted.size - file.tell(), shutil.disk_usage(path.parent).free
+        if free < missing:
+            raise RegistryError(
+                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another folder"
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        chunks = storage.read(name, file.tell()) if missing > 0 else ()
+        for chunk in chunks:
+            file.write(chunk)
+            progress(file.tell())
+            # An object that is larger than the published one is wrong.
+            if file.tell() > wanted.size:
+                break
+    if (found := hash_file(path)) == wanted.digest:
+        return
+    path.unlink()
+    if not held:
+        raise RegistryError(
+            f"{storage.uri}/{name} has the SHA-256 {found}, its entry has {wanted.digest}; it was damaged there, "
+            "publish it under another name"
+        )
+    # A crash may have damaged the beginning.
+    _download(storage, name, wanted, path, progress)
+
+
+@contextmanager
+def local_errors(path: Path, invalid: type[Exception]) -> Iterator[None]:
+    """Turn an `OSError` of files here, and *invalid* content, into a `RegistryError`."""
+    try:
+        yield
+    except invalid as error:
+        raise RegistryError(str(error)) from error
+    except OSError as error:
+        raise RegistryError(
+            f"{error.filename or path} could not be read or written ({error.strerror or error}); check that it exists, "
+            "its disk has space and you may write there, then run the command again to continue"
+        ) from error
