@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from handler.engine import Floats
+from handler.engine import Floats, Outputs
+from handler.familiarity import Familiarity
 from handler.problem import MEDIA_TYPE, Problem
 from handler.spec import Spec
 
@@ -24,6 +25,24 @@ class Prediction(NamedTuple):
     class_indices: tuple[int, ...]
     probabilities: tuple[float, ...]
     confident: bool
+    unfamiliarity: float | None = None
+    """From 0 on; over 1 the photo is unlike those that the network learned from. None: the archive cannot tell."""
+
+    @property
+    def unfamiliar(self) -> bool | None:
+        return None if self.unfamiliarity is None else self.unfamiliarity > 1.0
+
+
+def predict(outputs: Outputs, spec: Spec, familiarity: Familiarity | None) -> list[Prediction]:
+    """Return each photo's labels and, with *familiarity*, its unfamiliarity; what is unfamiliar is not confident."""
+    ranked = rank_labels(outputs.logits_BK, spec)
+    if familiarity is None:
+        return ranked
+    scores_B = familiarity.score(outputs.embeddings_BD).tolist()
+    return [
+        labels._replace(unfamiliarity=score, confident=labels.confident and score <= 1.0)
+        for labels, score in zip(ranked, scores_B, strict=True)
+    ]
 
 
 def rank_labels(logits_BK: Floats, spec: Spec) -> list[Prediction]:
@@ -50,7 +69,10 @@ def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: i
         {"label": spec.labels[index], "probability": round(probability, 6)}
         for index, probability in zip(result.class_indices[:top_k], result.probabilities[:top_k], strict=True)
     ]
-    return {"photo": name, "labels": labels, "confident": result.confident}
+    entry = {"photo": name, "labels": labels, "confident": result.confident}
+    if result.unfamiliarity is not None:
+        entry |= {"unfamiliar": result.unfamiliar, "unfamiliarity": round(result.unfamiliarity, 3)}
+    return entry
 
 
 def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:

@@ -30,7 +30,7 @@ class EngineError(Exception):
 class Outputs(NamedTuple):
     logits_BK: Floats
     embeddings_BD: Floats
-    """Pooled features: what drift is measured on."""
+    """Pooled features: what drift and unfamiliarity are measured on."""
 
 
 class Engine(Protocol):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, rank_labels
+from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, predict
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
+from handler.familiarity import read_familiarity
 from handler.monitor import Monitor, log_warnings_only
 from handler.preprocess import preprocess_photo
 from handler.problem import Problem
@@ -37,6 +38,7 @@ class FruityHandler:
         config = context.model_yaml_config or {}
         self._settings = read_settings(config)
         self._spec = read_spec(folder)
+        self._familiarity = read_familiarity(folder)
         self._model: str = context.model_name
         self._version: str = context.manifest["model"]["modelVersion"]
         self._max_batch = max(1, properties.get("batch_size") or 1)
@@ -103,7 +105,7 @@ class FruityHandler:
             photos_BHWC = np.stack(usable[start : start + self._max_batch])
             others_idle = self._is_small(len(photos_BHWC)) and self._activity.others_idle()
             outputs = self._engine.run(photos_BHWC, others_idle=others_idle)
-            predictions += rank_labels(outputs.logits_BK, self._spec)
+            predictions += predict(outputs, self._spec, self._familiarity)
         rest = iter(predictions)
         return [given if isinstance(given, Problem) else next(rest) for given in inputs]
 

@@ -27,6 +27,7 @@ class Monitor:
         """Emit one batch: the outcome of each photo, and the time that decoding and inference took."""
         outcomes: Counter[str] = Counter()
         labels: Counter[str] = Counter()
+        num_unfamiliar = 0
         for result in results:
             if isinstance(result, Problem):
                 outcomes[result.kind] += 1
@@ -34,10 +35,13 @@ class Monitor:
             outcomes["confident" if result.confident else "unsure"] += 1
             labels[self._labels[result.class_indices[0]]] += 1
             self._emit("histogram", "fruity_confidence", result.probabilities[0])
+            num_unfamiliar += bool(result.unfamiliar)
         for outcome, count in outcomes.items():
             self._emit("counter", "fruity_photos_total", count, outcome)
         for label, count in labels.items():
             self._emit("counter", "fruity_labels_total", count, label)
+        if num_unfamiliar:
+            self._emit("counter", "fruity_unfamiliar_total", num_unfamiliar)
         for seconds in decode_seconds:
             self._emit("histogram", "fruity_decode_seconds", seconds)
         if labels:

@@ -12,6 +12,8 @@ FILE_NAME = "spec.json"
 WEIGHTS_FILE = "model.safetensors"
 REFERENCE_FILE = "reference.npz"
 """Statistics of the val split; drift is measured against them."""
+FAMILIARITY_FILE = "familiarity.npz"
+"""Statistics of the train embeddings; handler/familiarity.py tells unfamiliar photos by them."""
 PHOTOS_FILE = "photos.zip"
 """Preprocessed photos, `<set>/<class index>/<number>.webp`, for quantization to int8."""
 PHOTO_SETS = ("calibration", "gate")

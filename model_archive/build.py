@@ -15,7 +15,8 @@ import torch
 import yaml
 from rich.console import Console
 
-from handler.engine import OPENVINO_FILE, Floats, Photos
+from handler.engine import OPENVINO_FILE, Outputs, Photos
+from handler.familiarity import Familiarity, read_familiarity
 from handler.settings import SettingsError, read_settings
 from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
 from model_archive.build_error import BuildError, QuantizationError
@@ -85,7 +86,7 @@ def build_archive(
     """
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
-    network = load_network(run, spec)
+    network, familiarity = load_network(run, spec), read_familiarity(run)
     archive = out / f"{spec.name}-{version}.mar"
     with tempfile.TemporaryDirectory() as scratch:
         stage, sealed = Path(scratch) / "stage", Path(scratch) / archive.name
@@ -93,10 +94,12 @@ def build_archive(
         figures = export_engines(network, spec, engines, stage)
         infer: Infer = partial(_infer, network)
         if "openvino" in engines and precision != "float":
-            figures["openvino"] = _quantize(run, spec, stage, infer, figures["openvino"], required=precision == "int8")
+            figures["openvino"] = _quantize(
+                run, spec, stage, infer, familiarity, figures["openvino"], required=precision == "int8"
+            )
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
-        stage_files(run, spec, choose_golden(spec, infer), stage)
+        stage_files(run, spec, choose_golden(spec, infer, familiarity), stage)
         seal_archive(stage, config, spec.name, version, sealed)
         digest = hash_file(sealed)
         write_card(sealed.with_suffix(".md"), sealed, version, digest, spec)
@@ -105,10 +108,19 @@ def build_archive(
     return archive, digest
 
 
-def _quantize(run: Path, spec: Spec, stage: Path, infer: Infer, as_float: Figures, *, required: bool) -> Figures:
+def _quantize(
+    run: Path,
+    spec: Spec,
+    stage: Path,
+    infer: Infer,
+    familiarity: Familiarity | None,
+    as_float: Figures,
+    *,
+    required: bool,
+) -> Figures:
     """Return the figures of the engine in int8, or *as_float* with the reason why it stays in float."""
     try:
-        return quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer)
+        return quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer, familiarity)
     except QuantizationError as error:
         if required:
             raise
@@ -137,8 +149,9 @@ def put_archive(built: Path, archive: Path, digest: str) -> None:
 
 
 @torch.no_grad()
-def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Floats:
-    return network(torch.from_numpy(photos_BHWC))[0].numpy()  # type: ignore[no-any-return]
+def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Outputs:
+    logits_BK, embeddings_BD, _ = network(torch.from_numpy(photos_BHWC))
+    return Outputs(logits_BK.numpy(), embeddings_BD.numpy())
 
 
 def print_contents(archive: Path, digest: str) -> None:

@@ -16,10 +16,21 @@ def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec)
         "## Engines\n\nCompared with the network in torch, float32.\n\n" + _table("engine", spec.engines, "none"),
         "## Use\n\n"
         f"For photos of one subject. Logits are divided by a temperature of {spec.temperature:g}; an answer is "
-        f"`confident` from a probability of {spec.threshold:g} on. Not for deciding whether something is safe to eat.",
+        f"`confident` from a probability of {spec.threshold:g} on. "
+        f"{_describe_unfamiliar(spec)}Not for deciding whether something is safe to eat.",
         f"## The {len(spec.labels)} labels\n\n{', '.join(spec.labels)}",
     ]
     path.write_text("\n\n".join(sections) + "\n")
+
+
+def _describe_unfamiliar(spec: Spec) -> str:
+    share = spec.metrics.get("val", {}).get("unfamiliar_share")
+    if share is None:
+        return ""
+    return (
+        f"A photo unlike those of the training is `unfamiliar`, and its labels mean nothing: the threshold calls "
+        f"{share:.1%} of val so. "
+    )
 
 
 def _describe_model(spec: Spec) -> str:

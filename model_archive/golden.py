@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from handler.answer import Prediction, rank_labels
-from handler.engine import Floats, Photos
+from handler.answer import Prediction, predict
+from handler.engine import Outputs, Photos
+from handler.familiarity import Familiarity
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
 from handler.spec import Spec
@@ -25,20 +26,26 @@ _BATCH = 16
 _SIDE = 128
 # With a smaller margin another CPU's rounding could change the first label.
 _MIN_MARGIN = 0.2
+# As a share of the threshold, for the same reason.
+_MIN_DISTANCE = 0.1
 
 
-class GoldenSample(msgspec.Struct, frozen=True):
+class GoldenSample(msgspec.Struct, frozen=True, omit_defaults=True):
     photo: bytes
     label: str
     probability: float
+    unfamiliar: bool | None = None
+    """None: the archive cannot tell, or another CPU's rounding could change it."""
 
 
-def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenSample]:
+def choose_golden(
+    spec: Spec, infer: Callable[[Photos], Outputs], familiarity: Familiarity | None = None
+) -> list[GoldenSample]:
     """Return the pictures with the most confident first labels, at most one a label, most confident first."""
     pictures = [_draw_picture(seed) for seed in range(_NUM_CANDIDATES)]
     photos = (preprocess_photo(picture, spec.preprocessing, Limits()) for picture in pictures)
     batches = iter(lambda: list(itertools.islice(photos, _BATCH)), [])
-    predictions = rank_labels(np.concatenate([infer(np.stack(batch)) for batch in batches]), spec)
+    predictions = [answer for batch in batches for answer in predict(infer(np.stack(batch)), spec, familiarity)]
     ranked = sorted(zip(pictures, predictions, strict=True), key=lambda pair: -_margin(pair[1]))
     firsts: dict[int, tuple[bytes, Prediction]] = {}
     for picture, prediction in ranked:
@@ -46,7 +53,12 @@ def choose_golden(spec: Spec, infer: Callable[[Photos], Floats]) -> list[GoldenS
     best, *others = firsts.values()
     kept = [best, *(pair for pair in others if _margin(pair[1]) >= _MIN_MARGIN)][:_NUM_KEPT]
     return [
-        GoldenSample(picture, spec.labels[prediction.class_indices[0]], round(prediction.probabilities[0], 3))
+        GoldenSample(
+            picture,
+            spec.labels[prediction.class_indices[0]],
+            round(prediction.probabilities[0], 3),
+            _decide_clearly(prediction),
+        )
         for picture, prediction in kept
     ]
 
@@ -69,6 +81,11 @@ def read_golden(archive: Path) -> list[GoldenSample]:
 
 def _margin(prediction: Prediction) -> float:
     return prediction.probabilities[0] - prediction.probabilities[1]
+
+
+def _decide_clearly(prediction: Prediction) -> bool | None:
+    score = prediction.unfamiliarity
+    return None if score is None or abs(score - 1.0) < _MIN_DISTANCE else prediction.unfamiliar
 
 
 def _draw_picture(seed: int) -> bytes:

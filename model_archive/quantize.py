@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from scipy.special import log_softmax  # type: ignore[import-untyped]
 
-from handler.engine import OUTPUTS, Floats, Photos, count_cpus
+from handler.engine import OUTPUTS, Floats, Outputs, Photos, count_cpus
+from handler.familiarity import Familiarity
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures
 from model_archive.build_error import QuantizationError
@@ -29,8 +30,8 @@ MIN_PHOTOS = round(1 / MAX_TOP1_LOSS)
 
 RULE = f"the limits are {100 * MAX_TOP1_LOSS:g} points of top-1 and {1 - MIN_AGREEMENT:.0%} changed labels"
 
-Infer = Callable[[Photos], Floats]
-"""From photos_BHWC to logits_BK."""
+Infer = Callable[[Photos], Outputs]
+"""From photos_BHWC to logits_BK and embeddings_BD."""
 
 _LOGITS, _EMBEDDINGS, _ = OUTPUTS
 _BATCH = 16
@@ -74,7 +75,9 @@ def compare_answers(float_NK: Floats, int8_NK: Floats, classes_N: NDArray[np.int
     )
 
 
-def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) -> Figures:
+def quantize_engine(
+    model_path: Path, photos: QuantizationPhotos, infer: Infer, familiarity: Familiarity | None = None
+) -> Figures:
     """Replace *model_path* by its int8 model and return its figures; raise `QuantizationError` and change nothing."""
     gate_NHWC = photos.gate.photos_NHWC
     if len(gate_NHWC) < MIN_PHOTOS:
@@ -82,13 +85,13 @@ def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) 
             f"the accuracy gate has {len(gate_NHWC):,} photos of val, int8 needs {MIN_PHOTOS}; train with a larger "
             "data.val_share or evaluation.gate_photos"
         )
-    float_NK = _infer_all(infer, gate_NHWC, "Predicting in float32")
+    in_float = _infer_all(infer, gate_NHWC, "Predicting in float32")
     with tempfile.TemporaryDirectory(dir=model_path.parent) as scratch:
         partial = Path(scratch) / model_path.name
-        _quantize_in_a_process(model_path, partial, photos, float_NK)
+        _quantize_in_a_process(model_path, partial, photos, in_float.logits_BK)
         num_layers, num_float = _count_layers(ov.Core().read_model(partial))
-        int8_NK = _infer_all(infer_with_openvino(partial), gate_NHWC, "Predicting in int8")
-        score = compare_answers(float_NK, int8_NK, photos.gate.classes_N)
+        in_int8 = _infer_all(infer_with_openvino(partial), gate_NHWC, "Predicting in int8")
+        score = compare_answers(in_float.logits_BK, in_int8.logits_BK, photos.gate.classes_N)
         if not score.passes:
             raise QuantizationError(f"int8 gives {score}, with {num_float} of {num_layers} layers in float; {RULE}")
         if num_float == num_layers:
@@ -103,13 +106,22 @@ def quantize_engine(model_path: Path, photos: QuantizationPhotos, infer: Infer) 
         "top1_agreement": round(score.agreement, 4),
         "layers": num_layers,
         "float_layers": num_float,
+        **(_compare_unfamiliar(familiarity, in_float, in_int8) if familiarity else {}),
+    }
+
+
+def _compare_unfamiliar(familiarity: Familiarity, in_float: Outputs, in_int8: Outputs) -> Figures:
+    float_N, int8_N = (familiarity.score(outputs.embeddings_BD) > 1.0 for outputs in (in_float, in_int8))
+    return {
+        "unfamiliar": round(float(int8_N.mean()), 4),
+        "unfamiliar_agreement": round(float((float_N == int8_N).mean()), 4),
     }
 
 
 def infer_with_openvino(model_path: Path) -> Infer:
     """Return the inference of *model_path*, with float32 outside int8, so that another CPU gives the same answers."""
     engine = OpenVinoEngine(model_path, count_cpus(), precision="f32")
-    return lambda photos_BHWC: engine.run(photos_BHWC).logits_BK
+    return engine.run
 
 
 def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
@@ -181,9 +193,10 @@ def _diverge(float_BK: Floats, int8_BK: Floats) -> NDArray[np.float64]:
     return (np.exp(float_BK) * (float_BK - int8_BK)).sum(axis=1)  # type: ignore[no-any-return]
 
 
-def _infer_all(infer: Infer, photos_NHWC: Photos, doing: str) -> Floats:
+def _infer_all(infer: Infer, photos_NHWC: Photos, doing: str) -> Outputs:
     starts = track(range(0, len(photos_NHWC), _BATCH), doing, transient=True)
-    return np.concatenate([infer(photos_NHWC[start : start + _BATCH]) for start in starts])
+    parts = [infer(photos_NHWC[start : start + _BATCH]) for start in starts]
+    return Outputs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _list_activation_layers(model: ov.Model) -> list[str]:

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import handler
-from handler.spec import REFERENCE_FILE, Spec, write_spec
+from handler.spec import FAMILIARITY_FILE, REFERENCE_FILE, Spec, write_spec
 from model_archive.build_error import BuildError
 from model_archive.golden import GoldenSample, write_golden
 from model_archive.identity import MANIFEST
@@ -25,11 +25,12 @@ _MODE = 0o100644 << 16
 
 
 def stage_files(run: Path, spec: Spec, golden: list[GoldenSample], stage: Path) -> None:
-    """Put the handler package, *spec*, *golden* and the run's drift reference beside the engines in *stage*."""
+    """Put the handler package, *spec*, *golden* and the run's statistics beside the engines in *stage*."""
     write_spec(spec, stage)
     write_golden(golden, stage)
-    if (run / REFERENCE_FILE).exists():
-        shutil.copyfile(run / REFERENCE_FILE, stage / REFERENCE_FILE)
+    for name in (REFERENCE_FILE, FAMILIARITY_FILE):
+        if (run / name).exists():
+            shutil.copyfile(run / name, stage / name)
     package = stage / _HANDLER.name
     package.mkdir()
     for source in sorted(_HANDLER.iterdir()):

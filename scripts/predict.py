@@ -34,7 +34,7 @@ def main() -> None:
 def format_answer(name: str, answer: dict[str, Any]) -> str:
     """Return *answer* as text for a terminal, one line a label."""
     prediction = answer["predictions"][0]
-    unsure = "" if prediction["confident"] else ", unsure"
+    unsure = "" if prediction["confident"] else ", unfamiliar" if prediction.get("unfamiliar") else ", unsure"
     lines = [f"{name}  ({answer['model']} {answer['version']}{unsure})"]
     for label in prediction["labels"]:
         bar = "█" * round(label["probability"] * _BAR_WIDTH)

@@ -72,7 +72,7 @@ def check_answers(
         if response.status_code != httpx.codes.OK:
             raise SmokeError(f"sample {number + 1} of {requests} got {response.status_code}: {response.text[:200]}")
         try:
-            seen, best = read_first_label(response.content)
+            seen, best, unfamiliar = read_first_label(response.content)
         except NoLabel as error:
             raise SmokeError(f"sample {number + 1} of {requests} got 200 and no label: {error}") from error
         answered[seen] += 1
@@ -80,6 +80,8 @@ def check_answers(
             raise SmokeError(f"version {seen} answered, {version} was deployed")
         if seen == version and best.label != sample.label:
             raise SmokeError(f"version {seen} answered {best.label!r}, it must answer {sample.label!r}")
+        if seen == version and sample.unfamiliar not in (None, unfamiliar):
+            raise SmokeError(f"version {seen} answered unfamiliar={unfamiliar}, it must answer {sample.unfamiliar}")
     return answered
 
 

@@ -58,8 +58,10 @@ def _check_answer(inference: httpx.Client, golden: GoldenSample) -> None:
         reason = f"the golden sample got {response.status_code}: {response.text[:200]}"
         raise Busy(reason) if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else NotReady(reason)
     try:
-        _, best = read_first_label(response.content)
+        _, best, unfamiliar = read_first_label(response.content)
     except NoLabel as error:
         raise NotReady(f"the golden sample got no label: {error}") from error
     if best.label != golden.label:
         raise NotReady(f"the golden sample got the label {best.label!r}, it must get {golden.label!r}")
+    if golden.unfamiliar not in (None, unfamiliar):
+        raise NotReady(f"the golden sample got unfamiliar={unfamiliar}, it must get {golden.unfamiliar}")

@@ -4,13 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from handler.familiarity import read_familiarity
 from handler.spec import Spec, SpecError, read_spec
 from training.config import ConfigError
 from training.data.photo_set import DataError, Photo
 from training.data.sources import load_photos, load_test_photos
 from training.evaluation.measures import Decision
+from training.evaluation.unfamiliarity import add_unfamiliar_shares
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
 from training.process_setup import keep_freed_memory
@@ -21,7 +24,10 @@ def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
     """Return the figures of the finished *run* on *source*; raise `ConfigError`, `DataError` or `NetworkError`."""
     spec = read_spec(run)
     evaluation_set = EvaluationSet(_find_unseen(run, spec, source, cache), spec.labels, spec.groups, spec.preprocessing)
-    return evaluate_decision(load_network(run, spec), evaluation_set, Decision(spec.temperature, spec.threshold))
+    result = evaluate_decision(load_network(run, spec), evaluation_set, Decision(spec.temperature, spec.threshold))
+    if (familiarity := read_familiarity(run)) is None:
+        return result
+    return replace(result, figures=add_unfamiliar_shares(result.figures, result.predictions, familiarity))
 
 
 def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, Sequence[Photo]]:

@@ -6,6 +6,7 @@ runs/<id>/
 ├── metrics.json        every figure of the evaluation, for machines
 ├── config.yaml         the resolved configuration that trained it
 ├── reference.npz       statistics of val: drift is measured from them
+├── familiarity.npz     statistics of train and val that tell unfamiliar photos
 ├── photos.zip          some of train and val, preprocessed: to calibrate int8 and to evaluate it
 └── report.html         the evaluation, for people
 """
@@ -26,7 +27,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from handler.spec import PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
+from handler.spec import FAMILIARITY_FILE, PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
 from training.config import Config, ConfigError, convert_config
 from training.int8_photos import KeptPhotos, write_photos
 from training.network import build_network, load_weights, read_weights
@@ -47,6 +48,7 @@ def write_run(
     metrics: Mapping[str, Any],
     config: str = "",
     reference: Mapping[str, NDArray[Any]] | None = None,
+    familiarity: Mapping[str, NDArray[Any]] | None = None,
     report: str | None = None,
     photos: KeptPhotos | None = None,
 ) -> Path:
@@ -67,6 +69,8 @@ def write_run(
         (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
         if reference is not None:
             np.savez_compressed(partial / REFERENCE_FILE, allow_pickle=False, **reference)
+        if familiarity is not None:
+            np.savez_compressed(partial / FAMILIARITY_FILE, allow_pickle=False, **familiarity)
         if report is not None:
             (partial / REPORT_FILE).write_text(report, encoding="utf-8")
         if photos is not None:

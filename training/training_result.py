@@ -1,6 +1,7 @@
 """From a trained network and its figures to the run folder and the tracker."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,18 @@ from torch import nn
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import PhotoSet
+from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import find_mistakes, render_report
+from training.evaluation.unfamiliarity import (
+    add_unfamiliar_shares,
+    embed_train,
+    fit_familiarity,
+    store_familiarity,
+)
 from training.int8_photos import keep_photos
+from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import read_code_revision, write_run
 from training.trackers import Picture, track_files, track_results
@@ -37,6 +46,10 @@ def write_result(
     config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult, tracker: Logger | None
 ) -> Path:
     """Write and track the run and return its folder; raise `RunError`."""
+    train = _embed_train(config, photos, evaluation_set, result.network)
+    familiarity = fit_familiarity(train, result.evaluation.predictions["val"])
+    figures = add_unfamiliar_shares(result.evaluation.figures, result.evaluation.predictions, familiarity)
+    result = result._replace(evaluation=replace(result.evaluation, figures=figures))
     evaluation = result.evaluation
     spec = _build_spec(config, photos, evaluation_set, result)
     metrics = {
@@ -46,6 +59,7 @@ def write_result(
         "epochs": result.epochs,
         "minutes": result.minutes,
         "pruning": result.pruning,
+        "unfamiliar": {"threshold": float(familiarity.threshold), "train_photos": len(train.classes_N)},
         "data": _describe_data(photos, evaluation_set),
     }
     shown = "test" if evaluation_set.splits["test"] else "val"
@@ -57,6 +71,7 @@ def write_result(
         metrics=metrics,
         config=format_config(config),
         reference=summarize_reference(evaluation.predictions["val"], spec.temperature, config.seed),
+        familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
     )
@@ -67,6 +82,13 @@ def write_result(
         track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
+
+
+def _embed_train(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module) -> Predictions:
+    if config.recipe.method == "probe" and config.recipe.probe_zooms[0] == 1.0:
+        # The probe was fitted to them, so they are in the cache.
+        return embed_split(network, "train", config, photos, evaluation_set.preprocessing)
+    return embed_train(network, photos, evaluation_set.preprocessing, config.seed)
 
 
 def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult) -> Spec:

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from handler.answer import Prediction, answer_photos, describe_photo, rank_labels
-from handler.engine import Floats
+from handler.answer import Prediction, answer_photos, describe_photo, predict, rank_labels
+from handler.engine import Floats, Outputs
+from handler.familiarity import Familiarity
 from handler.problem import NotAPhoto, Problem, UnusablePhoto
 from tests.specs import make_spec
 
@@ -35,6 +36,28 @@ def test_an_answer_is_confident_from_the_threshold_on(threshold: float, confiden
 
     assert prediction.confident is confident
     assert rank_labels(logits((9.0, 0.0)), make_spec(LABELS[:2], threshold=0.9))[0].confident
+
+
+def test_a_photo_unlike_those_of_the_training_is_unfamiliar_and_never_confident() -> None:
+    familiarity = Familiarity(logits((1.0,), (0.0,)), threshold=np.array(0.5, dtype=np.float32))
+    outputs = Outputs(logits((9.0, 0.0), (9.0, 0.0), (0.0, 0.0)), logits((1.0, 0.0), (0.0, 3.0), (1.0, 0.0)))
+    spec = make_spec(LABELS[:2], threshold=0.9)
+
+    found = predict(outputs, spec, familiarity)
+
+    assert [(one.unfamiliar, one.unfamiliarity, one.confident) for one in found] == [
+        (False, 0.0, True),
+        (True, 2.0, False),
+        (False, 0.0, False),
+    ]
+    assert describe_photo("body", found[1], spec, top_k=1) == {
+        "photo": "body",
+        "labels": [{"label": "apple", "probability": 0.999877}],
+        "confident": False,
+        "unfamiliar": True,
+        "unfamiliarity": 2.0,
+    }
+    assert [one.unfamiliar for one in predict(outputs, spec, None)] == [None] * 3
 
 
 def test_an_entry_holds_the_first_k_labels_rounded_to_a_millionth() -> None:

@@ -13,6 +13,7 @@ from tests.specs import make_spec
 APPLE = Prediction((0, 1, 2, 3), (0.7, 0.1, 0.1, 0.1), confident=True)
 UNSURE_APPLE = Prediction((0, 1, 2, 3), (0.4, 0.3, 0.2, 0.1), confident=False)
 CHERRY = Prediction((2, 1, 0, 3), (0.9, 0.1, 0.0, 0.0), confident=True)
+UNFAMILIAR_APPLE = UNSURE_APPLE._replace(unfamiliarity=1.5)
 _LINE = re.compile(
     r"\[METRICS\](\w+)\.\w+:([\d.]+)\|#ModelName:fruity,ModelVersion:1\.2\.3(?:,\w+:([^|]*))?\|#type:(\w+)"
 )
@@ -58,6 +59,14 @@ def test_a_batch_is_counted_by_outcome_and_first_label(monitor: Monitor, log: py
     ]
 
 
+def test_unfamiliar_photos_are_counted(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
+    familiar = APPLE._replace(unfamiliarity=0.9)
+
+    monitor.record_batch([UNFAMILIAR_APPLE, familiar, UNFAMILIAR_APPLE], decode_seconds=[], inference_seconds=0.1)
+
+    assert ("fruity_unfamiliar_total", 2.0, "", "COUNTER") in emitted(log)
+
+
 def test_a_refused_request_is_counted_by_its_problem(monitor: Monitor, log: pytest.LogCaptureFixture) -> None:
     monitor.record_refusal(MalformedRequest("top_k"))
 
@@ -73,7 +82,7 @@ def test_every_metric_emitted_is_declared_and_every_one_declared_is_emitted(
         for metric in metrics
     }
 
-    monitor.record_batch([APPLE], decode_seconds=[0.1], inference_seconds=0.1)
+    monitor.record_batch([UNFAMILIAR_APPLE], decode_seconds=[0.1], inference_seconds=0.1)
 
     # TorchServe's worker emits PredictionTime.
     assert {(name, kind) for name, _, _, kind in emitted(log)} == declared - {("PredictionTime", "GAUGE")}

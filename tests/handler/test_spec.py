@@ -24,9 +24,11 @@ def parse(fields: object) -> Spec:
 
 
 def test_the_files_of_a_run_keep_their_names() -> None:
-    names = (spec.FILE_NAME, spec.WEIGHTS_FILE, spec.REFERENCE_FILE, spec.PHOTOS_FILE, *spec.PHOTO_SETS)
+    statistics = (spec.REFERENCE_FILE, spec.FAMILIARITY_FILE)
+    names = (spec.FILE_NAME, spec.WEIGHTS_FILE, spec.PHOTOS_FILE, *spec.PHOTO_SETS)
 
-    assert names == ("spec.json", "model.safetensors", "reference.npz", "photos.zip", "calibration", "gate")
+    assert statistics == ("reference.npz", "familiarity.npz")
+    assert names == ("spec.json", "model.safetensors", "photos.zip", "calibration", "gate")
 
 
 def test_a_written_spec_is_read_back_the_same(tmp_path: Path) -> None:

@@ -155,10 +155,18 @@ def test_auto_is_int8_if_the_gate_accepts_it_with_the_figures_in_spec_card_and_o
 
     assert (figures["precision"], figures["photos"], figures["top1_agreement"]) == ("int8", 220, 1.0)
     card = int8_build.archive.with_suffix(".md").read_text()
-    assert "| engine | float_layers | layers | photos | precision | top1 | top1_agreement | top1_float |\n" in card
-    assert "| openvino | 0 | 18 | 220 | int8 | 1 | 1 | 1 |\n" in card
-    assert "(float_layers 0, layers 18, photos 220, top1 1, top1_agreement 1, top1_float 1)\n" in int8_build.printed
+    assert "| engine | float_layers | layers | photos | precision | top1 | top1_agreement | top1_float | unfam" in card
+    assert "| openvino | 0 | 18 | 220 | int8 | 1 | 1 | 1 | " in card
+    assert "(float_layers 0, layers 18, photos 220, top1 1, top1_agreement 1, top1_float 1, " in int8_build.printed
     assert "signed  no" in int8_build.printed
+
+
+def test_int8_calls_the_same_photos_unfamiliar(int8_build: Build) -> None:
+    figures = read_archive(int8_build.archive)[1].engines["openvino"]
+
+    assert figures["unfamiliar_agreement"] >= 0.95  # type: ignore[operator]  # a figure is a number or a text
+    assert 0 < figures["unfamiliar"] <= 0.1  # type: ignore[operator]
+    assert "A photo unlike those of the training is `unfamiliar`" in int8_build.archive.with_suffix(".md").read_text()
 
 
 def test_an_int8_archive_gives_its_golden_answers_and_holds_no_photo_of_the_run(

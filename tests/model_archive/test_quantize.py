@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from handler.engine import OUTPUTS, Floats, Photos
+from handler.engine import OUTPUTS, Floats, Outputs, Photos
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Preprocessing, read_spec
 from model_archive.build_error import QuantizationError
@@ -66,10 +66,10 @@ def paint_photos() -> LabelledPhotos:
 
 
 def infer_with(network: nn.Module) -> Infer:
-    def infer(photos_BHWC: Photos) -> Floats:
+    def infer(photos_BHWC: Photos) -> Outputs:
         with torch.no_grad():
-            logits_BK: Floats = network(torch.from_numpy(photos_BHWC))[0].numpy()
-        return logits_BK
+            logits_BK, embeddings_BD, _ = network(torch.from_numpy(photos_BHWC))
+        return Outputs(logits_BK.numpy(), embeddings_BD.numpy())
 
     return infer
 
@@ -153,7 +153,9 @@ def test_int8_with_other_answers_is_refused_with_the_figures(tmp_path: Path) -> 
 
     with pytest.raises(QuantizationError) as refusal:
         # No engine in float gives these answers, so layers that stay in float cannot help.
-        quantize_engine(tmp_path / "model.xml", keep(40, 240), lambda photos_BHWC: -infer(photos_BHWC))
+        quantize_engine(
+            tmp_path / "model.xml", keep(40, 240), lambda photos_BHWC: Outputs(*(-part for part in infer(photos_BHWC)))
+        )
 
     assert re.search(r"on 240 photos of val, with \d of 2 layers in float", str(refusal.value))
 

@@ -35,14 +35,16 @@ def test_an_editors_backup_file_is_not_staged(tmp_path: Path, monkeypatch: pytes
     assert {path.suffix for path in (stage / "handler").iterdir()} == {".py", ".yaml"}
 
 
-def test_of_the_run_the_drift_reference_alone_is_staged(tmp_path: Path) -> None:
+def test_of_the_run_the_statistics_alone_are_staged(tmp_path: Path) -> None:
     run, stage = tmp_path / "run", tmp_path / "stage"
     run.mkdir()
     stage.mkdir()
     (run / "reference.npz").write_bytes(b"reference")
+    (run / "familiarity.npz").write_bytes(b"familiarity")
     (run / "report.html").write_bytes(b"report")
 
     stage_files(run, make_spec(), GOLDEN, stage)
 
     assert (stage / "reference.npz").read_bytes() == b"reference"
+    assert (stage / "familiarity.npz").read_bytes() == b"familiarity"
     assert not (stage / "report.html").exists()

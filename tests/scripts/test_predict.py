@@ -38,6 +38,17 @@ def test_the_labels_of_a_photo_are_printed(
     assert second.split() == ["1.0%", "fig"]
 
 
+def test_an_unfamiliar_photo_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {**ANSWER, "predictions": [{**ANSWER["predictions"][0], "unfamiliar": True, "unfamiliarity": 1.5}]}
+
+    with serve_http(lambda request: (200, answer)) as url:
+        run(monkeypatch, url, tmp_path / "a.jpg")
+
+    assert capsys.readouterr().out.startswith("a.jpg  (fruity 1.2.3, unfamiliar)\n")
+
+
 @pytest.mark.parametrize(
     ("response", "reason"),
     [

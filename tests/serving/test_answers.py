@@ -1,12 +1,13 @@
 import pytest
 
-from serving.answers import Label, NoLabel, read_first_label
+from serving.answers import FirstAnswer, Label, NoLabel, read_first_label
 
 
 def test_the_first_label_is_read_with_the_version_that_answered() -> None:
     content = b'{"version": "1.0.0", "predictions": [{"labels": [{"label": "fig", "probability": 0.5}], "x": 1}]}'
 
-    assert read_first_label(content) == ("1.0.0", Label("fig", 0.5))
+    assert read_first_label(content) == FirstAnswer("1.0.0", Label("fig", 0.5), unfamiliar=None)
+    assert read_first_label(content.replace(b'"x": 1', b'"unfamiliar": true')).unfamiliar is True
 
 
 @pytest.mark.parametrize(

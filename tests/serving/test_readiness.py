@@ -5,7 +5,7 @@ from model_archive.golden import GoldenSample
 from serving.management import Version
 from serving.readiness import Busy, NotReady, NotRegistered, check_ready
 
-GOLDEN = [GoldenSample(b"png", "apple", 0.9)]
+GOLDEN = [GoldenSample(b"png", "apple", 0.9), GoldenSample(b"png", "apple", 0.9, unfamiliar=False)]
 
 
 def describe(*statuses: str, min_workers: int = 2) -> httpx.Response:
@@ -18,8 +18,8 @@ def describe(*statuses: str, min_workers: int = 2) -> httpx.Response:
     return httpx.Response(200, json=[{**version, **queue, "workers": workers}])
 
 
-def label(label: str) -> httpx.Response:
-    predictions = [{"photo": "body", "labels": [{"label": label, "probability": 0.9}]}]
+def label(label: str, *, unfamiliar: bool = False) -> httpx.Response:
+    predictions = [{"photo": "body", "labels": [{"label": label, "probability": 0.9}], "unfamiliar": unfamiliar}]
     return httpx.Response(200, json={"predictions": predictions})
 
 
@@ -73,6 +73,7 @@ def test_a_model_that_is_not_registered_is_told_from_one_that_is_not_ready_yet()
         (httpx.Response(500, text="oh"), NotReady, "500: oh"),
         (label("pear"), NotReady, "'pear', it must get 'apple'"),
         (httpx.Response(200, json={"predictions": []}), NotReady, "no label"),
+        (label("apple", unfamiliar=True), NotReady, "unfamiliar=True, it must get False"),
     ],
 )
 def test_a_golden_sample_without_its_known_label_is_the_reason(
