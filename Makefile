@@ -67,7 +67,7 @@ given = $(filter command line environment,$(origin $(1)))
 NAMED = $(if $(call given,VERSION),$(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION=1.1.0))
 # In quotes for the shell, and once more for Hydra: file names may hold any character.
 escaped = $(subst ','\'',$(1))
-SOURCE = 'data.source="$(call escaped,$(DATA))"'
+SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
 # Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)

@@ -162,7 +162,9 @@ def convert_config(values: Any) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}; {_describe_value(values, str(error))}") from error
     _check_together(config)
-    return config
+    # A run of one epoch needs half of it to learn.
+    warmup_epochs = min(config.recipe.warmup_epochs, config.recipe.epochs / 2)
+    return msgspec.structs.replace(config, recipe=msgspec.structs.replace(config.recipe, warmup_epochs=warmup_epochs))
 
 
 def _check_together(config: Config) -> None:
@@ -177,10 +179,10 @@ def _check_together(config: Config) -> None:
         )
     if probe and recipe.teacher is not None:
         raise ConfigError("configuration: a probe learns labels, not recipe.teacher; set recipe.method=finetune")
-    if not probe and max(recipe.freeze_epochs, recipe.warmup_epochs) >= recipe.epochs:
+    if not probe and recipe.freeze_epochs >= recipe.epochs:
         raise ConfigError(
-            f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs} and recipe.warmup_epochs "
-            f"{recipe.warmup_epochs}, each must be less than recipe.epochs, which is {recipe.epochs}"
+            f"configuration: recipe.freeze_epochs is {recipe.freeze_epochs}, it must be less than recipe.epochs, which "
+            f"is {recipe.epochs}"
         )
     if not probe and recipe.freeze_norms and config.network.weights == "random":
         raise ConfigError(

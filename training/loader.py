@@ -17,17 +17,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handler.decode import decode_photo
 from handler.preprocess import preprocess_photo
-from handler.settings import Limits
 from handler.spec import Preprocessing
 from training.augment import Augmentation
 from training.config import DataConfig
+from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import Photo, PhotoSet
 from training.data.sources import load_photos
 
 Example = tuple[Tensor, int]
-
-# Photos beyond the limits of clients were skipped at inspection; here nothing is checked again.
-TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
 
 
 def load_photo_set(config: DataConfig) -> PhotoSet:

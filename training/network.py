@@ -59,10 +59,44 @@ def build_network(
 
 def start_network(config: NetworkConfig, recipe: RecipeConfig, num_classes: int) -> nn.Module:
     """Return the configured network with pretrained weights and a new classifier; raise `NetworkError`."""
-    for size in (recipe.start_size, recipe.train_size):
+    served_size = config.size or read_defaults(config.architecture, None).input_size[-1]
+    sizes = {size or served_size for size in (config.size, recipe.start_size, recipe.train_size)}
+    for size in sizes:
         read_defaults(config.architecture, size)
     rates = {"dropout": config.dropout, "drop_path": config.drop_path}
-    return build_network(config.architecture, config.weights, num_classes, **rates)
+    network = build_network(config.architecture, config.weights, num_classes, **rates)
+    for size in sorted(sizes):
+        check_outputs(network, config.architecture, size)
+    return network
+
+
+def check_outputs(network: nn.Module, architecture: str, size: int) -> None:
+    """Raise `NetworkError` unless *network* takes photos of side *size*, and is a classifier on pooled features.
+
+    Evaluation and archives need its embedding too, from which another classifier may not follow: VOLO adds the logits
+    of its patches, CrossViT and distilled networks have two classifiers.
+    """
+    classifier = network.get_classifier()  # type: ignore[operator]
+    if isinstance(classifier, (tuple, nn.ModuleList)):
+        raise NetworkError(f"{architecture} has {len(classifier)} classifiers, not one; choose another architecture")
+    # Not zeros, which hide a second classifier without biases.
+    photos_BCHW = torch.linspace(-1.0, 1.0, 3 * size * size).reshape(1, 3, size, size)
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            logits_BK = network(photos_BCHW)
+            embeddings_BD = network.forward_head(network.forward_features(photos_BCHW), pre_logits=True)  # type: ignore[operator]
+            same = torch.allclose(logits_BK, classifier(embeddings_BD), rtol=1e-3, atol=1e-4)
+    except Exception as error:
+        # What a network of timm raises for a size or a call that it does not support is of any type.
+        raise NetworkError(
+            f"{architecture} cannot be trained with photos of {size} pixels ({_first_line(error)}): it must take them "
+            "and be one classifier on pooled features; set network.size, or choose another architecture"
+        ) from error
+    if not same:
+        raise NetworkError(f"{architecture} adds other logits to its classifier's; choose another architecture")
+    network.train(training)
 
 
 def default_preprocessing(architecture: str, size: int | None = None, crop: float | None = None) -> Preprocessing:
@@ -117,12 +151,10 @@ def freeze_layers(
     *freeze_norms* keeps the running statistics of all batch norms; the first *frozen_stages* of timm's stages, the stem
     among them, keep those and their weights; with *backbone* all layers do but the classifier.
     """
-    stages = list(group_names(network, network.group_matcher(coarse=True)).values())  # type: ignore[operator]
-    # The last one is the classifier.
-    if frozen_stages >= len(stages):
+    stages = _list_stages(network)
+    if frozen_stages > len(stages):
         raise NetworkError(
-            f"recipe.frozen_stages is {frozen_stages}, but this network has {len(stages) - 1} stages before its "
-            "classifier"
+            f"recipe.frozen_stages is {frozen_stages}, but this network has {len(stages)} stages before its classifier"
         )
     frozen = {name for stage in stages[:frozen_stages] for name in stage}
     if backbone:
@@ -134,6 +166,13 @@ def freeze_layers(
     for module in network.modules():
         if isinstance(module, _BatchNorm) and (freeze_norms or not module.weight.requires_grad):
             module.eval()
+
+
+def _list_stages(network: nn.Module) -> list[list[str]]:
+    """Return the names of the parameters of each of timm's stages before the classifier; none if it has no stages."""
+    # PoolFormer and its kind have no matcher.
+    matcher: Any = getattr(network, "group_matcher", None)
+    return list(group_names(network, matcher(coarse=True)).values())[:-1] if matcher else []
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], weights: str) -> None:

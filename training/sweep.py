@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple
 
 import optuna
@@ -22,11 +23,12 @@ from training.config import format_override
 from training.evaluation.plots import draw_study
 from training.progress import print_line, show_progress
 
+_NUM_LINES = 5
 _SPACES = Path(__file__).parent / "conf" / "sweep"
 
 
 class SweepError(Exception):
-    """The search space cannot be read, the folder holds the trials of another sweep, or every trial failed."""
+    """The search space cannot be read, the folder holds the trials of another sweep, or the first trial failed."""
 
 
 class Sweep(NamedTuple):
@@ -64,13 +66,22 @@ def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[..., f
     """Run trials until the study has *num_trials* finished ones, *num_jobs* at a time; raise `SweepError`."""
     study = open_study(sweep.folder)
     _check_same(study, sweep)
-    num_done = sum(trial.state.is_finished() for trial in study.trials)
+    num_done = sum(trial.state.is_finished() for trial in study.trials) if _has_values(study) else 0
+    stopped = Event()
+
+    def try_next(_: int) -> None:
+        # A worker takes its next trial before this thread hears that the last one has failed.
+        if not stopped.is_set():
+            try:
+                _try_values(sweep, study, run or run_trial)
+            except SweepError:
+                stopped.set()
+                raise
+
     with show_progress("sweep", num_trials, "trials", done=num_done) as advance, ThreadPoolExecutor(num_jobs) as pool:
-        for _ in pool.map(lambda _: _try_values(sweep, study, run or run_trial), range(num_done, num_trials)):
+        for _ in pool.map(try_next, range(num_done, num_trials)):
             advance(1)
     values = [trial.value for trial in study.trials if trial.value is not None]
-    if not values:
-        raise SweepError(f"none of {len(study.trials)} trials finished; see the logs in {sweep.folder}")
     (sweep.folder / "study.svg").write_text(draw_study(values))
     return study
 
@@ -90,7 +101,7 @@ def _check_same(study: optuna.Study, sweep: Sweep) -> None:
     """Raise `SweepError` if *study* was started with other overrides, as on other data: figures would not compare."""
     asked = list(sweep.overrides)
     kept = study.user_attrs.get("overrides", asked)
-    if kept != asked:
+    if kept != asked and _has_values(study):
         raise SweepError(
             f"{sweep.folder} holds the trials of {shlex.join(kept)}, not of {shlex.join(asked)}; choose another "
             "--folder, or remove this one"
@@ -98,13 +109,22 @@ def _check_same(study: optuna.Study, sweep: Sweep) -> None:
     study.set_user_attr("overrides", asked)
 
 
+def _has_values(study: optuna.Study) -> bool:
+    return any(trial.value is not None for trial in study.trials)
+
+
 def _try_values(sweep: Sweep, study: optuna.Study, run: Callable[..., float]) -> None:
+    """Run one more trial; raise `SweepError` if it fails and no trial has finished before: the others would, too."""
     trial = study.ask(sweep.space)
     try:
         top1 = run(sweep, trial.number, trial.params)
-    except subprocess.CalledProcessError:
+    except subprocess.CalledProcessError as error:
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        print_line(f"trial {trial.number}: failed")
+        log = _log_path(sweep, trial.number)
+        reason = _read_reason(log)
+        if not _has_values(study):
+            raise SweepError(f"trial {trial.number} failed, so the others are not tried: {reason} ({log})") from error
+        print_line(f"trial {trial.number}: failed, {reason} ({log})")
     else:
         study.tell(trial, top1)
         print_line(f"trial {trial.number}: val top-1 {top1:.4f}, best {study.best_value:.4f}")
@@ -112,13 +132,25 @@ def _try_values(sweep: Sweep, study: optuna.Study, run: Callable[..., float]) ->
 
 def run_trial(sweep: Sweep, number: int, values: Mapping[str, Any]) -> float:
     """Train with *values* and return the val top-1; raise `CalledProcessError`."""
-    run = f"trial-{number:03}"
+    log_path = _log_path(sweep, number)
+    run = log_path.stem
     chosen = [f"{key}={value}" for key, value in values.items()]
     places = [*(format_override(name, sweep.folder / name) for name in ("runs", "logs")), f"id={run}"]
     command = [sys.executable, "-m", "training.train", *sweep.overrides, *chosen, *places]
-    with (sweep.folder / f"{run}.log").open("wb") as log:
+    with log_path.open("wb") as log:
         subprocess.run(command, stdout=log, stderr=log, check=True, cwd=Path(__file__).resolve().parent.parent)
     return read_spec(sweep.folder / "runs" / run).metrics["val"]["top1"]
+
+
+def _log_path(sweep: Sweep, number: int) -> Path:
+    return sweep.folder / f"trial-{number:03}.log"
+
+
+def _read_reason(log: Path) -> str:
+    """Return what the process that wrote *log* said last: its error message, or else its last lines."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return errors[-1] if errors else "\n".join(lines[-_NUM_LINES:]) or "it wrote nothing"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -73,7 +73,8 @@ def train(config: Config) -> Path | None:
 def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
     test = photos.of("test")
     if config.data.test is not None:
-        test = load_test_photos(config.data.test, photos.labels, cache=Path(config.data.cache)).photos
+        cache, learned = Path(config.data.cache), photos.file_digests
+        test = load_test_photos(config.data.test, photos.labels, cache=cache, learned=learned).photos
     return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 

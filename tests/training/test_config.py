@@ -57,7 +57,6 @@ def test_a_missing_source_is_named() -> None:
         ("+extra=3", "unknown field `extra`"),
         ("~recipe.lr", r"missing required field `lr` - at `\$\.recipe`"),
         ("recipe.freeze_epochs=2", r"recipe\.freeze_epochs is 2"),
-        ("recipe.warmup_epochs=2", r"recipe\.epochs, which is 2"),
         ("recipe.freeze_norms=true", r"recipe\.freeze_norms=false"),
         ("experiment=quick trainer.devices=2", r"trainer\.devices is 2"),
     ],
@@ -65,6 +64,13 @@ def test_a_missing_source_is_named() -> None:
 def test_a_wrong_value_is_named_with_its_place(override: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         tiny_config(tmp_path, tmp_path, *override.split())
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "limited"), [(1, 1, 0.5), (2, 5, 1.0), (10, 1, 1.0)])
+def test_the_warm_up_takes_at_most_half_of_the_epochs(epochs: int, warmup: int, limited: float, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, tmp_path, f"recipe.epochs={epochs}", f"recipe.warmup_epochs={warmup}")
+
+    assert config.recipe.warmup_epochs == limited
 
 
 @pytest.mark.parametrize(

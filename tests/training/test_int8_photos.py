@@ -8,9 +8,9 @@ from PIL import Image
 
 from handler.preprocess import preprocess_photo
 from training.config import EvaluationConfig
+from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import Photo, PhotoSet
 from training.int8_photos import draw_evenly, keep_photos, write_photos
-from training.loader import TRAINING_LIMITS
 from training.network import default_preprocessing
 
 PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=0.875)

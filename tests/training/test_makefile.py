@@ -1,7 +1,10 @@
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from training.config import format_override
 
 ROOT = Path(__file__).parents[2]
 
@@ -9,6 +12,14 @@ ROOT = Path(__file__).parents[2]
 def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "--dry-run", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_name_reaches_hydra_with_its_quotes() -> None:
+    quoted = dry_run("train", 'DATA=Anna\'s "best" photos').stdout.splitlines()[-1]
+
+    [source] = [word for word in shlex.split(quoted) if word.startswith("data.source=")]
+
+    assert source == format_override("data.source", 'Anna\'s "best" photos')
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 import safetensors.torch
 import torch
@@ -8,6 +9,7 @@ from timm.layers import DropPath  # type: ignore[attr-defined]  # re-exported wi
 from torch import nn
 
 from handler.spec import Preprocessing
+from training.config import NetworkConfig, RecipeConfig
 from training.network import (
     NetworkError,
     build_network,
@@ -15,6 +17,7 @@ from training.network import (
     freeze_layers,
     group_parameters,
     read_defaults,
+    start_network,
 )
 
 
@@ -136,6 +139,47 @@ def test_frozen_layers_keep_their_weights_and_frozen_norms_their_statistics(
     assert names == {name for name, _ in network.named_parameters() if name.startswith(frozen)}
     kept = {name for name, tensor in before.items() if torch.equal(network.state_dict()[name], tensor)}
     assert kept == {name for name in before if name.startswith(kept_norms)}
+
+
+class Start:
+    start_size, train_size = None, None
+
+
+def start(architecture: str, size: int | None = None) -> nn.Module:
+    values = {"architecture": architecture, "weights": "random", "size": size, "crop": None}
+    config = msgspec.convert({**values, "dropout": 0.1, "drop_path": 0.0}, NetworkConfig)
+    return start_network(config, cast(RecipeConfig, Start), 3)
+
+
+@pytest.mark.parametrize("architecture", ["test_vit", "test_efficientnet", "test_convnext", "poolformer_s12"])
+def test_a_network_of_any_family_takes_a_step_and_is_evaluated_by_what_it_learned(architecture: str) -> None:
+    network = start(architecture)
+    size = read_defaults(architecture, None).input_size[-1]
+
+    freeze_layers(network)
+    optimizer = torch.optim.AdamW(group_parameters(network, lr=1e-3, layer_decay=0.9, weight_decay=0.05))
+    logits_BK = network(torch.rand(2, 3, size, size))
+    logits_BK.sum().backward()
+    optimizer.step()
+
+    assert logits_BK.shape == (2, 3)
+    assert all(parameter.grad is not None for parameter in network.get_classifier().parameters())  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "message"),
+    [
+        ("deit_tiny_distilled_patch16_224", None, "^deit_tiny_distilled_patch16_224 has 2 classifiers"),
+        ("crossvit_9_240", None, "^crossvit_9_240 has 2 classifiers"),
+        ("volo_d1_224", None, "^volo_d1_224 adds other logits to its classifier's"),
+        ("inception_v3", 32, r"^inception_v3 .* of 32 pixels \([^\n]*set network\.size"),
+    ],
+)
+def test_a_network_that_is_not_one_classifier_on_pooled_features_is_refused_before_training(
+    architecture: str, size: int | None, message: str
+) -> None:
+    with pytest.raises(NetworkError, match=message):
+        start(architecture, size)
 
 
 def test_too_many_frozen_stages_are_refused() -> None:

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import optuna
@@ -40,15 +41,43 @@ def test_trials_run_side_by_side_and_each_prints_a_line(
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_trials_all_fail_names_the_logs(
+def test_a_sweep_ends_with_the_error_of_its_first_trial(
     photo_folder: Path, tmp_path: Path, warm_python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", warm_python)
     sweep = tiny_sweep(photo_folder, tmp_path, "network.architecture=nothing_at_all")
 
-    with pytest.raises(SweepError, match=str(sweep.folder)):
-        run_sweep(sweep, num_trials=1, num_jobs=1)
-    assert "nothing_at_all" in (sweep.folder / "trial-000.log").read_text()
+    with pytest.raises(SweepError, match=r"trial 0 failed.*no architecture 'nothing_at_all'.*trial-000\.log"):
+        run_sweep(sweep, num_trials=5, num_jobs=1)
+    assert [path.name for path in sweep.folder.glob("*.log")] == ["trial-000.log"]
+
+
+def write_log_and_fail(sweep: Sweep, number: int, values: dict[str, float]) -> float:
+    lines = "Inspecting photos\n\nerror: the folder figs does not exist\n" if number % 2 == 0 else "Killed\n"
+    (sweep.folder / f"trial-{number:03}.log").write_text(lines)
+    raise subprocess.CalledProcessError(1, "train")
+
+
+def test_only_the_first_trial_is_tried_if_it_fails_and_other_photos_may_follow(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=r"trial 0 failed.*: the folder figs does not exist \("):
+        run_sweep(Sweep(SPACE, tmp_path, ("data.source=figs",)), num_trials=9, num_jobs=1, run=write_log_and_fail)
+    assert len(open_study(tmp_path).trials) == 1
+
+    study = run_sweep(Sweep(SPACE, tmp_path, ("data.source=leeks",)), num_trials=2, num_jobs=1, run=lambda *_: 0.5)
+
+    assert [trial.value for trial in study.trials] == [None, 0.5, 0.5]
+
+
+def test_a_later_trial_that_fails_is_named_and_the_sweep_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail_second(sweep: Sweep, number: int, values: dict[str, float]) -> float:
+        return write_log_and_fail(sweep, number, values) if number == 1 else 0.5
+
+    study = run_sweep(Sweep(SPACE, tmp_path, ()), num_trials=3, num_jobs=1, run=fail_second)
+
+    assert [trial.value for trial in study.trials] == [0.5, None, 0.5]
+    assert "trial 1: failed, Killed (" in capsys.readouterr().err
 
 
 def test_a_resumed_study_runs_the_trials_that_are_left_with_other_values(tmp_path: Path) -> None:

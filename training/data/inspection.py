@@ -26,6 +26,9 @@ from training.progress import track
 
 FILE_NAME = "inspections.sqlite"
 
+# Beyond what clients may send: training may take its time for phone photos of 108 megapixels. Pillow ends at 178.
+TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
+
 # Decoding to this short side reads every byte of a JPEG and is about four times as fast as in full.
 _SHORT_SIDE = 64
 
@@ -49,7 +52,7 @@ class Inspected(NamedTuple):
 
 
 def inspect_photos(photos: Sequence[Photo], cache: Path, limits: Limits) -> list[Inspected]:
-    """Return *photos* in their order, inspected; one that the server would refuse has a problem. Raises `DataError`."""
+    """Return *photos* in their order; one that cannot be decoded within *limits* has a problem. Raises `DataError`."""
     # Another Pillow or other limits may give other results.
     rules = f"Pillow {PIL.__version__}, {limits}"
     inspected: list[Inspected] = []

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from training.data import manifest
 from training.data.manifest import check_existence, read_manifest
-from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
+from training.data.photo_set import PHOTO_KINDS, SPLIT_NAMES, SPLITS, DataError, Photo
 
 _LOG = logging.getLogger(__name__)
-_SPLIT_FOLDERS = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
 
 
 def list_folder(folder: Path) -> list[Photo]:
@@ -64,7 +63,7 @@ def _read_image_folder(folder: Path) -> Iterator[Photo]:
             f"{folder} has neither {' nor '.join(manifest.FILE_NAMES)} nor folders; "
             "put the photos of each label into a folder with the label's name"
         )
-    splits = [_SPLIT_FOLDERS.get(inner.name.lower(), "") for inner in folders]
+    splits = [SPLIT_NAMES.get(inner.name.lower(), "") for inner in folders]
     if any(splits) and not all(splits):
         others = ", ".join(inner.name for inner, split in zip(folders, splits, strict=True) if not split)
         raise DataError(

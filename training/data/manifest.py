@@ -1,16 +1,18 @@
-"""A CSV manifest: one row for each photo, with the columns file and label, and optionally split and coarse_label."""
+"""A CSV manifest: a row for each photo, with columns file and label, and optionally coarse_label, split and scene."""
 
 import csv
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.data.photo_set import SPLITS, DataError, Photo
+from training.data.photo_set import SPLIT_NAMES, SPLITS, DataError, Photo
 
 _LOG = logging.getLogger(__name__)
 
 FILE_NAMES = ("labels.csv", "manifest.csv")
-COLUMNS = ("file", "label", "coarse_label", "split")
+COLUMNS = ("file", "label", "coarse_label", "split", "scene")
+# Spreadsheets of countries with a decimal comma write semicolons.
+_DELIMITERS = ",;\t"
 
 
 def read_manifest(path: Path) -> list[Photo]:
@@ -18,12 +20,14 @@ def read_manifest(path: Path) -> list[Photo]:
     try:
         # Spreadsheets put a byte order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines, strict=True)
+            delimiter = max(_DELIMITERS, key=lines.readline().count)
+            lines.seek(0)
+            rows = csv.DictReader(lines, strict=True, delimiter=delimiter)
             columns = rows.fieldnames or ()
             if missing := [column for column in ("file", "label") if column not in columns]:
                 raise DataError(
                     f"{path} has no column {' and no column '.join(missing)}, it has {', '.join(columns) or 'none'}; "
-                    "name them in its first line (file and label are required, split and coarse_label are optional)"
+                    "name them in its first line (required: file, label; optional: coarse_label, split, scene)"
                 )
             photos = [_parse_row(row, f"{path}, line {rows.line_num}", path.parent) for row in rows]
     except FileNotFoundError as error:
@@ -43,7 +47,7 @@ def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
         writer.writerow(COLUMNS)
         for photo in photos:
             place = photo.path.relative_to(path.parent).as_posix()
-            writer.writerow((place, photo.label, photo.group or "", photo.split))
+            writer.writerow((place, photo.label, photo.group or "", photo.split, photo.scene or ""))
 
 
 def check_existence(photos: Sequence[Photo], path: Path) -> None:
@@ -56,14 +60,14 @@ def check_existence(photos: Sequence[Photo], path: Path) -> None:
 
 
 def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Photo:
-    file, label, group, split = ((row.get(column) or "").strip() for column in COLUMNS)
+    file, label, group, split, scene = ((row.get(column) or "").strip() for column in COLUMNS)
     if None in row:
         raise DataError(f"{place}: the row has more cells than the first line has columns; quote what has a comma")
     if not (file and label):
         raise DataError(f"{place}: {'label' if file else 'file'} is empty; fill it in or delete the row")
-    if split and split not in SPLITS:
+    if split and split.lower() not in SPLIT_NAMES:
         raise DataError(f"{place}: split is {split!r}, it may be {', '.join(SPLITS)} or empty")
-    return Photo(folder / file, label, group or None, split)
+    return Photo(folder / file, label, group or None, SPLIT_NAMES.get(split.lower(), ""), scene or None)
 
 
 def _drop_repeated(photos: Sequence[Photo], path: Path) -> list[Photo]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {split: split for split in SPLITS} | {"training": "train", "valid": "val", "validation": "val"}
+"""What sources call them, in lower case."""
 PHOTO_KINDS = ("jpg", "jpeg", "png", "webp", "avif", "gif", "bmp", "tif", "tiff", "heic")
 """What names of photos end in."""
 
@@ -22,6 +24,8 @@ class Photo:
     """Coarse label, if labels have groups."""
     split: str = ""
     """One of `SPLITS`; empty as long as the source gives none and none was chosen."""
+    scene: str | None = None
+    """Photos of one scene show the same things at one time and place: a chosen split never divides them."""
 
 
 class SkippedPhoto(NamedTuple):
@@ -50,6 +54,8 @@ class PhotoSet:
     """Files that cannot be used; none of them is in `photos`."""
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Photos of val that resemble one in train, or photos of test that resemble one in train or val."""
+    file_digests: frozenset[str] = frozenset()
+    """SHA-256 of every file in `photos`."""
 
     def of(self, split: str) -> tuple[Photo, ...]:
         """Return the photos of *split*, in a fixed order."""

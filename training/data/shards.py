@@ -23,7 +23,7 @@ def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
     """Return the photos of the shards that *pattern* names, unpacked to *cache* once; raise `DataError`.
 
     *pattern* may contain `{000..012}` or `*`. A sample is a photo (`jpg`, `png` …) with its label in
-    `cls`, or in `json` as `label` and optionally `coarse_label`. Shards whose names begin with train,
+    `cls`, or in `json` as `label`, optionally with `coarse_label` and `scene`. Shards whose names begin with train,
     val or test belong to that split.
     """
     paths = _find_shards(pattern)
@@ -60,7 +60,7 @@ def _unpack(shard_path: Path, cache: Path) -> Path:
 def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[Photo]:
     try:
         for index, sample in enumerate(_read_samples(shard_path)):
-            label, group = _read_label(sample)
+            label, group, scene = _read_fields(sample)
             kind = next((kind for kind in PHOTO_KINDS if kind in sample), "")
             if not (kind and label):
                 fields = ", ".join(sorted(name for name in sample if not name.startswith("__")))
@@ -71,7 +71,7 @@ def _write_photos(shard_path: Path, split: str, folder: Path) -> Iterator[Photo]
                 )
             path = folder / f"{index:08}.{kind}"
             path.write_bytes(sample[kind])
-            yield Photo(path, label, group, split)
+            yield Photo(path, label, group, split, scene)
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise DataError(f"the shard {shard_path} is damaged ({error}); copy it again") from error
 
@@ -82,8 +82,13 @@ def _read_samples(shard_path: Path) -> Iterator[Mapping[str, Any]]:
         yield from group_by_keys(tar_file_expander([{"url": str(shard_path), "stream": shard}]))
 
 
-def _read_label(sample: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the label, empty if there is none, and the coarse label."""
-    fields = {"label": sample["cls"].decode()} if "cls" in sample else json.loads(sample.get("json", b"{}"))
-    label, group = (fields.get(name) if isinstance(fields, dict) else None for name in ("label", "coarse_label"))
-    return "" if label is None else str(label).strip(), None if group is None else str(group)
+def _read_fields(sample: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    """Return the label, empty if there is none, the coarse label and the scene."""
+    fields = json.loads(sample.get("json", b"{}"))
+    fields = fields if isinstance(fields, dict) else {}
+    if "cls" in sample:
+        fields["label"] = sample["cls"].decode()
+    label, group, scene = (
+        None if fields.get(name) is None else str(fields[name]).strip() for name in ("label", "coarse_label", "scene")
+    )
+    return label or "", group, scene

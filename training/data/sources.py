@@ -3,17 +3,17 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from handler.settings import Limits
 from training.data.duplicates import find_near_duplicates
 from training.data.fetch import PUBLIC_SETS, fetch_set
-from training.data.inspection import Inspected, inspect_photos
+from training.data.inspection import TRAINING_LIMITS, Inspected, inspect_photos
 from training.data.labels import check_known, check_labels, check_names, find_groups, list_labels
 from training.data.layouts import list_folder
 from training.data.manifest import read_manifest
 from training.data.photo_set import SPLITS, DataError, Photo, PhotoSet, SkippedPhoto
+from training.data.scenes import assign_scenes
 from training.data.shards import unpack_shards
 from training.data.split import choose_splits, place, skip, skip_contradictions, skip_copies
 from training.progress import print_line
@@ -31,7 +31,7 @@ def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0
     """
     listed = _list_source(source, cache)
     usable, skipped = _inspect(listed, cache)
-    usable, copies = skip_copies(choose_splits(usable, seed, val_share))
+    usable, copies = skip_copies(choose_splits(assign_scenes(usable), seed, val_share))
     photos = [item.photo for item in usable]
     _log_skipped(skipped + copies)
     check_labels(source, listed, photos)
@@ -41,20 +41,24 @@ def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0
     return photo_set
 
 
-def load_test_photos(source: str, labels: tuple[str, ...], *, cache: Path) -> PhotoSet:
+def load_test_photos(
+    source: str, labels: tuple[str, ...], *, cache: Path, learned: Collection[str] = frozenset()
+) -> PhotoSet:
     """Return photos to evaluate a model of *labels* on, all in the split test; raise `DataError`.
 
-    If *source* has a test split, only that is returned. `groups` is None: a test set need not have
-    photos of every label, so the model's own groups apply.
+    If *source* has a test split, only that is returned. Files whose digests are in *learned* are left
+    out. `groups` is None: a test set need not have photos of every label, so the model's own groups apply.
     """
     listed = _list_source(source, cache)
     listed = [photo for photo in listed if photo.split == "test"] or listed
     check_known(source, listed, labels)
     usable, skipped = _inspect(listed, cache)
-    _log_skipped(skipped)
+    reason = "the model learns from the same file"
+    usable, copies = skip(usable, lambda item: reason if item.digest in learned else None)
+    _log_skipped(skipped + copies)
     if not usable:
         raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")
-    return _assemble(source, [place(item, "test") for item in usable], skipped, labels, None)
+    return _assemble(source, [place(item, "test") for item in usable], skipped + copies, labels, None)
 
 
 def _list_source(source: str, cache: Path) -> list[Photo]:
@@ -84,7 +88,7 @@ def _list_source(source: str, cache: Path) -> list[Photo]:
 
 
 def _inspect(listed: Sequence[Photo], cache: Path) -> tuple[list[Inspected], list[SkippedPhoto]]:
-    usable, unusable = skip(inspect_photos(listed, cache, Limits()), lambda item: item.problem)
+    usable, unusable = skip(inspect_photos(listed, cache, TRAINING_LIMITS), lambda item: item.problem)
     usable, contradictions = skip_contradictions(usable)
     return usable, unusable + contradictions
 
@@ -107,10 +111,11 @@ def _assemble(
             near_duplicates[0].photo.path,
             near_duplicates[0].twin.path,
         )
+    digests = frozenset(item.digest for item in usable)
     path = Path(source).resolve()
     # A pattern of shards does not name the set.
     name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
-    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates)
+    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, digests)
 
 
 def _digest(usable: Sequence[Inspected]) -> str:

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from training.data.inspection import Inspected
@@ -16,9 +16,9 @@ Sorted = tuple[list[Inspected], list[SkippedPhoto]]
 def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -> list[Inspected]:
     """Return *inspected*, each photo in a split: the one that its source gave, or one chosen by *seed*.
 
-    If the source has no val split, a share of each label's train photos becomes it: at least one
-    photo of a label that has two. The choice depends only on *seed* and the files' contents, and
-    equal files stay together. Raises `DataError`.
+    If the source has no val split, whole scenes of train become it: about *val_share* of each label's photos, at
+    least one scene of a label that has two. The choice depends only on *seed* and the files' contents, and every label
+    keeps train photos (scikit-learn's StratifiedGroupKFold may take them all). Raises `DataError`.
     """
     if not 0 < val_share < 1:
         raise DataError(
@@ -27,14 +27,10 @@ def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -
     placed = [place(item, item.photo.split or "train") for item in inspected]
     if any(item.photo.split == "val" for item in placed):
         return placed
-    digests: dict[str, set[str]] = defaultdict(set)
-    for item in placed:
-        if item.photo.split == "train":
-            digests[item.photo.label].add(item.digest)
-    chosen = {(label, digest) for label in digests for digest in _choose_val(digests[label], seed, val_share)}
+    train = [item for item in placed if item.photo.split == "train"]
+    chosen = _choose_scenes(_count_files(train), _order_scenes(train, seed), val_share)
     return [
-        place(item, "val") if item.photo.split == "train" and (item.photo.label, item.digest) in chosen else item
-        for item in placed
+        place(item, "val") if item.photo.split == "train" and _scene_of(item) in chosen else item for item in placed
     ]
 
 
@@ -74,7 +70,44 @@ def skip(inspected: Sequence[Inspected], find_reason: Callable[[Inspected], str 
     return kept, [SkippedPhoto(item.photo.path, reason) for item, reason in reasons if reason is not None]
 
 
-def _choose_val(digests: Collection[str], seed: int, val_share: float) -> list[str]:
-    # Half up: round() would make 2.5 to 2.
-    num_val = min(max(1, math.floor(len(digests) * val_share + 0.5)), len(digests) - 1)
-    return sorted(digests, key=lambda digest: hashlib.sha256(f"{seed} {digest}".encode()).digest())[:num_val]
+def _scene_of(item: Inspected) -> str:
+    return item.photo.scene or item.digest
+
+
+def _count_files(train: Sequence[Inspected]) -> dict[str, Counter[str]]:
+    """Return for each label its number of different files in each scene."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for label, scene, _ in {(item.photo.label, _scene_of(item), item.digest) for item in train}:
+        counts[label][scene] += 1
+    return counts
+
+
+def _order_scenes(train: Sequence[Inspected], seed: int) -> list[str]:
+    """Return the scenes in an order that looks random and depends only on *seed* and the files' contents."""
+    digests: dict[str, str] = {}
+    for item in train:
+        scene = _scene_of(item)
+        digests[scene] = min(item.digest, digests.get(scene, item.digest))
+    return sorted(digests, key=lambda scene: hashlib.sha256(f"{seed} {digests[scene]}".encode()).digest())
+
+
+def _choose_scenes(counts: Mapping[str, Counter[str]], order: Sequence[str], val_share: float) -> set[str]:
+    """Return the scenes of *order* that become val, by *counts* (of files, for each label and scene)."""
+    chosen: set[str] = set()
+
+    def leaves_train(scene: str) -> bool:
+        return all(own.keys() - chosen - {scene} for own in counts.values() if scene in own)
+
+    for label in sorted(counts):
+        own, candidates = counts[label], [scene for scene in order if scene in counts[label]]
+        # Half up: round() would make 2.5 to 2.
+        target = max(1, math.floor(own.total() * val_share + 0.5))
+        in_val = sum(own[scene] for scene in chosen)
+        for scene in candidates:
+            # Not where it would miss the target by more than without it.
+            if scene not in chosen and own[scene] < 2 * (target - in_val) and leaves_train(scene):
+                chosen.add(scene)
+                in_val += own[scene]
+        if not in_val:
+            chosen.update(sorted(filter(leaves_train, candidates), key=lambda scene: own[scene])[:1])
+    return chosen

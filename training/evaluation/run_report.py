@@ -13,11 +13,11 @@ from PIL import Image
 
 from handler.preprocess import preprocess_photo
 from handler.spec import Spec
+from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import Photo
 from training.evaluation.calibration import to_probabilities
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
-from training.loader import TRAINING_LIMITS
 
 _TEMPLATE = Path(__file__).with_name("run_report.html.j2")
 _NUM_MISTAKES = 18

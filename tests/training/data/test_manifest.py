@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,16 +22,27 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
         ("file,label\na.jpg,apple\n", "utf-8", ("apple", None, "")),
         ("file,label\nFOLDER/a.jpg,apple\n", "utf-8", ("apple", None, "")),
         ("file,label\na.jpg,apple\n", "utf-8-sig", ("apple", None, "")),
+        ('file;label;split\na.jpg;"apple, red; ripe";Validation\n', "utf-8-sig", ("apple, red; ripe", None, "val")),
+        ("file\tlabel\tsplit\na.jpg\tapple\ttraining\n", "utf-8", ("apple", None, "train")),
+        ("file,label,scene\na.jpg,apple, plate 7\n", "utf-8", ("apple", None, "", "plate 7")),
     ],
-    ids=["all columns", "required columns", "absolute path", "byte order mark of a spreadsheet"],
+    ids=[
+        "all columns",
+        "required columns",
+        "absolute path",
+        "byte order mark",
+        "semicolons",
+        "tabs",
+        "scene",
+    ],
 )
-def test_a_row_gives_a_photo(tmp_path: Path, text: str, encoding: str, expected: tuple[str, str | None, str]) -> None:
+def test_a_row_gives_a_photo(tmp_path: Path, text: str, encoding: str, expected: tuple[Any, ...]) -> None:
     assert read_manifest(write(tmp_path, text, encoding)) == [Photo(tmp_path / "a.jpg", *expected)]
 
 
 def test_photos_that_were_written_are_read_back(tmp_path: Path) -> None:
     path = write(tmp_path, "")
-    photos = [Photo(tmp_path / "a.jpg", "apple, red", "fruit", "val"), Photo(tmp_path / "b.jpg", "blå", None, "")]
+    photos = [Photo(tmp_path / "a.jpg", "apple, red", "fruit", "val"), Photo(tmp_path / "b.jpg", "blå", scene="1")]
     write_manifest(path, photos)
     assert read_manifest(path) == photos
 

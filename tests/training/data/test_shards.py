@@ -18,11 +18,11 @@ def test_photos_and_labels_of_every_shard_are_unpacked(tmp_path: Path) -> None:
     ]
 
 
-def test_json_may_give_the_label_and_its_group(tmp_path: Path) -> None:
-    fields = json.dumps({"label": "leek", "coarse_label": "vegetable"}).encode()
+def test_json_may_give_the_label_its_group_and_its_scene(tmp_path: Path) -> None:
+    fields = json.dumps({"label": "leek", "coarse_label": "vegetable", "scene": 7}).encode()
     write_shard(tmp_path / "a.tar", {"png": photo_bytes("leek", 1, "PNG"), "json": fields})
     [photo] = unpack_shards(str(tmp_path / "a.tar"), tmp_path / "cache")
-    assert (photo.label, photo.group, photo.path.suffix) == ("leek", "vegetable", ".png")
+    assert (photo.label, photo.group, photo.scene, photo.path.suffix) == ("leek", "vegetable", "7", ".png")
 
 
 def test_a_shard_is_unpacked_once(tmp_path: Path) -> None:

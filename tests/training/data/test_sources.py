@@ -87,6 +87,22 @@ def test_near_duplicates_across_splits_are_reported(tmp_path: Path, caplog: pyte
     assert "1 photo(s) resemble one of an earlier split" in caplog.text
 
 
+def test_a_chosen_val_has_no_photo_that_resembles_one_of_train(tmp_path: Path) -> None:
+    food = write_image_folder(tmp_path / "food", {"apple": 6, "leek": 6})
+    for path in list(food.rglob("*.jpg")):
+        Image.open(path).resize((144, 112)).save(path.with_stem(f"{path.stem}-again"), quality=60)
+    photos = load(food)
+    assert [len(photos.of(split)) for split in ("train", "val")] == [20, 4]
+    assert photos.near_duplicates == ()
+    assert not {photo.scene for photo in photos.of("val")} & {photo.scene for photo in photos.of("train")}
+
+
+def test_a_photo_beyond_the_limits_of_clients_is_learned_from(tmp_path: Path) -> None:
+    food = write_image_folder(tmp_path / "food", {"apple": 3, "leek": 2})
+    Image.new("L", (9000, 6000), 90).save(food / "apple" / "54-megapixels.jpg")
+    assert [photo.path.name for photo in load(food).photos if photo.label == "apple"].count("54-megapixels.jpg") == 1
+
+
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DataError, match=r"a\.tar cannot be read or copied"):
@@ -100,6 +116,16 @@ def test_only_the_test_split_is_used_if_there_is_one(photo_folder: Path, tmp_pat
     photos = load_test_photos(str(food), ("apple", "kiwi", "leek"), cache=tmp_path / "cache")
     assert (photos.labels, photos.groups) == (("apple", "kiwi", "leek"), None)
     assert [photo.label for photo in photos.of("test")] == ["apple", "leek", "leek"]
+
+
+def test_test_photos_that_the_model_learned_from_are_left_out(photo_set: PhotoSet, tmp_path: Path) -> None:
+    field = write_image_folder(tmp_path / "field", {"apple": 1, "leek": 2}, first_seed=9000)
+    shutil.copy(photo_set.of("train")[0].path, field / "leek" / "copy.jpg")
+    photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, learned=photo_set.file_digests)
+    assert len(photos.photos) == 3
+    assert [(photo.path.name, photo.reason) for photo in photos.skipped] == [
+        ("copy.jpg", "the model learns from the same file")
+    ]
 
 
 @pytest.mark.parametrize(
