@@ -22,7 +22,7 @@ def test_five_photos_that_are_all_right_neither_sharpen_the_logits_nor_give_a_th
     assert decision.threshold == 1.0
     assert warn_of_few_photos(5, decision, PRECISION) == (
         "val has 5 photos, too few to show that 95% of confident answers are right, so no answer will be confident; "
-        "about 180 would do"
+        "about 270 would do"
     )
 
 

@@ -108,7 +108,8 @@ def test_a_large_calibration_error_is_not_left_without_a_remark(error: float, lo
 def test_what_is_absent_is_left_out_and_a_list_that_is_cut_names_its_length() -> None:
     unseen = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "photos": 0.0}
     figures = FIGURES | {"per_class": {"apple": FIGURES["per_class"]["apple"], "<pear>": unseen}}
-    changes = {"epochs": [], "robustness": {}, "refit": True, "splits": {"val": figures}}
+    del figures["warning"]
+    changes = {"label_errors": [], "epochs": [], "robustness": {}, "refit": True, "splits": {"val": figures}}
     page = render_report(SPEC, METRICS | changes | {"data": DATA | {"num_near_duplicates": 700}}, [], "")
     assert page.count("data:image/svg") == 3
     assert "<td>0.0 %</td>" not in page
