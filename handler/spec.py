@@ -76,6 +76,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The lowest probability of the first label at which an answer is `confident`."""
     metrics: dict[str, dict[str, float]] = {}
     """By split, then by the metric's name."""
+    intervals: dict[str, dict[str, tuple[float, float]]] = {}
+    """The 95 % intervals of some of them."""
     pruned: Share | msgspec.UnsetType = msgspec.UNSET
     """Share of each layer's channels that was removed: the layers then have the widths of the weights, not timm's."""
     engines: dict[str, Figures] = {}

@@ -12,7 +12,9 @@ def write_card(path: Path, archive: Path, version: str, digest: str, spec: Spec)
         f"# {spec.name} {version}",
         f"`{archive.name}`, {archive.stat().st_size:,} bytes, SHA-256 `{digest}`",
         _describe_model(spec),
-        "## Accuracy\n\n" + _table("split", spec.metrics, "not measured: this model was trained elsewhere"),
+        "## Accuracy\n\n"
+        + _table("split", _join_intervals(spec), "not measured: this model was trained elsewhere")
+        + ("\n\nIn brackets: 95 % intervals." if spec.intervals else ""),
         "## Engines\n\nCompared with the network in torch, float32.\n\n" + _table("engine", spec.engines, "none"),
         "## Use\n\n"
         f"For photos of one subject. Logits are divided by a temperature of {spec.temperature:g}; an answer is "
@@ -44,6 +46,15 @@ def _describe_model(spec: Spec) -> str:
         f"- Data: {origin.data_digest or 'not recorded'}\n"
         f"- Code revision: {origin.code_revision or 'not recorded'}; seed: {seed}"
     )
+
+
+def _join_intervals(spec: Spec) -> dict[str, dict[str, float | str]]:
+    """Return the metrics by split, followed by their intervals where they have one."""
+    rows: dict[str, dict[str, float | str]] = {split: dict(figures) for split, figures in spec.metrics.items()}
+    for split, intervals in spec.intervals.items():
+        for name, (low, high) in intervals.items():
+            rows[split][name] = f"{format_figure(rows[split][name])} ({low:.3f} to {high:.3f})"
+    return rows
 
 
 def _table(what: str, rows: Mapping[str, Mapping[str, float | str]], empty: str) -> str:

@@ -12,8 +12,9 @@ from handler.spec import Spec, SpecError, read_spec
 from training.config import ConfigError
 from training.data.photo_set import DataError, Photo
 from training.data.sources import load_photos, load_test_photos
-from training.evaluation.measures import Decision
+from training.evaluation.decision import Decision
 from training.evaluation.unfamiliarity import add_unfamiliar_shares
+from training.learned_photos import leave_out_learned, read_learned
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
 from training.process_setup import keep_freed_memory
@@ -23,8 +24,16 @@ from training.run_folder import format_json, load_network, read_run_config
 def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
     """Return the figures of the finished *run* on *source*; raise `ConfigError`, `DataError` or `NetworkError`."""
     spec = read_spec(run)
-    evaluation_set = EvaluationSet(_find_unseen(run, spec, source, cache), spec.labels, spec.groups, spec.preprocessing)
-    result = evaluate_decision(load_network(run, spec), evaluation_set, Decision(spec.temperature, spec.threshold))
+    learned = read_learned(run)
+    splits = {
+        split: leave_out_learned(photos, learned) for split, photos in _find_unseen(run, spec, source, cache).items()
+    }
+    if not any(splits.values()):
+        raise DataError(f"{run} has learned from all photos of {source}; evaluate it on others")
+    evaluation_set = EvaluationSet(splits, spec.labels, spec.groups, spec.preprocessing)
+    decision = Decision(spec.temperature, spec.threshold)
+    precision = read_run_config(run).evaluation.precision if splits.get("val") else None
+    result = evaluate_decision(load_network(run, spec), evaluation_set, decision, precision)
     if (familiarity := read_familiarity(run)) is None:
         return result
     return replace(result, figures=add_unfamiliar_shares(result.figures, result.predictions, familiarity))
@@ -56,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: stopped; nothing was written")
-    print_summary(result.summary)
+    print_summary(result.summary, result.intervals)
     if options.json:
         options.json.write_bytes(format_json(result.figures))
 

@@ -22,6 +22,7 @@ from training.config import RecipeConfig
 from training.distillation import Teacher, scale_batch
 from training.loader import derive_seed
 from training.network import freeze_layers, group_parameters
+from training.progress import print_line
 
 _SIZE_STEP = 32
 
@@ -53,7 +54,7 @@ class FineTuning(LightningModule):
         # In memory and in the checkpoint: processes of a run without id= would each look for a file of their own.
         self._best: dict[str, Any] = {"val_top1": -1.0, "state_dict": None}
         self.epochs: list[dict[str, float]] = []
-        """The figures of each epoch, kept through a resume."""
+        """The figures of the start, as epoch 0, and of each epoch, kept through a resume."""
 
     @property
     def best_network(self) -> nn.Module:
@@ -68,8 +69,26 @@ class FineTuning(LightningModule):
         return self.best_network
 
     def on_train_start(self) -> None:
+        if not self.epochs:
+            self._measure_start()
         # A run that resumes within an epoch does not get on_train_epoch_start.
         self._freeze_layers()
+
+    def _measure_start(self) -> None:
+        """Note val loss and top-1 before the first step: what training must not fall below."""
+        self.network.eval()
+        sums, num_photos = torch.zeros(2, dtype=torch.float64), 0
+        with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
+            for batch in self.trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]  # set by fit()
+                figures = self._measure_batch(batch)
+                num_photos += len(batch[1])
+                sums += torch.stack([*figures.values()]).cpu().double() * len(batch[1])
+        start = dict(zip(figures, (sums / num_photos).tolist(), strict=True))
+        self.epochs.append({"epoch": 0, **start})
+        self._note_best(start["val_top1"])
+        if self.logger is not None:
+            self.logger.log_metrics({"epoch": 0, **start}, step=0)
+        print_line(f"start: val loss {start['val_loss']:.3f}, val top-1 {start['val_top1']:.3f}")
 
     def on_train_epoch_start(self) -> None:
         # A checkpoint of an epoch's end still holds the mean of that epoch.
@@ -100,20 +119,24 @@ class FineTuning(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        photos_BCHW, classes_B = batch
+        # Every process sees all of val, so there is nothing to gather.
+        self.log_dict(self._measure_batch(batch), batch_size=len(batch[1]), sync_dist=False)
+
+    def _measure_batch(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        photos_BCHW, classes_B = (part.to(self.device) for part in batch)
         inputs_BCHW = scale_batch(photos_BCHW, self._preprocessing, photos_BCHW.shape[-1])
         logits_BK = self.best_network(inputs_BCHW).float()
         top1 = (logits_BK.argmax(dim=1) == classes_B).float().mean()
-        figures = {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
-        # Every process sees all of val, so there is nothing to gather.
-        self.log_dict(figures, batch_size=len(classes_B), sync_dist=False)
+        return {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
 
     def on_train_epoch_end(self) -> None:
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         self.epochs.append({"epoch": self.current_epoch + 1, **figures})
-        if self._recipe.keep == "best" and figures["val_top1"] > self._best["val_top1"]:
-            state_dict = copy.deepcopy(self.best_network.state_dict())
-            self._best = {"val_top1": figures["val_top1"], "state_dict": state_dict}
+        self._note_best(figures["val_top1"])
+
+    def _note_best(self, val_top1: float) -> None:
+        if self._recipe.keep == "best" and val_top1 > self._best["val_top1"]:
+            self._best = {"val_top1": val_top1, "state_dict": copy.deepcopy(self.best_network.state_dict())}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(epochs=self.epochs, best=self._best)

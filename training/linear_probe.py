@@ -38,8 +38,11 @@ def has_linear_classifier(network: nn.Module) -> bool:
     return isinstance(network.get_classifier(), nn.Linear)  # type: ignore[operator]
 
 
-def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> None:
-    """Fit the linear classifier of *network* to train at each zoom, every second mirrored; raise `NetworkError`."""
+def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Predictions:
+    """Fit the linear classifier of *network* to train at each zoom, every second mirrored; raise `NetworkError`.
+
+    Returns the features of train at the first zoom.
+    """
     if not has_linear_classifier(network):
         raise NetworkError(f"{config.network.architecture} has no linear classifier; use recipe.method=finetune")
     val = embed_split(network, "val", config, photos, preprocessing)
@@ -52,6 +55,7 @@ def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, prepr
     with torch.no_grad():
         classifier.weight.copy_(torch.from_numpy(weights_KD))
         classifier.bias.copy_(torch.from_numpy(biases_K))
+    return views[0]
 
 
 def fit_classifier(

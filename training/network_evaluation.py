@@ -13,7 +13,9 @@ from torch import nn
 from handler.spec import Preprocessing
 from training.config import EvaluationConfig
 from training.data.photo_set import Photo
-from training.evaluation.measures import Decision, evaluate_split, fit_decision
+from training.evaluation.decision import Decided, Decision, decide, decide_held_out, fit_decision, warn_of_few_photos
+from training.evaluation.intervals import Intervals
+from training.evaluation.measures import evaluate_split
 from training.evaluation.network_outputs import Predictions, predict_batches
 from training.evaluation.robustness import measure_robustness
 from training.loader import serve_batches
@@ -45,27 +47,44 @@ class EvaluationResult:
         """The single numbers, by split."""
         return {split: figures["summary"] for split, figures in self.figures.items()}
 
+    @property
+    def intervals(self) -> dict[str, Intervals]:
+        """The 95 % intervals of some of them, by split."""
+        return {split: figures["intervals"] for split, figures in self.figures.items()}
+
 
 def evaluate_network(network: nn.Module, evaluation_set: EvaluationSet, config: EvaluationConfig) -> EvaluationResult:
-    """Return the figures, temperature and threshold fitted on val; raise `NetworkError` if logits are not finite."""
+    """Return the figures, and temperature and threshold fitted on val; raise `NetworkError` if logits are not finite.
+
+    The figures of val are out of fold; `warning` beside them says what val could not show.
+    """
     predictions = _predict_splits(network, evaluation_set)
-    if not np.isfinite(predictions["val"].logits_NK).all():
+    logits_NK, classes_N = predictions["val"].logits_NK, predictions["val"].classes_N
+    if not np.isfinite(logits_NK).all():
         raise NetworkError("the network's logits are not finite, so training has diverged; lower recipe.lr")
-    decision = fit_decision(predictions["val"], config.precision)
-    figures = _measure(evaluation_set, predictions, decision, fitted_on="val")
-    robustness: dict[str, dict[str, float]] = {}
-    if config.robustness_photos:
-        val = evaluation_set.splits["val"]
-        chosen = val[:: math.ceil(len(val) / config.robustness_photos)]
-        print_line(f"evaluating robustness on {len(chosen)} photos")
-        robustness = measure_robustness(network, chosen, evaluation_set.labels, evaluation_set.preprocessing, _BATCH)
+    decision = fit_decision(logits_NK, classes_N, config.precision)
+    held_out = decide_held_out(logits_NK, classes_N, config.precision)
+    figures = _measure(evaluation_set, predictions, decision, held_out)
+    warning = warn_of_few_photos(len(classes_N), decision, config.precision)
+    if warning:
+        print_line(f"warning: {warning}")
+        figures["val"]["warning"] = warning
+    robustness = _measure_robustness(network, evaluation_set, config.robustness_photos)
     return EvaluationResult(decision, predictions, figures, robustness)
 
 
-def evaluate_decision(network: nn.Module, evaluation_set: EvaluationSet, decision: Decision) -> EvaluationResult:
-    """Return the figures of *network* with the temperature and threshold of *decision*."""
+def evaluate_decision(
+    network: nn.Module, evaluation_set: EvaluationSet, decision: Decision, val_precision: float | None = None
+) -> EvaluationResult:
+    """Return the figures of *network* with the temperature and threshold of *decision*.
+
+    If it was fitted on val for *val_precision*, those of val are out of fold.
+    """
     predictions = _predict_splits(network, evaluation_set)
-    return EvaluationResult(decision, predictions, _measure(evaluation_set, predictions, decision), {})
+    held_out = None
+    if val_precision is not None:
+        held_out = decide_held_out(predictions["val"].logits_NK, predictions["val"].classes_N, val_precision)
+    return EvaluationResult(decision, predictions, _measure(evaluation_set, predictions, decision, held_out), {})
 
 
 def evaluate_refitted(network: nn.Module, before: EvaluationResult, evaluation_set: EvaluationSet) -> EvaluationResult:
@@ -76,12 +95,21 @@ def evaluate_refitted(network: nn.Module, before: EvaluationResult, evaluation_s
     return EvaluationResult(before.decision, {**after.predictions, "val": val}, figures, before.robustness)
 
 
-def print_summary(summary: Mapping[str, Mapping[str, float]]) -> None:
-    """Print the single numbers of every split as a table."""
+def print_summary(
+    summary: Mapping[str, Mapping[str, float]], intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> None:
+    """Print the single numbers of every split as a table, with their 95 % intervals where they have one."""
     table = Table("figure", *summary)
     for name in dict.fromkeys(name for figures in summary.values() for name in figures):
-        table.add_row(name, *(f"{figures[name]:.4g}" if name in figures else "" for figures in summary.values()))
+        cells = (_format(figures.get(name), intervals.get(split, {}).get(name)) for split, figures in summary.items())
+        table.add_row(name, *cells)
     Console().print(table)
+
+
+def _format(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if interval is None else f"{value:.4g} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def _predict_splits(network: nn.Module, evaluation_set: EvaluationSet) -> dict[str, Predictions]:
@@ -94,10 +122,27 @@ def _predict_splits(network: nn.Module, evaluation_set: EvaluationSet) -> dict[s
 
 
 def _measure(
-    evaluated: EvaluationSet, predictions: Mapping[str, Predictions], decision: Decision, fitted_on: str | None = None
+    evaluated: EvaluationSet,
+    predictions: Mapping[str, Predictions],
+    decision: Decision,
+    val_held_out: Decided | None = None,
 ) -> dict[str, Any]:
-    labels, groups = evaluated.labels, evaluated.groups
+    """Return the figures by split; *val_held_out* is for val, if *decision* was fitted on it."""
+    decided = {name: decide(found.logits_NK, decision) for name, found in predictions.items()}
+    if val_held_out is not None:
+        decided["val"] = val_held_out
     return {
-        name: evaluate_split(found, evaluated.splits[name], labels, groups, decision, fitted_here=name == fitted_on)
+        name: evaluate_split(found, evaluated.splits[name], evaluated.labels, evaluated.groups, decided[name])
         for name, found in predictions.items()
     }
+
+
+def _measure_robustness(
+    network: nn.Module, evaluation_set: EvaluationSet, num_photos: int
+) -> dict[str, dict[str, float]]:
+    if not num_photos:
+        return {}
+    val = evaluation_set.splits["val"]
+    chosen = val[:: math.ceil(len(val) / num_photos)]
+    print_line(f"evaluating robustness on {len(chosen)} photos")
+    return measure_robustness(network, chosen, evaluation_set.labels, evaluation_set.preprocessing, _BATCH)

@@ -158,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     except (InterruptionError, KeyboardInterrupt):
         sys.exit("error: stopped; nothing was written")
-    print_summary(read_spec(pruned).metrics)
+    spec = read_spec(pruned)
+    print_summary(spec.metrics, spec.intervals)
     lines = f"run     {pruned}\nreport  {pruned / REPORT_FILE}\narchive make archive RUN={pruned}"
     Console().print(lines, soft_wrap=True, highlight=False)
 

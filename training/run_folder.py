@@ -7,7 +7,9 @@ runs/<id>/
 ├── config.yaml         the resolved configuration that trained it
 ├── reference.npz       statistics of val: drift is measured from them
 ├── familiarity.npz     statistics of train and val that tell unfamiliar photos
+├── learned_photos.npy  digests of the photos that it has learned from: evaluation leaves them out
 ├── photos.zip          some of train and val, preprocessed: to calibrate int8 and to evaluate it
+├── label_errors.csv    photos of train whose label is likely wrong
 └── report.html         the evaluation, for people
 """
 
@@ -29,7 +31,9 @@ from torch import Tensor, nn
 
 from handler.spec import FAMILIARITY_FILE, PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
 from training.config import Config, ConfigError, convert_config
+from training.evaluation.label_errors import LABEL_ERRORS_FILE
 from training.int8_photos import KeptPhotos, write_photos
+from training.learned_photos import LEARNED_FILE
 from training.network import build_network, load_weights, read_weights
 
 CONFIG_FILE = "config.yaml"
@@ -51,6 +55,8 @@ def write_run(
     familiarity: Mapping[str, NDArray[Any]] | None = None,
     report: str | None = None,
     photos: KeptPhotos | None = None,
+    learned: NDArray[np.uint64] | None = None,
+    label_errors: str | None = None,
 ) -> Path:
     """Write the run *folder* and return it; raise `RunError` or `OSError`, after which nothing of it is left.
 
@@ -75,6 +81,10 @@ def write_run(
             (partial / REPORT_FILE).write_text(report, encoding="utf-8")
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
+        if label_errors is not None:
+            (partial / LABEL_ERRORS_FILE).write_text(label_errors, encoding="utf-8")
+        if learned is not None:
+            np.save(partial / LEARNED_FILE, np.sort(learned), allow_pickle=False)
         partial.rename(folder)
     return folder
 

@@ -16,6 +16,7 @@ from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_test_photos
 from training.distillation import load_teacher
+from training.evaluation.label_errors import review_labels
 from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
 from training.interruption import InterruptionError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
@@ -50,8 +51,11 @@ def train(config: Config) -> Path | None:
     network = start_network(config.network, config.recipe, len(photos.labels)).to(device)
     # Random features say nothing, and their norms change with the first batch.
     start = config.recipe.classifier if config.network.weights != "random" and has_linear_classifier(network) else "new"
+    label_errors = None
     if "probe" in (config.recipe.method, start):
-        fit_linear_probe(network, config, photos, preprocessing)
+        features = fit_linear_probe(network, config, photos, preprocessing)
+        label_errors = review_labels(features.embeddings_ND, photos.of("train"))
+        del features  # 384 MB for 75,000 photos
     job = Job("fit", config, photos, preprocessing, tracker, teacher=teacher)
     trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
     evaluation = None
@@ -62,7 +66,8 @@ def train(config: Config) -> Path | None:
         evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set) if evaluation else None
     if evaluation is None:
         return None
-    result = TrainingResult(trained.network, evaluation, trained.epochs, (time.monotonic() - started_s) / 60)
+    minutes = (time.monotonic() - started_s) / 60
+    result = TrainingResult(trained.network, evaluation, trained.epochs, minutes, label_errors=label_errors)
     run = write_result(config, photos, evaluation_set, result, tracker)
     point_latest(run)
     for checkpoint in logs.glob("*.ckpt"):
@@ -73,6 +78,7 @@ def train(config: Config) -> Path | None:
 def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
     test = photos.of("test")
     if config.data.test is not None:
+        # Val chooses penalties, epochs and the temperature, so a copy of it is no test either.
         cache, learned = Path(config.data.cache), photos.file_digests
         test = load_test_photos(config.data.test, photos.labels, cache=cache, learned=learned).photos
     return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
@@ -94,7 +100,8 @@ def main(node: DictConfig) -> None:
         print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
         sys.exit(_EXIT_INTERRUPTED)
     if run is not None:
-        print_summary(read_spec(run).metrics)
+        spec = read_spec(run)
+        print_summary(spec.metrics, spec.intervals)
         release = f"make publish-run RUN={run}\n        make set-release RUN={run} VERSION=…  (docs/deploy.md)"
         lines = f"run     {run}\nreport  {run / REPORT_FILE}\nrelease {release}"
         Console().print(lines, soft_wrap=True, highlight=False)

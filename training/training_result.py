@@ -1,7 +1,9 @@
 """From a trained network and its figures to the run folder and the tracker."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from torch import nn
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import PhotoSet
+from training.evaluation.label_errors import LabelError, format_label_errors
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
@@ -23,6 +26,7 @@ from training.evaluation.unfamiliarity import (
     store_familiarity,
 )
 from training.int8_photos import keep_photos
+from training.learned_photos import digest_photos
 from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import read_code_revision, write_run
@@ -40,6 +44,8 @@ class TrainingResult(NamedTuple):
     minutes: float
     pruning: Mapping[str, Any] | None = None
     """Of a pruned network: the run that it was made from, and both networks' figures."""
+    label_errors: Sequence[LabelError] | None = None
+    """Photos of train whose label is likely wrong, where a probe has computed their features."""
 
 
 def write_result(
@@ -52,7 +58,10 @@ def write_result(
     result = result._replace(evaluation=replace(result.evaluation, figures=figures))
     evaluation = result.evaluation
     spec = _build_spec(config, photos, evaluation_set, result)
+    shown = "test" if evaluation_set.splits["test"] else "val"
     metrics = {
+        "id": config.id,
+        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
         "splits": evaluation.figures,
         "robustness": evaluation.robustness,
         "refit": config.recipe.refit_epochs > 0,
@@ -61,8 +70,11 @@ def write_result(
         "pruning": result.pruning,
         "unfamiliar": {"threshold": float(familiarity.threshold), "train_photos": len(train.classes_N)},
         "data": _describe_data(photos, evaluation_set),
+        "label_errors": [
+            (str(error.photo.path), error.photo.label, error.answer, error.probability)
+            for error in result.label_errors or ()
+        ],
     }
-    shown = "test" if evaluation_set.splits["test"] else "val"
     mistakes = find_mistakes(evaluation.predictions[shown], evaluation_set.splits[shown], spec)
     run = write_run(
         Path(config.runs) / config.id,
@@ -74,6 +86,8 @@ def write_result(
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
+        label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
+        learned=digest_photos(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
     )
     if tracker is not None:
         summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
@@ -107,6 +121,7 @@ def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet,
         temperature=decision.temperature,
         threshold=decision.threshold,
         metrics=result.evaluation.summary,
+        intervals=result.evaluation.intervals,
         pruned=msgspec.UNSET if pruning is None else pruning["amount"],
         provenance=Provenance(weights=origin, data_digest=photos.digest, code_revision=revision, seed=config.seed),
     )
@@ -118,6 +133,7 @@ def _describe_data(photos: PhotoSet, evaluation_set: EvaluationSet) -> dict[str,
         "name": photos.name,
         "digest": photos.digest,
         "photos": {name: len(split) for name, split in splits.items()},
+        "train_by_label": Counter(photo.label for photo in splits["train"]),
         "num_skipped": len(photos.skipped),
         "skipped": [(str(skipped.path), skipped.reason) for skipped in photos.skipped[:_MAX_LISTED]],
         "num_near_duplicates": len(photos.near_duplicates),

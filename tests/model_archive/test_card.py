@@ -34,6 +34,14 @@ def test_the_card_describes_archive_model_accuracy_and_engines(tmp_path: Path) -
     assert card.endswith("## The 4 labels\n\napple, banana, cherry, not food\n")
 
 
+def test_the_card_shows_intervals_behind_their_figures(tmp_path: Path) -> None:
+    card = read_card(
+        tmp_path, make_spec(metrics={"val": {"nll": 0.5, "top1": 0.875}}, intervals={"val": {"top1": (0.83, 0.9125)}})
+    )
+
+    assert "| val | 0.5 | 0.875 (0.830 to 0.912) |\n\nIn brackets: 95 % intervals.\n" in card
+
+
 def test_the_card_says_what_is_not_known(tmp_path: Path) -> None:
     card = read_card(tmp_path, make_spec())
 

@@ -1,7 +1,7 @@
 """Every figure of metrics.json: accuracy, calibration, per label, per slice. Axes: N photos, K class."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +11,13 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  #
 from training.data.photo_set import Photo
 from training.evaluation import calibration
 from training.evaluation.calibration import to_probabilities
+from training.evaluation.decision import Decided
+from training.evaluation.intervals import interval_of_calibration_error, interval_of_share
 from training.evaluation.network_outputs import Predictions
 
 _NUM_SLICES = 4
+_NUM_SHARES = 40
 _TOP = 5
-
-
-class Decision(NamedTuple):
-    """How logits become a probability, and from which probability an answer is called confident."""
-
-    temperature: float
-    threshold: float
-
-
-def fit_decision(predictions: Predictions, precision: float) -> Decision:
-    """Return the temperature and, for *precision* among confident answers, the threshold, fitted on *predictions*."""
-    temperature = calibration.fit_temperature(predictions.logits_NK, predictions.classes_N)
-    confidences_N = to_probabilities(predictions.logits_NK, temperature).max(axis=1)
-    return Decision(temperature, calibration.choose_threshold(confidences_N, predictions.right, precision))
 
 
 def evaluate_split(
@@ -36,19 +25,15 @@ def evaluate_split(
     photos: Sequence[Photo],
     labels: Sequence[str],
     groups: Sequence[str] | None,
-    decision: Decision,
-    *,
-    fitted_here: bool,
+    decided: Decided,
 ) -> dict[str, Any]:
     """Return the figures of one split; `summary` holds the single numbers.
 
-    If *decision* was fitted on these photos (*fitted_here*), figures after temperature scaling are
-    computed on held-out folds.
+    *decided* is by a decision that was not fitted on the photo that it is for.
     """
     logits_NK, classes_N, right_N = predictions.logits_NK, predictions.classes_N, predictions.right
-    held_out_NK = calibration.scale_held_out(logits_NK, classes_N) if fitted_here else logits_NK / decision.temperature
-    raw_N, scaled_N = (to_probabilities(logits).max(axis=1) for logits in (logits_NK, held_out_NK))
-    confident_N = to_probabilities(logits_NK, decision.temperature).max(axis=1) >= decision.threshold
+    raw_N, scaled_N = (to_probabilities(logits).max(axis=1) for logits in (logits_NK, decided.logits_NK))
+    confident_N = decided.confident_N
     per_class = _measure_classes(logits_NK.argmax(axis=1), classes_N, labels)
     present = [row for row in per_class.values() if row["photos"]]
     summary = {
@@ -56,7 +41,7 @@ def evaluate_split(
         **_measure_accuracy(logits_NK, classes_N, groups),
         **{f"macro_{name}": np.mean([row[name] for row in present]) for name in ("precision", "recall", "f1")},
         "nll": calibration.mean_nll(logits_NK, classes_N),
-        "nll_scaled": calibration.mean_nll(held_out_NK, classes_N),
+        "nll_scaled": calibration.mean_nll(decided.logits_NK, classes_N),
         "ece": calibration.calibration_error(raw_N, right_N),
         "ece_scaled": calibration.calibration_error(scaled_N, right_N),
         "confident_share": confident_N.mean(),
@@ -64,13 +49,30 @@ def evaluate_split(
     }
     return {
         "summary": {name: float(value) for name, value in summary.items()},
+        "intervals": _measure_intervals(predictions, groups, confident_N, scaled_N),
         "per_class": per_class,
         "confusion": confusion_matrix(classes_N, logits_NK.argmax(axis=1), labels=range(len(labels))).tolist(),
         "reliability": calibration.reliability_bins(raw_N, right_N),
         "reliability_scaled": calibration.reliability_bins(scaled_N, right_N),
+        "coverage": measure_coverage(scaled_N, right_N),
         "by_short_side": slice_accuracy(read_short_sides(photos), right_N),
         "by_brightness": slice_accuracy(predictions.brightness_N, right_N),
     }
+
+
+def measure_coverage(confidences_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> list[dict[str, float]]:
+    """Return the share of right answers among the most certain share of the photos, at 40 shares up to 1."""
+    order = np.argsort(-confidences_N, kind="stable")
+    precisions_N = np.cumsum(right_N[order]) / np.arange(1, len(order) + 1)
+    counts = np.unique(np.ceil(np.linspace(0.0, 1.0, _NUM_SHARES + 1)[1:] * len(order)).astype(int))
+    return [
+        {
+            "share": float(count / len(order)),
+            "precision": float(precisions_N[count - 1]),
+            "threshold": float(confidences_N[order][count - 1]),
+        }
+        for count in counts
+    ]
 
 
 def slice_accuracy(values_N: NDArray[np.floating], right_N: NDArray[np.bool_]) -> list[dict[str, float]]:
@@ -102,9 +104,34 @@ def _measure_accuracy(
     hits_NK = best_NK == classes_N[:, None]
     figures = {"top1": hits_NK[:, 0].mean(), "top5": hits_NK[:, :_TOP].any(axis=1).mean()}
     if groups is not None:
-        groups_K = np.array(groups)
-        figures["coarse_top1"] = (groups_K[best_NK[:, 0]] == groups_K[classes_N]).mean()
+        figures["coarse_top1"] = _find_right_groups(best_NK[:, 0], classes_N, groups).mean()
     return figures
+
+
+def _find_right_groups(
+    answers_N: NDArray[np.int64], classes_N: NDArray[np.int64], groups: Sequence[str]
+) -> NDArray[np.bool_]:
+    groups_K = np.array(groups)
+    right_N: NDArray[np.bool_] = groups_K[answers_N] == groups_K[classes_N]
+    return right_N
+
+
+def _measure_intervals(
+    predictions: Predictions,
+    groups: Sequence[str] | None,
+    confident_N: NDArray[np.bool_],
+    confidences_N: NDArray[np.float64],
+) -> dict[str, tuple[float, float]]:
+    right_N, answers_N = predictions.right, predictions.logits_NK.argmax(axis=1)
+    intervals = {
+        "top1": interval_of_share(right_N),
+        "ece_scaled": interval_of_calibration_error(confidences_N, right_N),
+    }
+    if groups is not None:
+        intervals["coarse_top1"] = interval_of_share(_find_right_groups(answers_N, predictions.classes_N, groups))
+    if confident_N.any():
+        intervals["confident_precision"] = interval_of_share(right_N, confident_N)
+    return intervals
 
 
 def _measure_classes(

@@ -18,12 +18,13 @@ _MAX_NAMED_LABELS = 40
 
 @_styled
 def draw_curves(epochs: Sequence[Mapping[str, float]]) -> str:
-    """Draw loss and val top-1 over the epochs."""
+    """Draw loss and val top-1 over the epochs, from the start on."""
     figure = Figure(figsize=(9.2, 3.2), layout="constrained")
     losses, accuracy = figure.subplots(1, 2)
     panels = {"train_loss": (losses, _GREY), "val_loss": (losses, _GREEN), "val_top1": (accuracy, _GREEN)}
     for name, (axes, colour) in panels.items():
-        x, y = range(1, len(epochs) + 1), [epoch[name] for epoch in epochs]
+        # Epoch 0 is the start, which has no train loss.
+        x, y = zip(*((epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch), strict=True)
         axes.plot(x, y, color=colour, marker="o", markersize=3, label=name)
     losses.set(xlabel="epoch", ylabel="loss")
     accuracy.set(xlabel="epoch", ylabel="val top-1")
@@ -86,6 +87,19 @@ def draw_reliability(raw: Sequence[Mapping[str, float]], scaled: Sequence[Mappin
         axes.scatter(x, y, s=12 + 120 * photos / photos.sum(), color=colour, alpha=0.8)
     axes.set(xlabel="confidence", ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="upper left")
+    return _to_svg(figure)
+
+
+@_styled
+def draw_coverage(coverage: Sequence[Mapping[str, float]], share: float | None) -> str:
+    """Draw the share of right answers over the share of photos, the most certain first; a line at *share* of them."""
+    figure = Figure(figsize=(4.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([row["share"] for row in coverage], [row["precision"] for row in coverage], color=_GREEN)
+    if share:
+        axes.axvline(share, color=_GREY, linestyle="--", linewidth=1, label="confident answers")
+        axes.legend(loc="lower left")
+    axes.set(xlabel="share of the photos", ylabel="share of right answers", xlim=(0, 1.02), ylim=(None, 1.02))
     return _to_svg(figure)
 
 

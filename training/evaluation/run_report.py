@@ -17,17 +17,19 @@ from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import Photo
 from training.evaluation.calibration import to_probabilities
 from training.evaluation.network_outputs import Predictions
-from training.evaluation.plots import draw_confusion, draw_curves, draw_reliability, draw_robustness
+from training.evaluation.plots import draw_confusion, draw_coverage, draw_curves, draw_reliability, draw_robustness
 
 _TEMPLATE = Path(__file__).with_name("run_report.html.j2")
 _NUM_MISTAKES = 18
 _NUM_CONFUSIONS = 12
+_SMALL_CALIBRATION_ERROR = 0.03
 
 
 class Mistake(NamedTuple):
-    """A wrong answer of high probability."""
+    """A wrong answer."""
 
     pixels_HWC: NDArray[np.uint8]
+    path: str
     label: str
     answer: str
     probability: float
@@ -41,18 +43,23 @@ class Mistake(NamedTuple):
 
 
 def find_mistakes(predictions: Predictions, photos: Sequence[Photo], spec: Spec) -> list[Mistake]:
-    """Return the wrong answers of the highest probability, in descending order."""
+    """Return the wrong answers, in descending order of how likely the label is what is wrong.
+
+    That is how far the probability of the answer is above that of the label (Northcutt et al., JAIR 2021).
+    """
     probabilities_NK = to_probabilities(predictions.logits_NK, spec.temperature)
     best_N, confidences_N = probabilities_NK.argmax(axis=1), probabilities_NK.max(axis=1)
+    margins_N = confidences_N - probabilities_NK[np.arange(len(best_N)), predictions.classes_N]
     wrong = np.flatnonzero(~predictions.right)
     return [
         Mistake(
             preprocess_photo(photos[index].path.read_bytes(), spec.preprocessing, TRAINING_LIMITS),
+            str(photos[index].path),
             photos[index].label,
             spec.labels[best_N[index]],
             float(confidences_N[index]),
         )
-        for index in wrong[np.argsort(-confidences_N[wrong], kind="stable")][:_NUM_MISTAKES]
+        for index in wrong[np.argsort(-margins_N[wrong], kind="stable")][:_NUM_MISTAKES]
     ]
 
 
@@ -71,12 +78,26 @@ def render_report(spec: Spec, metrics: Mapping[str, Any], mistakes: Sequence[Mis
         figures=figures,
         mistakes=mistakes,
         config=config,
+        calibration_remark=judge_calibration(figures["summary"], figures["intervals"]),
         confusions=find_confusions(figures["confusion"], spec.labels),
         weakest=sorted(with_photos, key=lambda item: (item[1]["f1"], item[0])),
         curves=_embed(draw_curves(metrics["epochs"])) if metrics["epochs"] else None,
         matrix=_embed(draw_confusion(figures["confusion"], spec.labels)),
         reliability=_embed(draw_reliability(figures["reliability"], figures["reliability_scaled"])),
+        coverage=_embed(draw_coverage(figures["coverage"], figures["summary"]["confident_share"])),
         robustness=_embed(draw_robustness(metrics["robustness"])) if metrics["robustness"] else None,
+    )
+
+
+def judge_calibration(summary: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str | None:
+    """Return what to do about a calibration error that is certainly not small; None for a small one."""
+    if summary["ece_scaled"] <= _SMALL_CALIBRATION_ERROR:
+        return None
+    if intervals["ece_scaled"][0] <= _SMALL_CALIBRATION_ERROR:
+        return f"The calibration error may be chance: {summary['photos']:.0f} photos are too few to tell."
+    return (
+        "The calibration error is large: probabilities are not shares of right answers, and the threshold may not "
+        "hold. More photos in val, or val photos that resemble those of use, help."
     )
 
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from training.data.photo_set import Photo
-from training.evaluation.measures import Decision, evaluate_split, fit_decision, slice_accuracy
+from training.evaluation.decision import Decision, decide
+from training.evaluation.measures import evaluate_split, slice_accuracy
 from training.evaluation.network_outputs import Predictions
 
 LABELS = ("apple", "pear", "leek")
@@ -27,7 +28,7 @@ def photos(tmp_path: Path) -> list[Photo]:
 
 
 def test_the_summary_counts_labels_groups_and_classes(photos: list[Photo]) -> None:
-    figures = evaluate_split(PREDICTIONS, photos, LABELS, GROUPS, Decision(1.0, 0.9), fitted_here=False)
+    figures = evaluate_split(PREDICTIONS, photos, LABELS, GROUPS, decide(PREDICTIONS.logits_NK, Decision(1.0, 0.9)))
     expected = {
         "photos": 5,
         "top1": 0.6,
@@ -40,20 +41,17 @@ def test_the_summary_counts_labels_groups_and_classes(photos: list[Photo]) -> No
         "confident_precision": 1.0,
     }
     assert {name: figures["summary"][name] for name in expected} == expected
+    assert set(figures["intervals"]) == {"top1", "coarse_top1", "ece_scaled", "confident_precision"}
+    assert figures["intervals"]["top1"][0] <= 0.2 < 1.0 == figures["intervals"]["top1"][1]
     assert figures["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
     assert figures["per_class"]["leek"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "photos": 2.0}
     assert [(row["from"], row["to"]) for row in figures["by_short_side"]] == [(20, 20), (21, 21), (22, 22), (23, 24)]
 
 
 def test_figures_without_groups_or_confident_answers_are_left_out(photos: list[Photo]) -> None:
-    summary = evaluate_split(PREDICTIONS, photos, LABELS, None, Decision(1.0, 1.0), fitted_here=True)["summary"]
+    decided = decide(PREDICTIONS.logits_NK, Decision(1.0, 1.0))
+    summary = evaluate_split(PREDICTIONS, photos, LABELS, None, decided)["summary"]
     assert not {"coarse_top1", "confident_precision"} & set(summary)
-
-
-def test_the_decision_keeps_its_precision_where_it_was_fitted(photos: list[Photo]) -> None:
-    decision = fit_decision(PREDICTIONS, precision=1.0)
-    summary = evaluate_split(PREDICTIONS, photos, LABELS, None, decision, fitted_here=True)["summary"]
-    assert (summary["confident_precision"], summary["confident_share"]) == (1.0, 0.6)
 
 
 def test_slices_are_quarters_that_keep_equal_values_together() -> None:

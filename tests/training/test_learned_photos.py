@@ -1,0 +1,68 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.pictures import write_image_folder
+from tests.training.tiny_runs import read_metrics, run_training
+from training.data.photo_set import DataError, Photo
+from training.evaluate_run import evaluate_run
+from training.learned_photos import LEARNED_FILE, digest_photos, leave_out_learned
+
+
+@pytest.fixture
+def field(tmp_path: Path, photo_folder: Path) -> Path:
+    """3 new photos, and under other names 2 of train and 1 of val."""
+    folder = write_image_folder(tmp_path / "field", {"leek": 2, "apple": 1}, first_seed=9000)
+    for split, count in (("train", 2), ("val", 1)):
+        for path in sorted((photo_folder / split / "leek").glob("*.jpg"))[:count]:
+            shutil.copy(path, folder / "leek" / f"{split}-{path.name}")
+    return folder
+
+
+def test_a_photo_is_known_by_its_content(tmp_path: Path) -> None:
+    for name, content in {"a": b"", "b": b"pear", "c": b""}.items():
+        (tmp_path / name).write_bytes(content)
+    photos = [Photo(tmp_path / name, "apple") for name in "abc"]
+    # SHA-256 of nothing begins e3b0c442 98fc1c14.
+    assert digest_photos(photos)[0] == 0xE3B0C44298FC1C14
+    assert leave_out_learned(photos, digest_photos(photos[2:])) == [photos[1]]
+    assert leave_out_learned(photos, None) == photos
+
+
+def test_copies_of_train_photos_are_left_out_of_an_evaluation(
+    trained_run: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_run(trained_run, str(field), tmp_path / "data").summary["test"]["photos"] == 4
+    assert "2 of 6 photos are left out: the model has learned from them" in capsys.readouterr().err
+
+
+def test_copies_of_train_and_val_photos_are_left_out_of_data_test(
+    photo_folder: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_training(photo_folder, tmp_path, "recipe.method=probe", f"data.test={field}")
+    assert read_metrics(run)["splits"]["test"]["summary"]["photos"] == 3
+    assert "3 of 6 photos are left out" in capsys.readouterr().err
+
+
+def test_a_data_test_of_copies_alone_is_refused(photo_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^data\.test: train and val hold all photos of"):
+        run_training(photo_folder, tmp_path, f"data.test={photo_folder / 'train'}")
+
+
+def test_after_a_refit_val_is_not_evaluated(tmp_path: Path) -> None:
+    folder = write_image_folder(tmp_path / "photos", dict.fromkeys(("apple", "banana", "carrot", "leek"), 10))
+    run = run_training(folder, tmp_path, "recipe.refit_epochs=1", "recipe.epochs=1", "recipe.warmup_epochs=0")
+    assert len(np.load(run / LEARNED_FILE)) == 40
+    with pytest.raises(DataError, match="has learned from all photos of"):
+        evaluate_run(run, str(folder), tmp_path / "data")
+
+
+def test_a_run_without_the_record_says_so_and_counts_copies(
+    trained_run: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "older")
+    (run / LEARNED_FILE).unlink()
+    assert evaluate_run(run, str(field), tmp_path / "data").summary["test"]["photos"] == 6
+    assert f"has no {LEARNED_FILE}" in capsys.readouterr().err
