@@ -39,15 +39,14 @@ def test_copies_of_train_photos_are_left_out_of_an_evaluation(
 
 
 def test_copies_of_train_and_val_photos_are_left_out_of_data_test(
-    photo_folder: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photo_folder: Path, field: Path, tmp_path: Path
 ) -> None:
     run = run_training(photo_folder, tmp_path, "recipe.method=probe", f"data.test={field}")
     assert read_metrics(run)["splits"]["test"]["summary"]["photos"] == 3
-    assert "3 of 6 photos are left out" in capsys.readouterr().err
 
 
 def test_a_data_test_of_copies_alone_is_refused(photo_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^data\.test: train and val hold all photos of"):
+    with pytest.raises(DataError, match=str(photo_folder / "train")):
         run_training(photo_folder, tmp_path, f"data.test={photo_folder / 'train'}")
 
 

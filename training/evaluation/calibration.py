@@ -83,7 +83,7 @@ def choose_threshold(confidences_N: Floats, right_N: NDArray[np.bool_], precisio
     """
     order = np.argsort(-confidences_N, kind="stable")
     thresholds_N = confidences_N[order]
-    num_right_N, num_N = np.cumsum(right_N[order]), np.arange(1, len(order) + 1)
+    num_right_N, num_N = np.cumsum(right_N[order], dtype=np.int64), np.arange(1, len(order) + 1)
     # Photos of one confidence are confident together.
     last_N = np.append(thresholds_N[1:] != thresholds_N[:-1], True)
     shown_N = last_N & (bound_share(num_right_N, num_N) >= precision)

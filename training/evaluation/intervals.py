@@ -1,6 +1,6 @@
 """95 % intervals of figures, by resampling the photos (Efron, 1979). Axes: N photos."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from training.evaluation.calibration import Floats, calibration_error
 
-Intervals = Mapping[str, tuple[float, float]]
+Intervals = dict[str, tuple[float, float]]
 """Of a figure, by its name: between which values 95 % of all sets of photos like these lie."""
 
 _NUM_RESAMPLES = 1000
