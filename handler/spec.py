@@ -121,7 +121,7 @@ def read_spec(folder: Path) -> Spec:
         raise SpecError(f"{path}: {error}") from error
 
 
-def encode_sorted(document: msgspec.Struct) -> bytes:
+def encode_sorted(document: object) -> bytes:
     """Return *document* as sorted, indented JSON, the same bytes for the same values."""
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1) + b"\n"
 

@@ -92,7 +92,7 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, _build_data(job), ckpt_path=resumed, weights_only=False if resumed else None)
     # Lightning leaves it on the CPU.
-    kept = module.kept_network.to(choose_device(config.trainer), memory_format=torch.contiguous_format)
+    kept = module.kept_network.to(choose_device(config.trainer)).to(memory_format=torch.contiguous_format)
     kept.requires_grad_(True).eval()
     return TrainedNetwork(kept, trainer.is_global_zero, module.epochs)
 

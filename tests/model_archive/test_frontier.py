@@ -29,7 +29,7 @@ def test_an_interval_holds_the_accuracy_and_narrows_with_the_photos() -> None:
 
 
 def test_a_run_is_measured_in_float_and_in_int8(probed_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "model_archive.frontier", probed_run, "--out", tmp_path]
+    command = [sys.executable, "-m", "model_archive.frontier", str(probed_run), "--out", str(tmp_path)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "proposed" in printed
     rows = (tmp_path / "frontier.md").read_text().splitlines()[2:]

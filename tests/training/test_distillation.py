@@ -38,7 +38,8 @@ def test_equal_answers_cost_nothing_and_opposite_ones_do() -> None:
 def test_the_loss_has_no_gradient_for_the_teacher() -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     logits_BK = torch.zeros(2, 2, requires_grad=True)
-    Teacher(network, PREPROCESSING, temperature=1.0).loss(torch.rand(2, 3, 32, 32) * 255, logits_BK).backward()
+    loss = Teacher(network, PREPROCESSING, temperature=1.0).loss(torch.rand(2, 3, 32, 32) * 255, logits_BK)
+    torch.autograd.backward(loss)
     assert logits_BK.grad is not None
     assert all(parameter.grad is None for parameter in network.parameters())
 
