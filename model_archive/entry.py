@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -33,29 +33,30 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class StoredEntry(Protocol):
+class StoredEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the entries of all registries have."""
+
+    schema: Literal[1] = SCHEMA
+    published: datetime
+    files: Mapping[Any, File]
 
     @property
     def key(self) -> str:
         """What it is published under."""
+        raise NotImplementedError
 
     @property
     def title(self) -> str:
         """What messages call it."""
-
-    @property
-    def files(self) -> Mapping[Any, File]: ...
+        raise NotImplementedError
 
 
 _AnyEntry = TypeVar("_AnyEntry", bound=StoredEntry)
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    schema: Literal[1] = SCHEMA
+class Entry(StoredEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Literal["fruity"] = MODEL
     version: str
-    published: datetime
     metrics: dict[str, dict[str, float]] = {}
     """By split, then by the metric's name."""
     files: dict[Suffix, File]

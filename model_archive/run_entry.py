@@ -5,13 +5,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from safetensors import SafetensorError, safe_open
 
 from handler.spec import FILE_NAME, WEIGHTS_FILE, SpecError, read_spec
-from model_archive.entry import SCHEMA, Digest, File, hash_file
+from model_archive.entry import Digest, File, StoredEntry, hash_file
 
 # As training/config.py allows it.
 _RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -23,12 +23,10 @@ class RunFolderError(Exception):
     """A folder is not a finished run."""
 
 
-class RunEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    schema: Literal[1] = SCHEMA
+class RunEntry(StoredEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: RunId
     digest: Digest
     """Of the whole run: see `digest_files`."""
-    published: datetime
     files: dict[_FileName, File]
 
     def __post_init__(self) -> None:

@@ -119,7 +119,7 @@ FILE = '{"digest": "' + "0" * 64 + '", "size": 1}'
     [
         (b'{"schema": 2}', r"schema 2, .* 1;"),
         (b"[]", "Expected `object`, got `array`"),
-        (b"{}", "missing required field `version`"),
+        (b"{}", "missing required field `published`"),
         (b'{"version": "1.1.0", "published": "2026-11-23T12:00:00Z", "files": {}}', "no archive"),
         (b'{"version": "1.1.0", "published": "2026-11-23T12:00:00Z", "files": {"/../x": {}}}', "Invalid enum value"),
         (
