@@ -104,7 +104,10 @@ def gate_photos(probed_run: Path) -> Photos:
 
 
 def test_a_network_that_keeps_its_answers_becomes_int8(engines: Path) -> None:
-    assert read_spec(engines).engines["openvino"] == {
+    figures = read_spec(engines).engines["openvino"]
+
+    # test_build.py compares what is unfamiliar, which is not equal in all photos.
+    assert {name: value for name, value in figures.items() if not name.startswith("unfamiliar")} == {
         "precision": "int8",
         "photos": 220,
         "top1_float": 1.0,
