@@ -98,8 +98,8 @@ help:  ## Print this help
 
 # --- Serve
 
-serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest archive, until Ctrl-C
-	@$(BIN)/python -m scripts.serve $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
+serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest in build/, else the default; or VERSION=2.0.0
+	@$(BIN)/python -m scripts.serve $(if $(call given,VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
 predict: $(VENV)/.serve  ## Ask the running server for the labels of PHOTO
 	@$(BIN)/python -m scripts.predict '$(call escaped,$(PHOTO))' --url $(URL)

@@ -33,7 +33,7 @@ from benchmarks.scenarios import (
 from benchmarks.server_process import ServerError, ServerProcess, run_server
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
-from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVES, ROOT, edit_archive, newest_archive
+from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVE, ROOT, edit_archive
 
 START_S = 180.0
 # What a slow server's queue takes; servers whose daemons are never idle take all of it.
@@ -121,7 +121,7 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     """
     if not (serve_venv / "bin" / "torchserve").exists():
         raise BenchError(f"{serve_venv} has no TorchServe; make bench installs it, or name another with --serve-venv")
-    archives = {DEFAULT: newest_archive(DEFAULT_ARCHIVES)} | ({archive.stem: archive} if archive else {})
+    archives = {DEFAULT: DEFAULT_ARCHIVE} | ({archive.stem: archive} if archive else {})
     entries: list[Entry] = []
     for name, path in archives.items():
         entries += _list_entries(replace(unpack(path, scratch / name, serve_venv / "bin"), name=name), plan)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving.model_store import BUILD, DEFAULT_ARCHIVES, ROOT, newest_archive
+from serving.model_store import ROOT, choose_archive
 
 _SITE = "/opt/fruity/lib/python3.*/site-packages"
 # du counts each file once, for the first path that has it: packages, then the rest, fruity, and the base image.
@@ -28,7 +28,7 @@ def main() -> None:
     given = parser.parse_args()
     engine = find_engine()
     if given.verb == "build":
-        run([engine, *build_command(given.image, given.device, newest_archive(BUILD, DEFAULT_ARCHIVES))])
+        run([engine, *build_command(given.image, given.device, choose_archive())])
     print(f"MB of {given.image}, unpacked:", flush=True)
     script = f"du -sc --block-size=1MB {' '.join(_PATHS)} 2>/dev/null; true"
     run([engine, "run", "--rm", "--network", "none", "--entrypoint", "sh", given.image, "-c", script])

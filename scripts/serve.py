@@ -1,4 +1,4 @@
-"""Serve what was promoted last, or else the newest archive, until Ctrl-C: python -m scripts.serve."""
+"""Serve what was promoted last, else the newest archive built here, until Ctrl-C: python -m scripts.serve."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ import httpx
 from model_archive.identity import file_name
 from serving.interrupts import interrupt_once
 from serving.management import Management, ManagementError
-from serving.model_store import ROOT, SERVED_NAME, STORE, Source, newest_archive, resolve_archive, stage
+from serving.model_store import ROOT, SERVED_NAME, STORE, Source, choose_archive, resolve_archive, stage
 from serving.rollout import record
 from serving.rollout.steps import FAILURES
 from serving.torchserve import MODEL, TorchServe, TorchServeError
@@ -20,14 +20,19 @@ _READY_S = 60
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve what was promoted last, or else the newest archive.")
-    parser.add_argument("--archive", type=Path, help="serve this one, and forget what was promoted")
+    named = parser.add_mutually_exclusive_group()
+    named.add_argument("--archive", type=Path, help="serve this one, and forget what was promoted")
+    named.add_argument("--version", help="serve this one of build/ or model_archive/default/, likewise")
     parser.add_argument("--public-key", type=Path, help="refuse an archive without a signature that it verifies")
     parser.add_argument("--config", type=Path, help="model-config.yaml to use instead of the archive's own")
     parser.add_argument("--stage-only", action="store_true", help="fill the model store for plain torchserve, and end")
     arguments = parser.parse_args()
     interrupt_once()
     try:
-        archive = _choose_archive(arguments.archive, arguments.public_key, arguments.config)
+        archive = arguments.archive
+        if arguments.version:
+            archive = resolve_archive(arguments.version, STORE, Source())
+        archive = _stage(archive, arguments.public_key, arguments.config)
         if not arguments.stage_only:
             _serve(archive, with_kept=arguments.public_key is None)
     except (*FAILURES, TorchServeError) as error:
@@ -36,21 +41,21 @@ def main() -> None:
         print("\nserve: stopped", flush=True)
 
 
-def _choose_archive(named: Path | None, public_key: Path | None, config: Path | None) -> Path:
+def _stage(named: Path | None, public_key: Path | None, config: Path | None) -> Path:
     """Return the staged archive, and say why it is not the newest."""
     if interrupted := record.describe_interrupted(STORE):
         print(f"serve: {interrupted}", flush=True)
         record.record_underway(STORE, None)
     promoted = record.read_record(STORE).default
     if named is None and promoted and (STORE / SERVED_NAME).exists():
-        newest = newest_archive()
+        newest = choose_archive()
         others = "" if newest.name == file_name(promoted) else f"; the newest is {newest}, `make rollout` brings it"
         print(f"serve: {promoted} was promoted last{others}", flush=True)
         if public_key is None and config is None:
             return STORE / SERVED_NAME
         # The store has no signatures, so the archive is taken from where it came from.
         return stage(resolve_archive(promoted, STORE, Source()), STORE, public_key, config)
-    staged = stage(named or newest_archive(), STORE, public_key, config)
+    staged = stage(named or choose_archive(), STORE, public_key, config)
     record.write_record(STORE, record.Record())
     return staged
 

@@ -15,7 +15,7 @@ import httpx
 from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import ArchiveError
 from serving.answers import NoLabel, read_first_label
-from serving.model_store import ModelStoreError, newest_archive
+from serving.model_store import ModelStoreError, choose_archive
 
 # GET only, so that nothing changes behind a proxy that lets them through.
 REFUSED = ("/models", "/models/fruity", "/workflows", "/metrics", "/ping")
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true", help="other versions may answer as well, with any label")
     arguments = parser.parse_args()
     try:
-        archive = arguments.archive or newest_archive()
+        archive = arguments.archive or choose_archive()
         golden = read_golden(archive)
         version = arguments.version or archive.stem.removeprefix("fruity-")
         with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:

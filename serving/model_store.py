@@ -22,6 +22,7 @@ from model_archive.signature import signature_path, verify_archive
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 DEFAULT_ARCHIVES = ROOT / "model_archive" / "default"
+DEFAULT_ARCHIVE = DEFAULT_ARCHIVES / "fruity-1.0.0.mar"
 STORE = BUILD / "model_store"
 SERVED_NAME = "fruity.mar"
 CONFIG_NAME = "model-config.yaml"
@@ -49,9 +50,16 @@ class Archive(NamedTuple):
     golden: list[GoldenSample]
 
 
+def choose_archive() -> Path:
+    """Return the newest archive that was built here, else the default one."""
+    try:
+        return newest_archive(BUILD)
+    except ModelStoreError:
+        return DEFAULT_ARCHIVE
+
+
 def newest_archive(*folders: Path) -> Path:
     """Return the archive with the highest version, of equal ones that of the first folder; raise `ModelStoreError`."""
-    folders = folders or (BUILD, DEFAULT_ARCHIVES)
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     archives = [(identity.version_order(name), path) for path in found if (name := identity.version_in(path.name))]
     if not archives:

@@ -9,7 +9,7 @@ import sys
 import threading
 
 from model_archive.golden import read_golden
-from serving.model_store import BUILD, DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import choose_archive
 
 PREDICT = "/predictions/fruity"
 NUM_CLIENTS = 8
@@ -56,7 +56,7 @@ def show(value: object) -> None:
 
 def main() -> None:
     verb, *arguments = sys.argv[1:]
-    golden = read_golden(newest_archive(BUILD, DEFAULT_ARCHIVES))[0]
+    golden = read_golden(choose_archive())[0]
     if verb == "get":
         show(ask("GET", arguments[0]))
     elif verb == "predict":

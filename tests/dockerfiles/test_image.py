@@ -15,7 +15,7 @@ import pytest
 from model_archive.archive_registry import open_registry
 from model_archive.signature import create_keys, sign_archive
 from serving.container.exit_codes import ExitCode
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE
 from tests.dockerfiles.running_image import RunningImage, engine, image_name, run_image
 from tests.end_to_end.versions import write_thresholds, write_version
 
@@ -155,7 +155,7 @@ def registry(tmp_path: Path) -> Path:
     """A registry with the default archive, signed, and its public key beside it."""
     (tmp_path / "keys").mkdir()
     private_key, public_key = create_keys(tmp_path / "keys")
-    archive = Path(shutil.copy(newest_archive(DEFAULT_ARCHIVES), tmp_path / "fruity-1.0.0.mar"))
+    archive = Path(shutil.copy(DEFAULT_ARCHIVE, tmp_path / "fruity-1.0.0.mar"))
     sign_archive(archive, private_key)
     open_registry(str(tmp_path / "registry")).publish(archive)
     public_key.replace(tmp_path / "registry" / "fruity.pub")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.server_process import write_server_config
-from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
+from serving.model_store import DEFAULT_ARCHIVE, ROOT, stage
 from serving.torchserve import TorchServe
 
 READY_S = 90
@@ -19,7 +19,7 @@ def write_config(folder: Path) -> Path:
 @contextmanager
 def run_server(folder: Path, archive: Path | None = None) -> Iterator[TorchServe]:
     """Serve *archive*, by default the committed one, until the block ends; its log goes to *folder*/server.log."""
-    staged = stage(archive or newest_archive(DEFAULT_ARCHIVES), folder / "model_store")
+    staged = stage(archive or DEFAULT_ARCHIVE, folder / "model_store")
     with (
         (folder / "server.log").open("wb") as log,
         TorchServe(write_config(folder), ROOT, staged, output=log.fileno()) as server,

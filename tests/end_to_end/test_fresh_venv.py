@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
+from serving.model_store import DEFAULT_ARCHIVE, ROOT, stage
 from tests.end_to_end.photos import ESPRESSO, coffee
 from tests.end_to_end.server import READY_S, write_config
 
@@ -35,7 +35,7 @@ def test_the_serve_extra_serves_without_torch_and_without_a_system_java(tmp_path
     environment = {**os.environ, "PATH": str(venv / "bin"), "PYTHONPATH": str(ROOT)}
     prepare = [sys.executable, str(ROOT / "scripts" / "prepare_venv.py"), "serve", "--venv", str(venv)]
     subprocess.run(prepare, env=environment, check=True)
-    config, archive = write_config(tmp_path), stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store")
+    config, archive = write_config(tmp_path), stage(DEFAULT_ARCHIVE, tmp_path / "model_store")
 
     (tmp_path / "cup.png").write_bytes(coffee())
 

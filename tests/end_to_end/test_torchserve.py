@@ -15,7 +15,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.model_store import DEFAULT_ARCHIVES, ROOT, newest_archive, stage
+from serving.model_store import DEFAULT_ARCHIVE, ROOT, stage
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
 from tests.end_to_end.server import READY_S, run_server, write_config
@@ -122,7 +122,7 @@ def test_an_archive_that_does_not_load_ends_the_wait_in_time_and_the_log_says_wh
 
     with (
         (tmp_path / "server.log").open("wb") as log,
-        TorchServe(write_config(tmp_path), ROOT, newest_archive(DEFAULT_ARCHIVES), output=log.fileno()) as server,
+        TorchServe(write_config(tmp_path), ROOT, DEFAULT_ARCHIVE, output=log.fileno()) as server,
         pytest.raises(TorchServeError, match="its log says why"),
     ):
         server.wait_until_ready(timeout_s=15)
@@ -132,7 +132,7 @@ def test_an_archive_that_does_not_load_ends_the_wait_in_time_and_the_log_says_wh
 
 def test_a_bare_torchserve_starts_and_stops_with_the_configuration(tmp_path: Path) -> None:
     config = write_config(tmp_path)
-    stage(newest_archive(DEFAULT_ARCHIVES), tmp_path / "model_store")
+    stage(DEFAULT_ARCHIVE, tmp_path / "model_store")
     torchserve = str(Path(sys.executable).with_name("torchserve"))
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     url = f"{Addresses.read(config).inference}/predictions/fruity"

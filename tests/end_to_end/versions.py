@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from model_archive.identity import MANIFEST
-from serving.model_store import DEFAULT_ARCHIVES, edit_archive, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE, edit_archive
 from serving.rollout.thresholds import read_thresholds
 
 Edit = Callable[[bytes], bytes]
@@ -22,7 +22,7 @@ def write_version(folder: Path, version: str, edits: dict[str, Edit] | None = No
     every: dict[str, Edit] = {MANIFEST: lambda content: _set_version(content, version), "model-config.yaml": _shrink}
     every |= edits or {}
     folder.mkdir(parents=True, exist_ok=True)
-    return edit_archive(newest_archive(DEFAULT_ARCHIVES), folder / f"fruity-{version}.mar", every)
+    return edit_archive(DEFAULT_ARCHIVE, folder / f"fruity-{version}.mar", every)
 
 
 def rotate_labels(spec: bytes) -> bytes:

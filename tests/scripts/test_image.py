@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from scripts.image import build_command, find_engine, main
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE
 from tests.scripts.programs import write_program
 
-ARCHIVE = newest_archive(DEFAULT_ARCHIVES)
+ARCHIVE = DEFAULT_ARCHIVE
 
 
 def test_the_build_gets_the_archive_and_what_the_labels_record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from model_archive.golden import read_golden
 from scripts import smoke
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE
 from tests.http_server import Request, serve_http
 from tests.scripts.damages import write_damaged
 
-ARCHIVE = newest_archive(DEFAULT_ARCHIVES)
+ARCHIVE = DEFAULT_ARCHIVE
 GOLDEN = read_golden(ARCHIVE)
 VERSION = ARCHIVE.stem.removeprefix("fruity-")
 

@@ -10,9 +10,9 @@ from serving.container import archive_placement
 from serving.container.archive_placement import place_archive
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE
 
-DEFAULT = newest_archive(DEFAULT_ARCHIVES)
+DEFAULT = DEFAULT_ARCHIVE
 
 
 class ForbiddenError(Exception):

@@ -16,13 +16,13 @@ from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.health import Health, serve_health, watch_model
-from serving.model_store import DEFAULT_ARCHIVES, newest_archive
+from serving.model_store import DEFAULT_ARCHIVE
 from serving.readiness import Busy, NotReady
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.http_server import Request, serve_http
 from tests.serving.container.running_proxy import RunningProxy
 
-GOLDEN = read_golden(newest_archive(DEFAULT_ARCHIVES))[0]
+GOLDEN = read_golden(DEFAULT_ARCHIVE)[0]
 TWO = {"1.0.0/9000": 11, "1.0.0/9001": 12}
 
 
@@ -186,7 +186,7 @@ def watch(server: FakeTorchServe, folder: Path, *versions: str) -> tuple[list[st
     """Return why the model was not ready after each check, and how the watch ended; *versions* are in the store."""
     (folder / STORE).mkdir(exist_ok=True)
     for version in versions:
-        (folder / STORE / f"fruity-{version}.mar").symlink_to(newest_archive(DEFAULT_ARCHIVES))
+        (folder / STORE / f"fruity-{version}.mar").symlink_to(DEFAULT_ARCHIVE)
     health, ended = RecordingHealth(server), list[ContainerExit]()
     watch_model(cast(TorchServe, server), ContainerSettings(run_folder=folder), health, ended.append)
     [reason] = ended
