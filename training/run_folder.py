@@ -72,17 +72,14 @@ def write_run(
         (partial / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
         write_spec(spec, partial)
         (partial / "metrics.json").write_bytes(format_json(metrics))
-        (partial / CONFIG_FILE).write_text(config, encoding="utf-8")
-        if reference is not None:
-            np.savez_compressed(partial / REFERENCE_FILE, allow_pickle=False, **reference)
-        if familiarity is not None:
-            np.savez_compressed(partial / FAMILIARITY_FILE, allow_pickle=False, **familiarity)
-        if report is not None:
-            (partial / REPORT_FILE).write_text(report, encoding="utf-8")
+        for name, arrays in {REFERENCE_FILE: reference, FAMILIARITY_FILE: familiarity}.items():
+            if arrays is not None:
+                np.savez_compressed(partial / name, allow_pickle=False, **arrays)
+        for name, text in {REPORT_FILE: report, LABEL_ERRORS_FILE: label_errors, CONFIG_FILE: config}.items():
+            if text is not None:
+                (partial / name).write_text(text, encoding="utf-8")
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
-        if label_errors is not None:
-            (partial / LABEL_ERRORS_FILE).write_text(label_errors, encoding="utf-8")
         if learned is not None:
             np.save(partial / LEARNED_FILE, np.sort(learned), allow_pickle=False)
         partial.rename(folder)

@@ -10,13 +10,14 @@ import hydra
 from lightning import seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
+from torch import nn
 
 from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_test_photos
 from training.distillation import load_teacher
-from training.evaluation.label_errors import review_labels
+from training.evaluation.label_errors import LabelError, review_labels
 from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
 from training.interruption import InterruptionError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
@@ -47,15 +48,8 @@ def train(config: Config) -> Path | None:
         raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out")
     tracker = build_tracker(config.tracker, logs, config.id)
 
-    device = choose_device(config.trainer)
-    network = start_network(config.network, config.recipe, len(photos.labels)).to(device)
-    # Random features say nothing, and their norms change with the first batch.
-    start = config.recipe.classifier if config.network.weights != "random" and has_linear_classifier(network) else "new"
-    label_errors = None
-    if "probe" in (config.recipe.method, start):
-        features = fit_linear_probe(network, config, photos, preprocessing)
-        label_errors = review_labels(features.embeddings_ND, photos.of("train"))
-        del features  # 384 MB for 75,000 photos
+    network = start_network(config.network, config.recipe, len(photos.labels)).to(choose_device(config.trainer))
+    label_errors = _fit_probe(network, config, photos, preprocessing)
     job = Job("fit", config, photos, preprocessing, tracker, teacher=teacher)
     trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
     evaluation = None
@@ -73,6 +67,18 @@ def train(config: Config) -> Path | None:
     for checkpoint in logs.glob("*.ckpt"):
         checkpoint.unlink()
     return run
+
+
+def _fit_probe(
+    network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing
+) -> list[LabelError] | None:
+    """Fit the classifier of *network* where the recipe says so; return the likely label errors that it shows."""
+    # Random features say nothing, and their norms change with the first batch.
+    can_start = config.network.weights != "random" and has_linear_classifier(network)
+    if config.recipe.method != "probe" and not (can_start and config.recipe.classifier == "probe"):
+        return None
+    features = fit_linear_probe(network, config, photos, preprocessing)
+    return review_labels(features.embeddings_ND, photos.of("train"))
 
 
 def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:

@@ -18,7 +18,7 @@ from training.evaluation.label_errors import LabelError, format_label_errors
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
-from training.evaluation.run_report import find_mistakes, render_report
+from training.evaluation.run_report import Mistake, find_mistakes, render_report
 from training.evaluation.unfamiliarity import (
     add_unfamiliar_shares,
     embed_train,
@@ -60,20 +60,9 @@ def write_result(
     spec = _build_spec(config, photos, evaluation_set, result)
     shown = "test" if evaluation_set.splits["test"] else "val"
     metrics = {
-        "id": config.id,
-        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
-        "splits": evaluation.figures,
-        "robustness": evaluation.robustness,
-        "refit": config.recipe.refit_epochs > 0,
-        "epochs": result.epochs,
-        "minutes": result.minutes,
-        "pruning": result.pruning,
+        **_describe_result(config, result),
         "unfamiliar": {"threshold": float(familiarity.threshold), "train_photos": len(train.classes_N)},
         "data": _describe_data(photos, evaluation_set),
-        "label_errors": [
-            (str(error.photo.path), error.photo.label, error.answer, error.probability)
-            for error in result.label_errors or ()
-        ],
     }
     mistakes = find_mistakes(evaluation.predictions[shown], evaluation_set.splits[shown], spec)
     run = write_run(
@@ -90,12 +79,35 @@ def write_result(
         learned=digest_photos(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
     )
     if tracker is not None:
-        summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)
-        wrong = [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes]
-        track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
+        _track(tracker, config, evaluation, confusion, mistakes)
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
+
+
+def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:
+    return {
+        "id": config.id,
+        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
+        "splits": result.evaluation.figures,
+        "robustness": result.evaluation.robustness,
+        "refit": config.recipe.refit_epochs > 0,
+        "epochs": result.epochs,
+        "minutes": result.minutes,
+        "pruning": result.pruning,
+        "label_errors": [
+            (str(error.photo.path), error.photo.label, error.answer, error.probability)
+            for error in result.label_errors or ()
+        ],
+    }
+
+
+def _track(
+    tracker: Logger, config: Config, evaluation: EvaluationResult, confusion: Picture, mistakes: Sequence[Mistake]
+) -> None:
+    summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
+    wrong = [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes]
+    track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
 
 
 def _embed_train(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module) -> Predictions:

@@ -47,6 +47,11 @@ class LabelChange(NamedTuple):
             return None
         return new in self.same[old]
 
+    def adapt(self, thresholds: Thresholds) -> Thresholds:
+        """Return the *thresholds* of live traffic, which is counted without labels: after this change."""
+        # The confidences for labels that only one version knows cannot be compared.
+        return msgspec.structs.replace(thresholds, confidence_shift=1.0) if self.unknown else thresholds
+
 
 def read_label_map(path: Path) -> LabelMap:
     """Return the labels that the YAML file *path* maps; raise `RolloutError`."""

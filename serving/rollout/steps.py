@@ -9,8 +9,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from model_archive.archive_registry import RegistryError
 from model_archive.identity import ArchiveError, check_version, file_name, version_order
 from model_archive.signature import SignatureError
@@ -61,9 +59,7 @@ def roll_out(
         compare_golden(server, journal, old, new, labels, photos, thresholds)
         if shadow:
             compare_shadow(server, journal, old, new, labels, shadow, thresholds)
-        if labels.unknown:
-            # Live traffic is counted without labels, so there the confidences of both cannot be compared.
-            thresholds = msgspec.structs.replace(thresholds, confidence_shift=1.0)
+        thresholds = labels.adapt(thresholds)
         if proxy and thresholds.canary_share:
             rollout.had_traffic = True
             send_canary(server, journal, old, new, proxy, thresholds)
