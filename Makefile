@@ -129,7 +129,7 @@ archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PR
 frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of all runs or RUN="runs/a runs/b"; writes build/frontier
 	$(BIN)/python -m model_archive.frontier $(if $(call given,RUN),$(RUN),$(FINISHED_RUNS))
 
-default-archive: $(VENV)/.train  ## Rebuild the committed archive after a change of handler/ or its labels
+default-archive: $(VENV)/.train  ## Rebuild the committed archives after a change of handler/
 	$(BIN)/python -m scripts.default_archive
 
 # --- Runs and releases (docs/deploy.md)

@@ -21,7 +21,7 @@ PHOTO_SETS = ("calibration", "gate")
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
-Figures = dict[str, float | str]
+Figures = dict[str, int | float | str]
 
 
 class SpecError(Exception):

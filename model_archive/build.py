@@ -23,8 +23,8 @@ from model_archive.build_error import BuildError, QuantizationError
 from model_archive.card import format_figure, write_card
 from model_archive.engine_export import ENGINES, export_engines
 from model_archive.entry import ARCHIVE_SUFFIX, SBOM_SUFFIX, hash_file
-from model_archive.golden import choose_golden
-from model_archive.identity import is_version
+from model_archive.golden import choose_golden, read_golden
+from model_archive.identity import is_version, read_identity
 from model_archive.quantization_photos import read_photos
 from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
 from model_archive.sbom import write_sbom
@@ -87,9 +87,8 @@ def build_archive(
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
     network, familiarity = load_network(run, spec), read_familiarity(run)
-    archive = out / f"{spec.name}-{version}.mar"
     with tempfile.TemporaryDirectory() as scratch:
-        stage, sealed = Path(scratch) / "stage", Path(scratch) / archive.name
+        stage = Path(scratch) / "stage"
         stage.mkdir()
         figures = export_engines(network, spec, engines, stage)
         infer: Infer = partial(_infer, network)
@@ -100,6 +99,31 @@ def build_archive(
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
         stage_files(run, spec, choose_golden(spec, infer, familiarity), stage)
+        return _seal_stage(stage, spec, config, version, out)
+
+
+def reseal_archive(archive: Path, out: Path) -> tuple[Path, str]:
+    """Return *archive* with the handler and the model-config.yaml of this checkout, written to *out*, and its SHA-256.
+
+    Its engines and figures stay as they are, so that the run which they were made of is not needed. Raises as
+    `build_archive` does, or `ArchiveError` for a file that is no archive.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        held, stage = Path(scratch) / "held", Path(scratch) / "stage"
+        stage.mkdir()
+        with zipfile.ZipFile(archive) as members:
+            members.extractall(held)
+        for engine in held.glob("model.*"):
+            engine.rename(stage / engine.name)
+        spec = read_spec(held)
+        stage_files(held, spec, read_golden(archive), stage)
+        return _seal_stage(stage, spec, CONFIG, read_identity(archive).version, out)
+
+
+def _seal_stage(stage: Path, spec: Spec, config: Path, version: str, out: Path) -> tuple[Path, str]:
+    archive = out / f"{spec.name}-{version}.mar"
+    with tempfile.TemporaryDirectory() as scratch:
+        sealed = Path(scratch) / archive.name
         seal_archive(stage, config, spec.name, version, sealed)
         digest = hash_file(sealed)
         write_card(sealed.with_suffix(".md"), sealed, version, digest, spec)

@@ -11,6 +11,7 @@ FIXES = {
     "peers": "make bench",
     "grocery": "the Grocery Store dataset in ../shared/data/grocery",
     "CUDA": "a CUDA device",
+    "release": "dvc pull, or make fetch-run RUN_ID=… of release.toml",
 }
 
 

@@ -36,7 +36,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "scripts.default_archive", "--out", str(folder)]
     printed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     archive = folder / DEFAULT_ARCHIVE.name
-    assert printed == f"default archive: {archive}, {archive.stat().st_size:,} bytes, sha256 {hash_file(archive)}\n"
+    assert f"{archive}: {archive.stat().st_size:,} bytes, sha256 {hash_file(archive)}\n" in printed
     return archive
 
 
