@@ -96,17 +96,29 @@ def format_table(candidates: Sequence[Candidate]) -> str:
 
 def draw_frontier(candidates: Sequence[Candidate], path: Path) -> None:
     """Write top-1 over CPU time as SVG, with the line of those that no cheaper one reaches."""
-    figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     axes = figure.subplots()
+    drawn: set[str] = set()
     for found in candidates:
         low, high = found.interval
         errors = [[found.top1 - low], [high - found.top1]]
         axes.errorbar(found.cpu_ms, found.top1, errors, fmt="o", color=_COLOURS[found.precision], capsize=2)
-        axes.annotate(found.name, (found.cpu_ms, found.top1), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        # To the left of a run's cheaper engine and to the right of the other one, so that the two do not overlap.
+        side = -1 if found.run not in drawn else 1
+        drawn.add(found.run)
+        axes.annotate(
+            f"{found.run}\n{found.name}",
+            (found.cpu_ms, found.top1),
+            xytext=(6 * side, 0),
+            textcoords="offset points",
+            ha="right" if side < 0 else "left",
+            va="center",
+            fontsize=7,
+        )
     best = [f for f in candidates if all(f.top1 > o.top1 for o in candidates if o.cpu_ms < f.cpu_ms)]
     axes.step([f.cpu_ms for f in best], [f.top1 for f in best], where="post", color="#e07a2f", zorder=0)
     axes.set(xlabel="CPU ms a photo, the network alone", ylabel=f"top-1 on {candidates[0].split}")
-    axes.margins(x=0.15)
+    axes.margins(x=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     with mpl.rc_context({"svg.hashsalt": "fruity"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
