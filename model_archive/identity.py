@@ -1,10 +1,12 @@
 """The identity of an archive: name and version from its manifest, and its spec."""
 
+import errno
 import re
 import struct
 import zipfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -93,7 +95,7 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
     """Return the small members *names* of *archive*; raise `ArchiveError` or `OSError`."""
     with archive.open("rb") as file:
         try:
-            with zipfile.ZipFile(file) as members:
+            with _seek_errors(), zipfile.ZipFile(file) as members:
                 return [_read_member(members, name) for name in names]
         except _DAMAGES as error:
             raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
@@ -104,13 +106,24 @@ def check_members(archive: Path) -> None:
     place = "its table of contents"
     with archive.open("rb") as file:
         try:
-            with zipfile.ZipFile(file) as members:
+            with _seek_errors(), zipfile.ZipFile(file) as members:
                 for place in members.namelist():
                     with members.open(place) as member:
                         while member.read(1 << 20):
                             pass
         except _DAMAGES as error:
             raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
+
+
+@contextmanager
+def _seek_errors() -> Iterator[None]:
+    """Raise `BadZipFile` where the table of contents names a place before the file's start."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise zipfile.BadZipFile("its table of contents names a place outside it") from error
 
 
 def _suggest(damaged: Path) -> str:

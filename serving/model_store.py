@@ -51,11 +51,15 @@ class Archive(NamedTuple):
 
 
 def choose_archive() -> Path:
-    """Return the newest archive that was built here, else the default one."""
+    """Return the newest archive that was built here, else the default one, else the one of the image.
+
+    Raises `ModelStoreError`.
+    """
+    default = DEFAULT_ARCHIVES / DEFAULT_ARCHIVE.name
     try:
         return newest_archive(BUILD)
     except ModelStoreError:
-        return DEFAULT_ARCHIVE
+        return default if default.exists() else newest_archive(BUILD, DEFAULT_ARCHIVES)
 
 
 def newest_archive(*folders: Path) -> Path:

