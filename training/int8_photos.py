@@ -50,7 +50,8 @@ def write_photos(path: Path, kept: KeptPhotos) -> None:
         for name, index, served in track(examples, "keeping photos for int8", "photos"):
             photo_CHW, class_index = served[index]
             webp = io.BytesIO()
-            Image.fromarray(photo_CHW.permute(1, 2, 0).numpy()).save(webp, "WEBP", lossless=True)
+            # Half the time of the default method 4, for 3 % more bytes.
+            Image.fromarray(photo_CHW.permute(1, 2, 0).numpy()).save(webp, "WEBP", lossless=True, method=2)
             # Dated 1980 by default.
             archive.writestr(zipfile.ZipInfo(f"{name}/{class_index}/{index:04}.webp"), webp.getvalue())
 
