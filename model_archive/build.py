@@ -106,7 +106,7 @@ def reseal_archive(archive: Path, out: Path) -> tuple[Path, str]:
     """Return *archive* with the handler and the model-config.yaml of this checkout, written to *out*, and its SHA-256.
 
     Its engines and figures stay as they are, so that the run which they were made of is not needed. Raises as
-    `build_archive` does, or `ArchiveError` for a file that is no archive.
+    `build_archive` does, or `ArchiveError` if the file is not an archive.
     """
     with tempfile.TemporaryDirectory() as scratch:
         held, stage = Path(scratch) / "held", Path(scratch) / "stage"

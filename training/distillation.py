@@ -18,7 +18,7 @@ from training.run_folder import load_network
 
 
 class Teacher:
-    """The network of a finished run; it is no part of the module that learns, nor of its checkpoint."""
+    """The network of a finished run; neither the module that learns nor its checkpoint holds it."""
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, temperature: float) -> None:
         self._network = network.requires_grad_(False).to(memory_format=torch.channels_last)

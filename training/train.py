@@ -84,7 +84,7 @@ def _fit_probe(
 def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
     test = photos.of("test")
     if config.data.test is not None:
-        # Val chooses penalties, epochs and the temperature, so a copy of it is no test either.
+        # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
         cache, learned = Path(config.data.cache), photos.file_digests
         test = load_test_photos(config.data.test, photos.labels, cache=cache, learned=learned).photos
     return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
