@@ -6,6 +6,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 
 DATA ?= data/photos
+CORRECTIONS ?=
+INBOX ?=
 experiment ?= quick
 network ?=
 augment ?=
@@ -70,7 +72,8 @@ escaped = $(subst ','\'',$(1))
 SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
 # Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
-OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
+CORRECTED = $(if $(CORRECTIONS),'data.corrections="$(subst ",\",$(call escaped,$(CORRECTIONS)))"')
+OVERRIDES = $(SOURCE) $(CORRECTED) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run's folder))
 FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
@@ -86,7 +89,7 @@ INCLUDED_IN_dev = train registry serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive publish-run fetch-run \
+.PHONY: help serve predict train evaluate corrections sweep profile prune frontier archive default-archive publish-run fetch-run \
   set-release release-archive keys publish fetch registry versions rollout rollback register promote unregister scale \
   image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
   bench-quick bench-rollout bench-container
@@ -106,11 +109,14 @@ predict: $(VENV)/.serve  ## Ask the running server for the labels of PHOTO
 
 # --- A model of your own
 
-train: $(VENV)/.train  ## Train on the photos of DATA (experiment=full, tracker=wandb, ARGS="recipe.epochs=3"); writes runs/latest
+train: $(VENV)/.train  ## Train on the photos of DATA, and CORRECTIONS (experiment=full, tracker=wandb, ARGS="recipe.epochs=3"); writes runs/latest
 	$(BIN)/python -m training.train $(if $(call given,experiment),,experiment=$(experiment)) $(OVERRIDES)
 
 evaluate: $(VENV)/.train  ## Evaluate RUN on the photos of DATA, by the serving preprocessing
 	$(BIN)/python -m training.evaluate_run $(RUN) '$(call escaped,$(DATA))'
+
+corrections: $(VENV)/.$(if $(filter gs://%,$(INBOX)),registry,serve)  ## Collect corrections of INBOX (a CSV, folder, gs://) into CORRECTIONS; show accuracy
+	@$(BIN)/python -m monitoring.corrections '$(call escaped,$(or $(CORRECTIONS),corrections))' $(if $(INBOX),--from '$(call escaped,$(INBOX))')
 
 sweep: $(VENV)/.train  ## Search settings for DATA: TRIALS runs with Optuna, resumable
 	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(OVERRIDES)
