@@ -19,35 +19,38 @@ MIN_PHOTOS = 5
 def add_corrections(usable: Sequence[Inspected], folder: Path, cache: Path) -> Sorted:
     """Return the photos of a source, *usable*, with the corrections of *folder*, and what is left out.
 
-    Where a correction is of a train photo, it takes its place. Raises `DataError`.
+    Where a correction is of a train photo, it takes its place; the manifest's test split is held out. Raises
+    `DataError`.
     """
     listed = _list_corrections(folder, [item.photo for item in usable])
+    held_out = {photo.path.stem for photo in listed if photo.split != "train"}
+    listed = [photo for photo in listed if photo.split == "train"]
     corrected, skipped = skip(inspect_photos(listed, cache, TRAINING_LIMITS), lambda item: item.problem)
     corrected, contradictions = skip_contradictions(corrected)
     corrected, evaluated = _skip_evaluated(corrected, usable)
     corrected, rare = _skip_rare(corrected, {item.photo.label for item in usable})
-    digests = {_sent_digest(item) for item in corrected}
+    digests = held_out | {_sent_digest(item) for item in corrected}
 
     def find_reason(item: Inspected) -> str | None:
-        return "a correction takes its place" if item.photo.split == "train" and item.digest in digests else None
+        is_corrected = item.photo.split == "train" and item.digest in digests
+        return "there is a correction of the same photo, which is learned or held out" if is_corrected else None
 
     kept, replaced = skip(usable, find_reason)
     return kept + corrected, skipped + contradictions + evaluated + rare + replaced
 
 
 def _list_corrections(folder: Path, photos: Sequence[Photo]) -> list[Photo]:
-    """Return the corrections to learn from, with the spelling and the coarse labels of *photos*."""
+    """Return the corrections, with the spelling and the coarse labels of *photos*."""
     if not (folder / FILE_NAMES[0]).exists():
         raise DataError(f"{folder} has no {FILE_NAMES[0]}; `make corrections CORRECTIONS={folder}` writes it")
     groups = {photo.label: photo.group for photo in photos}
     spellings = {fold(label): label for label in groups}
     listed = []
     for photo in read_manifest(folder / FILE_NAMES[0]):
-        if photo.split == "train":
-            label = spellings.setdefault(fold(photo.label), photo.label)
-            # A new label is a group of its own.
-            group = groups.get(label, label if any(groups.values()) else None)
-            listed.append(replace(photo, label=label, group=group))
+        label = spellings.setdefault(fold(photo.label), photo.label)
+        # A new label is a group of its own.
+        group = groups.get(label, label if any(groups.values()) else None)
+        listed.append(replace(photo, label=label, group=group))
     return listed
 
 

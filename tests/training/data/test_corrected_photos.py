@@ -107,6 +107,21 @@ def test_a_correction_of_a_train_photo_takes_its_place(photo_folder: Path, photo
     assert [photo.label != wrong.label for photo in from_corrections(corrected, folder)] == [True]
 
 
+def test_a_train_photo_whose_correction_is_held_out_is_not_learned_from(
+    photo_folder: Path, photo_set: PhotoSet, tmp_path: Path
+) -> None:
+    held_out = next(
+        photo
+        for photo in photo_set.of("train")
+        if int(hashlib.sha256(photo.path.read_bytes()).hexdigest()[:8], 16) % 5 == 0
+    )
+    folder = correct(tmp_path / "corrections", "leek", held_out.path.read_bytes())
+
+    corrected = load(photo_folder, folder, tmp_path)
+
+    assert set(photo_set.photos) - set(corrected.photos) == {held_out}
+
+
 @pytest.mark.parametrize(("count", "labels"), [(5, 5), (4, 4)])
 def test_a_new_label_is_learned_once_it_has_five_photos(
     count: int, labels: int, photo_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
