@@ -9,6 +9,7 @@ from typing import Any
 
 from serving.container.exit_codes import ContainerExit, ExitCode
 
+_STORAGE_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s:]+")
 _ARCHIVE_URI = re.compile(r"(gs://[^/\s]+(/[^/\s]+)*|/[^\s]*|\.{0,2}[^:/\s][^:\s]*)/\d+\.\d+\.\d+/?")
 
 
@@ -29,6 +30,8 @@ class ContainerSettings:
     requests_per_client: int = 0
     """Per second; 0: no limit."""
     start_timeout_s: int = 120
+    corrections_uri: str | None = None
+    """Where corrections are kept that clients post, gs://bucket/prefix or a folder; None: nowhere."""
     run_folder: Path = Path("/tmp/fruity")  # noqa: S108, the one folder that a read-only container can write to
 
 
@@ -75,6 +78,12 @@ def _archive_uri(value: str) -> str:
     return value.rstrip("/")
 
 
+def _storage_uri(value: str) -> str:
+    if not _STORAGE_URI.fullmatch(value):
+        raise ValueError("it must be a bucket or a folder, as gs://bucket/prefix or /corrections")
+    return value.rstrip("/")
+
+
 def _networks(value: str) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_network(network.strip())) for network in value.split(","))
@@ -94,5 +103,6 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "CONNECTIONS_PER_CLIENT": (ExitCode.SETTING, _whole_number(1, 100_000)),
     "REQUESTS_PER_CLIENT": (ExitCode.SETTING, _whole_number(0, 100_000)),
     "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
+    "CORRECTIONS_URI": (ExitCode.SETTING, _storage_uri),
     "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

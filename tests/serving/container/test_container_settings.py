@@ -18,6 +18,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     numbers = {"PORT": 80, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
+    rest["CORRECTIONS_URI"] = "gs://b/said/"
 
     settings = read_settings({**environment, **rest})
 
@@ -26,6 +27,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "model_uri": "gs://b/p/1.0.0",
         "trusted_proxies": ("10.0.0.0/8", "fd00::/8"),
         "run_folder": Path("/run/fruity"),
+        "corrections_uri": "gs://b/said",
     }
 
 
@@ -41,6 +43,7 @@ def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
         ("CONNECTIONS_PER_CLIENT", "0", ExitCode.SETTING, "1 to 100000"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
         ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
+        *(("CORRECTIONS_URI", uri, ExitCode.SETTING, "gs://bucket/prefix") for uri in ("s3://x", "gs://", "a b")),
         ("MODEL_URI", "gs://bucket/latest", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
         ("MODEL_URI", "gs:///1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
         ("MODEL_URI", "https://x/1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
