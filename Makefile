@@ -8,6 +8,9 @@ TORCH_INDEX ?=
 DATA ?= data/photos
 CORRECTIONS ?=
 INBOX ?=
+LOG ?= build/predictions
+LOOP_THRESHOLDS ?=
+YES ?=
 experiment ?= quick
 network ?=
 augment ?=
@@ -79,6 +82,10 @@ FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
 # The packages for registries and signatures are installed once they are needed.
+LOGGED = $(if $(wildcard $(LOG)),--log $(LOG))
+LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(SHADOW),--shadow $(SHADOW)) \
+  $(if $(THRESHOLDS),--rollout-thresholds $(THRESHOLDS)) $(if $(LOOP_THRESHOLDS),--thresholds $(LOOP_THRESHOLDS)) \
+  $(if $(call given,ARCHIVE),--archive $(ARCHIVE)) --config $(CONFIG) --experiment $(experiment)
 VERSIONS_VENV = $(VENV)/.$(if $(FROM)$(VERIFY),registry,serve)
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
@@ -90,9 +97,9 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 
 .DEFAULT_GOAL = help
 .PHONY: help serve predict train evaluate corrections sweep profile prune frontier archive default-archive publish-run fetch-run \
-  set-release release-archive keys publish fetch registry versions rollout rollback register promote unregister scale \
+  set-release release-archive keys publish fetch registry versions rollout loop rollback register promote unregister scale \
   image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
-  bench-quick bench-rollout bench-container
+  bench-quick bench-rollout bench-loop bench-container
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -173,6 +180,9 @@ versions: $(VENV)/.serve  ## Show the running server's versions: role, workers, 
 rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
 	@$(BIN)/python -m scripts.rollout $(NAMED) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
 
+loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
+	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
+
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
@@ -250,6 +260,9 @@ bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the sam
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
+
+bench-loop: $(VENV)/.dev  ## Measure the story of the loop: ten new labels, drift, corrections, the next version (20 minutes)
+	@$(BIN)/python -m benchmarks.loop_story
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load

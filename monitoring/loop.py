@@ -22,7 +22,7 @@ from model_archive.identity import file_name, read_identity, version_in, version
 from monitoring.correction import Correction
 from monitoring.correction_folder import MANIFEST_FILE, latest_words, read_words
 from monitoring.loop_commands import DRIFT_FOUND, DRIFT_UNKNOWN, LoopCommands, run, show
-from monitoring.loop_thresholds import LoopError, LoopThresholds
+from monitoring.loop_thresholds import LoopError, LoopThresholds, NothingToDo
 from monitoring.version_comparison import check_gain, compare_versions, read_photos
 
 RECORD_FILE = "loops.jsonl"
@@ -112,9 +112,9 @@ def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
     drift = _find_drift(loop)
     thresholds, corrections = loop.thresholds, loop.commands.corrections
     if not drift and new < thresholds.min_corrections:
-        raise LoopError(
-            f"nothing to do: {'no drift' if loop.commands.log else 'the log was not given'}, and {corrections} has "
-            f"{new:,} new corrections, {thresholds.min_corrections:,} start a loop"
+        raise NothingToDo(
+            f"{'no drift' if loop.commands.log else 'no prediction log'}, and {corrections} has {new:,} new corrections,"
+            f" {thresholds.min_corrections:,} start a loop"
         )
     if not new:
         raise LoopError(

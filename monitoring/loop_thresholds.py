@@ -16,6 +16,10 @@ class LoopError(Exception):
     """The loop stops here; the text says why, and what to do."""
 
 
+class NothingToDo(LoopError):
+    """There is no reason for a new version."""
+
+
 class LoopThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_corrections: Count
     min_held_out: Count

@@ -9,7 +9,7 @@ from model_archive.identity import ArchiveError
 from monitoring.correction import CorrectionError
 from monitoring.loop import Loop, print_plan, run_loop
 from monitoring.loop_commands import LoopCommands
-from monitoring.loop_thresholds import THRESHOLDS, LoopError, read_loop_thresholds
+from monitoring.loop_thresholds import THRESHOLDS, LoopError, NothingToDo, read_loop_thresholds
 from scripts.versions import add_config_option
 from serving.management import ManagementError, open_server
 from serving.model_store import ROOT
@@ -25,6 +25,8 @@ def main() -> None:
             print_plan(loop)
             return
         print(f"loop: {run_loop(loop)}")
+    except NothingToDo as reason:
+        print(f"loop: nothing to do: {reason}")
     except _FAILURES as error:
         sys.exit(f"loop: {error}")
     except KeyboardInterrupt:
