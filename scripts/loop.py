@@ -7,8 +7,8 @@ from pathlib import Path
 
 from model_archive.identity import ArchiveError
 from monitoring.correction import CorrectionError
-from monitoring.loop import Loop, print_plan, run_loop
 from monitoring.loop_commands import LoopCommands
+from monitoring.loop_steps import Loop, print_plan, run_loop
 from monitoring.loop_thresholds import THRESHOLDS, LoopError, NothingToDo, read_loop_thresholds
 from scripts.versions import add_config_option
 from serving.management import ManagementError, open_server

@@ -8,8 +8,8 @@ import pytest
 
 from monitoring.correction import Correction
 from monitoring.correction_folder import read_words
-from monitoring.loop import Loop, find_reason, next_version, print_plan, run_loop
 from monitoring.loop_commands import LoopCommands
+from monitoring.loop_steps import Loop, find_reason, next_version, print_plan, run_loop
 from monitoring.loop_thresholds import LoopError, LoopThresholds, read_loop_thresholds
 from monitoring.version_comparison import Accuracies, Comparison, check_gain, compare_versions
 from serving.model_store import DEFAULT_ARCHIVE

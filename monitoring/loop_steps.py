@@ -112,10 +112,9 @@ def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
     drift = _find_drift(loop)
     thresholds, corrections = loop.thresholds, loop.commands.corrections
     if not drift and new < thresholds.min_corrections:
-        raise NothingToDo(
-            f"{'no drift' if loop.commands.log else 'no prediction log'}, and {corrections} has {new:,} new corrections,"
-            f" {thresholds.min_corrections:,} start a loop"
-        )
+        seen = "no drift" if loop.commands.log else "no prediction log"
+        needed = f"{thresholds.min_corrections:,} start a loop"
+        raise NothingToDo(f"{seen}, and {corrections} has {new:,} new corrections, {needed}")
     if not new:
         raise LoopError(
             f"drift, but {corrections} has no new correction to learn from; `make corrections` collects them"
