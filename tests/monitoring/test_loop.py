@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,12 @@ from monitoring.loop_commands import LoopCommands
 from monitoring.loop_steps import Loop, find_reason, next_version, print_plan, run_loop
 from monitoring.loop_thresholds import LoopError, LoopThresholds, read_loop_thresholds
 from monitoring.version_comparison import Accuracies, Comparison, check_gain, compare_versions
-from serving.model_store import DEFAULT_ARCHIVE
+from serving.model_store import DEFAULT_ARCHIVE, ROOT
 from tests.end_to_end.versions import rotate_labels, write_version
 from tests.monitoring.corrected import NOON, word_on, write_folder
 from tests.monitoring.verbs import EndsWith
+from tests.run_folders import write_run_folder
+from tests.training.pictures import photo_bytes, write_image_folder
 
 RULES = LoopThresholds(min_corrections=20, min_held_out=2, min_gain=0.05, max_loss=0.01)
 
@@ -27,7 +30,8 @@ def write_corrections(folder: Path, count: int) -> Path:
 
 def make_loop(folder: Path, corrections: Path, drift: int | None = None) -> Loop:
     log = None if drift is None else folder / "log"
-    commands = EndsWith(data="photos", corrections=corrections, log=log, experiment="quick", code=drift or 0)
+    codes = {"drift": drift or 0, "train": 1, "build": 1}
+    commands = EndsWith(data="photos", corrections=corrections, log=log, experiment="quick", codes=codes)
     return Loop(commands=commands, thresholds=RULES, serving=DEFAULT_ARCHIVE, confirm=refuse, folder=folder / "loop")
 
 
@@ -94,6 +98,31 @@ def test_a_person_may_say_no_before_anything_is_trained(tmp_path: Path) -> None:
         run_loop(loop)
 
     assert [path.name for path in loop.folder.iterdir()] == ["loops.jsonl"]
+
+
+def test_a_loop_that_was_killed_after_training_goes_on_from_the_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    write_image_folder(tmp_path / "photos", {"apple": 3, "leek": 3})
+    folder = write_corrections(tmp_path / "corrections", 30)
+    write_manifest(folder / "labels.csv", [("photos/absent.jpg", "leek", "test")])
+    photo = folder / "photos" / "absent.jpg"
+    photo.write_bytes(photo_bytes("leek", 9))
+    loop = dataclasses.replace(make_loop(tmp_path, folder), confirm=lambda question: None)
+    with pytest.raises(LoopError, match="training ended with 1"):
+        run_loop(loop)
+    write_run_folder(tmp_path / "runs" / str(read_record(loop)[0]["run"]))
+
+    with pytest.raises(LoopError, match="building the archive ended with 1"):
+        run_loop(loop)
+
+    assert [line["run"] for line in read_record(loop)] == [read_record(loop)[0]["run"]] * 2
+    assert [list(line["steps"]) for line in read_record(loop)] == [  # type: ignore[call-overload]
+        ["reason", "data", "train"],
+        ["reason", "data", "train", "archive"],
+    ]
 
 
 @pytest.mark.parametrize(
