@@ -6,8 +6,10 @@ Axes: N photos, D embedding, K class.
 import hashlib
 import os
 import warnings
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +25,7 @@ from training.config import Config
 from training.data.photo_set import PhotoSet
 from training.evaluation.calibration import mean_nll
 from training.evaluation.network_outputs import Predictions, predict_batches
+from training.learned_photos import digest_photos
 from training.loader import serve_batches
 from training.network import NetworkError, classifier_prefixes
 from training.progress import track
@@ -91,21 +94,44 @@ def embed_split(
     *,
     mirror: bool = False,
 ) -> Predictions:
-    """Return the predictions for *split*; from the cache, the logits may come from another classifier."""
+    """Return the predictions for *split*, without logits. A photo is computed once, also if several sets have it."""
     bfloat16 = config.trainer.precision == "bf16-mixed"
-    key = msgspec.json.encode([photos.digest, split, digest_backbone(network), preprocessing, mirror, bfloat16])
-    path = Path(config.data.cache) / "features" / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
-    if path.exists():
+    kept = [column.name for column in fields(Predictions) if column.name not in ("logits_NK", "classes_N")]
+    made_by = msgspec.json.encode([digest_backbone(network), preprocessing, mirror, bfloat16, kept])
+    folder = Path(config.data.cache) / "features" / hashlib.sha256(made_by).hexdigest()[:32]
+    listed = photos.of(split)
+    digests_N = digest_photos(listed)
+    known = _read_features(folder)
+    new_N = ~np.isin(digests_N, known["digests_N"]) if known else np.ones(len(listed), dtype=bool)
+    if new_N.any():
+        chosen = [photo for photo, is_new in zip(listed, new_N, strict=True) if is_new]
+        batches = serve_batches(chosen, photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
+        shown = track(batches, f"computing features of {split}")
+        computed = predict_batches(network, shown, preprocessing, mirror=mirror, bfloat16=bfloat16)
+        _write_features(folder, {"digests_N": digests_N[new_N], **{name: getattr(computed, name) for name in kept}})
+        known = _read_features(folder)
+    order = np.argsort(known["digests_N"])
+    rows_N = order[np.searchsorted(known["digests_N"], digests_N, sorter=order)]
+    classes_N = np.array([photos.labels.index(photo.label) for photo in listed])
+    no_logits_NK = np.empty((len(listed), 0), dtype=np.float32)
+    return Predictions(logits_NK=no_logits_NK, classes_N=classes_N, **{name: known[name][rows_N] for name in kept})
+
+
+def _read_features(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return all features in *folder*, each photo's in the same row of every array; empty without any."""
+    parts = []
+    for path in sorted(folder.glob("[!.]*.npz")):
         with np.load(path) as arrays:
-            return Predictions(**arrays)
-    batches = serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
-    shown = track(batches, f"computing features of {split}")
-    predictions = predict_batches(network, shown, preprocessing, mirror=mirror, bfloat16=bfloat16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    np.savez(partial, **asdict(predictions))
-    partial.replace(path)
-    return predictions
+            parts.append(dict(arrays))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _write_features(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(arrays["digests_N"].tobytes()).hexdigest()[:16]
+    partial = folder / f".{os.getpid()}-{name}.npz"
+    np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(folder / f"{name}.npz")
 
 
 def digest_backbone(network: nn.Module) -> str:
