@@ -38,6 +38,7 @@ HISTOGRAMS = {
     "fruity_contrast": (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4),
     # Of Grocery's photos the sharpest has 0.15.
     "fruity_sharpness": (0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25),
+    "fruity_anisotropy": _TENTHS,
     "fruity_photo_side_pixels": (64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0),
     "fruity_photo_bytes": (4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0),
 }

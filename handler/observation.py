@@ -21,6 +21,7 @@ class Statistics(msgspec.Struct, frozen=True, omit_defaults=True):
     brightness: float
     contrast: float
     sharpness: float
+    anisotropy: float
     unfamiliarity: float | None = None
     """None: the archive cannot tell."""
 
@@ -34,16 +35,14 @@ class Observation(NamedTuple):
 def describe_photos(photos_BHWC: Photos, predictions: Sequence[Prediction]) -> list[Statistics]:
     """Return the statistics of preprocessed photos and of what the model said of them."""
     probabilities_BK = np.array([one.probabilities for one in predictions], dtype=np.float32)
-    columns = [measure_entropy(probabilities_BK), *measure_photos(photos_BHWC)]
-    rows = zip(predictions, *(np.round(column_B.astype(np.float64), 6).tolist() for column_B in columns), strict=True)
+    columns = {"entropy": measure_entropy(probabilities_BK)}
+    columns |= {name.removesuffix("_B"): column_B for name, column_B in measure_photos(photos_BHWC)._asdict().items()}
+    rows = zip(*(np.round(column_B.astype(np.float64), 6).tolist() for column_B in columns.values()), strict=True)
     return [
         Statistics(
             confidence=round(prediction.probabilities[0], 6),
-            entropy=entropy,
-            brightness=brightness,
-            contrast=contrast,
-            sharpness=sharpness,
             unfamiliarity=None if prediction.unfamiliarity is None else round(prediction.unfamiliarity, 6),
+            **dict(zip(columns, row, strict=True)),
         )
-        for prediction, entropy, brightness, contrast, sharpness in rows
+        for prediction, row in zip(predictions, rows, strict=True)
     ]

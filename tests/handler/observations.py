@@ -19,6 +19,6 @@ def observe(prediction: Prediction, photo: bytes = b"photo", side: int = 8, **st
     header = Header(640, 480, "image/jpeg")
     photo_HWC = np.full((side, side, 3), 128, dtype=np.uint8)
     usual = {"confidence": prediction.probabilities[0], "unfamiliarity": prediction.unfamiliarity}
-    usual |= {"entropy": 0.25, "brightness": 0.5, "contrast": 0.125, "sharpness": 0.0625}
+    usual |= {"entropy": 0.25, "brightness": 0.5, "contrast": 0.125, "sharpness": 0.0625, "anisotropy": 0.5}
     given = ModelInput(photo, photo_HWC, header, decode_seconds=0.003, preprocess_seconds=0.002)
     return Observation(given, prediction, Statistics(**{**usual, **statistics}))

@@ -58,6 +58,7 @@ def test_a_line_says_what_came_in_and_what_the_model_said(tmp_path: Path) -> Non
             "brightness": 0.5,
             "contrast": 0.125,
             "sharpness": 0.0625,
+            "anisotropy": 0.5,
         },
     }
 
