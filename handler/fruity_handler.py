@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, predict
+from handler.answer import (
+    Answer,
+    Prediction,
+    answer_description,
+    answer_photos,
+    answer_problem,
+    describe_photo,
+    predict,
+)
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.familiarity import read_familiarity
@@ -112,6 +120,8 @@ class FruityHandler:
     def _answer(self, request: Request | Problem, pairs: Iterator[tuple[Input, Prediction | Problem]]) -> Answer:
         if isinstance(request, Problem):
             return answer_problem(request)
+        if not request.photos:
+            return answer_description(self._model, self._version, self._spec)
         entries, problems = [], []
         for named in request.photos:
             photo_HWC, result = next(pairs)

@@ -53,8 +53,15 @@ def test_torchserve_gets_the_normalised_path(proxy: RunningProxy, upstream: Upst
     assert [asked["path"] for asked in upstream.requests] == ["/predictions/fruity"]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_than_post_and_put_are_refused(client: httpx.Client, method: str) -> None:
+def test_get_asks_torchserve_for_the_description_of_the_model(client: httpx.Client) -> None:
+    asked = client.get(f"{PREDICT}/2.0.0").json()
+
+    assert (asked["method"], asked["path"], asked["size"]) == ("GET", f"{PREDICT}/2.0.0", 0)
+    assert {"content-length", "content-type", "transfer-encoding"} & set(asked["headers"]) == set()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "DELETE", "PATCH", "OPTIONS"])
+def test_other_methods_are_refused(client: httpx.Client, method: str) -> None:
     response = client.request(method, PREDICT)
 
     assert response.status_code == 405
