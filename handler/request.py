@@ -54,7 +54,8 @@ class _JsonBody(msgspec.Struct, frozen=True):
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
     """Return the request; *headers* have lower-case names. Raises a `Problem` if none of its photos can be read."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if _has_no_body(row, headers):
+    # TorchServe sets it for ?customized=true of its management API, the reverse proxy for GET.
+    if headers.get("describe") == "True":
         return Request((), settings.default_top_k, explain=False, wants_picture=False)
     top_k: object = None
     if content_type == "multipart/form-data":
@@ -77,11 +78,6 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     photos = _keep_within_pixels(photos, settings.limits)
     top_k = _parse_top_k(headers.get("x-top-k") if top_k is None else top_k, settings, num_labels)
     return Request(tuple(photos), top_k, explain, wants_picture)
-
-
-def _has_no_body(row: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Return whether this is a GET: TorchServe does not hand over the method, but an empty POST says its length."""
-    return not any(row.values()) and not {"content-length", "content-type", "transfer-encoding"} & headers.keys()
 
 
 def _as_bytes(value: Any) -> bytes | bytearray:

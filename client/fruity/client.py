@@ -74,7 +74,8 @@ class Client:
 
     def describe(self) -> Description:
         """Return what the server says of its model; raise `ServerError`."""
-        return read_description(self._ask("GET", "predictions"))
+        # A server without the reverse proxy needs the header.
+        return read_description(self._ask("GET", "predictions", headers={"describe": "True"}))
 
     def predict(self, photo: Photo) -> Prediction:
         """Return the labels of *photo*; raise `PhotoRefused` or `ServerError`."""
@@ -131,7 +132,8 @@ class Client:
     def _ask(
         self, method: str, route: str, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        for attempt in stamina.retry_context(on=self._may_pass, attempts=None, timeout=self._patience_s):
+        once, patience_s = (1, None) if self._patience_s <= 0 else (None, self._patience_s)
+        for attempt in stamina.retry_context(on=self._may_pass, attempts=once, timeout=patience_s):
             with attempt:
                 return self._ask_once(method, f"/{route}/{self._model}", content, headers)
         raise AssertionError("the last attempt returns or raises")

@@ -119,7 +119,7 @@ def read_failure(response: httpx.Response) -> FruityError:
     if status in _FORBIDDEN:
         return AccessDenied(f"{said}; pass the server's API key as --key or FRUITY_KEY")
     if status in _PASSING or _WORKER_DIED in reason:
-        return Unavailable(said, _read_retry_after(response))
+        return Unavailable(said, status, _read_retry_after(response))
     # A 404 is of the address, also where it is a problem document.
     is_problem = _PROBLEM in response.headers.get("Content-Type", "") and status != httpx.codes.NOT_FOUND
     if is_problem or status == httpx.codes.INTERNAL_SERVER_ERROR:

@@ -123,10 +123,11 @@ def test_a_busy_server_is_asked_again(busy: Any) -> None:
         assert client.predict(b"photo").best.label == "banana"
 
 
-def test_a_server_that_stays_busy_raises_when_patience_ends() -> None:
+@pytest.mark.parametrize("patience_s", [0.0, 0.2])
+def test_a_server_that_stays_busy_raises_when_patience_ends(patience_s: float) -> None:
     with (
         serve_http(lambda request: (503, {"detail": "all workers are busy"})) as url,
-        Client(url, patience_s=0.2) as client,
+        Client(url, patience_s=patience_s) as client,
         pytest.raises(Unavailable, match="all workers are busy"),
     ):
         client.predict(b"photo")
