@@ -66,7 +66,7 @@ def _describe_row(name: str, answer: Prediction | PhotoRefused) -> dict[str, obj
 def _show_picture(photo: NamedPhoto, answer: Explanation, state: State) -> None:
     preview = open_preview(photo.content)
     if preview is None or state.description is None:
-        st.caption("This page cannot show the photo; the server could read it.")
+        st.markdown("This page cannot show the photo; the server could read it.")
         return
     strength = st.slider("Where the model looked", 0, 100, 50, format="%d %%", key=f"heat {photo.name}")
     shown = lay_heatmap(preview, answer.heatmap_png, state.description.crop, strength / 100)
@@ -92,7 +92,7 @@ def _show_labels(prediction: Prediction) -> None:
     for label in prediction.labels:
         st.progress(min(label.probability, 1.0), f"{label.label} · {label.probability:.1%}")
     stages = ", ".join(f"{name} {ms:.1f} ms" for name, ms in prediction.timing_ms.items())
-    st.caption(f"version {prediction.version}" + (f" · {stages}" if stages else ""))
+    st.markdown(f":small[version {prediction.version}{f' · {stages}' if stages else ''}]")
 
 
 def _show_code(photo: NamedPhoto, prediction: Prediction, connection: Connection) -> None:

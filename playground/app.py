@@ -31,9 +31,9 @@ def main() -> None:
     if state.description is not None and photos:
         _show(photos, connection, other, state)
     show_history()
-    st.caption(
-        "Photos go to the server above and nowhere else. Neither this page nor the server keeps them; "
-        "only *Save the correction* stores the photo beside its right label."
+    st.markdown(
+        ":small[Photos go to the server at the left and nowhere else. This page keeps them for the session only; "
+        "*Save the correction* stores the photo beside its right label.]"
     )
 
 
@@ -61,7 +61,7 @@ def _watch(connection: Connection, drawn: State) -> None:
         if now.kind != drawn.kind:
             st.rerun()
         if now.kind == "ready":
-            st.caption(f":green[●] {now.words}")
+            st.markdown(f":green[●] {now.words}")
         else:
             st.warning(now.words)
 

@@ -19,7 +19,7 @@ def show_correction(photo: NamedPhoto, prediction: Prediction, labels: Sequence[
             "It is", sorted(labels), index=None, accept_new_options=True, placeholder="the right label"
         )
         who = st.text_input("Your name", help="Kept beside the correction; may stay empty.")
-        st.caption("This stores the photo, without its metadata, beside the label, to train with.")
+        st.markdown(":small[This stores the photo, without its metadata, beside the label, to train with.]")
         if not st.form_submit_button("Save the correction"):
             return
         if not label:
