@@ -135,7 +135,13 @@ def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet,
         metrics=result.evaluation.summary,
         intervals=result.evaluation.intervals,
         pruned=msgspec.UNSET if pruning is None else pruning["amount"],
-        provenance=Provenance(weights=origin, data_digest=photos.digest, code_revision=revision, seed=config.seed),
+        provenance=Provenance(
+            weights=origin,
+            data_digest=photos.digest,
+            data_licence=photos.licence or msgspec.UNSET,
+            code_revision=revision,
+            seed=config.seed,
+        ),
     )
 
 

@@ -56,6 +56,8 @@ class PhotoSet:
     """Files that cannot be used; none of them is in `photos`."""
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Photos of val that resemble one in train, or photos of test that resemble one in train or val."""
+    licence: str | None = None
+    """Of the photos, where their source says it."""
 
     def of(self, split: str) -> tuple[Photo, ...]:
         """Return the photos of *split*, in a fixed order."""

@@ -115,7 +115,8 @@ def _assemble(
     path = Path(source).resolve()
     # A pattern of shards does not name the set.
     name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
-    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates)
+    licence = PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None
+    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, licence)
 
 
 def _digest(usable: Sequence[Inspected]) -> str:
