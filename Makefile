@@ -92,12 +92,14 @@ ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(TH
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
 INCLUDED_IN_train = registry serve
-INCLUDED_IN_dev = train registry serve
+INCLUDED_IN_playground = serve
+INCLUDED_IN_dev = train registry playground serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict train evaluate corrections sweep profile prune frontier archive default-archive publish-run fetch-run \
-  set-release release-archive keys publish fetch registry versions rollout loop rollback register promote unregister scale \
+.PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
+  publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
+  promote unregister scale \
   image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
   bench-quick bench-rollout bench-loop bench-container
 
@@ -113,6 +115,9 @@ serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted versio
 
 predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
+
+playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
+	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from training.data.corrected_photos import add_corrections
@@ -109,7 +110,7 @@ def _assemble(
 ) -> PhotoSet:
     # By content, not by path: the order decides batches, and moving the files must not change it.
     usable = sorted(usable, key=lambda item: (item.photo.label, item.digest, item.photo.path))
-    photos = tuple(item.photo for item in usable)
+    photos = tuple(replace(item.photo, digest=item.digest) for item in usable)
     near_duplicates = tuple(find_near_duplicates(photos, [item.fingerprint for item in usable]))
     if near_duplicates:
         _LOG.warning(
@@ -118,11 +119,11 @@ def _assemble(
             near_duplicates[0].photo.path,
             near_duplicates[0].twin.path,
         )
-    digests = frozenset(item.digest for item in usable)
     path = Path(source).resolve()
     # A pattern of shards does not name the set.
     name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
-    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, digests)
+    licence = PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None
+    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, licence)
 
 
 def _digest(usable: Sequence[Inspected]) -> str:
