@@ -25,7 +25,7 @@ from training.config import Config
 from training.data.photo_set import PhotoSet
 from training.evaluation.calibration import mean_nll
 from training.evaluation.network_outputs import Predictions, predict_batches
-from training.learned_photos import digest_photos
+from training.learned_photos import shorten_digests
 from training.loader import serve_batches
 from training.network import NetworkError, classifier_prefixes
 from training.progress import track
@@ -100,7 +100,7 @@ def embed_split(
     made_by = msgspec.json.encode([digest_backbone(network), preprocessing, mirror, bfloat16, kept])
     folder = Path(config.data.cache) / "features" / hashlib.sha256(made_by).hexdigest()[:32]
     listed = photos.of(split)
-    digests_N = digest_photos(listed)
+    digests_N = shorten_digests(listed)
     known = _read_features(folder)
     new_N = ~np.isin(digests_N, known["digests_N"]) if known else np.ones(len(listed), dtype=bool)
     if new_N.any():
