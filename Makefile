@@ -27,7 +27,7 @@ PUBLIC_KEY ?=
 PRECISION ?= auto
 MODEL_CONFIG ?=
 PHOTO ?= photo.jpg
-URL ?= http://127.0.0.1:8080/predictions/fruity
+URL ?= http://127.0.0.1:8080
 CONFIG ?= config.properties
 SHADOW ?=
 THRESHOLDS ?=
@@ -101,8 +101,8 @@ help:  ## Print this help
 serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest in build/, else the default; or VERSION=2.0.0
 	@$(BIN)/python -m scripts.serve $(if $(call given,VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
-predict: $(VENV)/.serve  ## Ask the running server for the labels of PHOTO
-	@$(BIN)/python -m scripts.predict '$(call escaped,$(PHOTO))' --url $(URL)
+predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
+	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 # --- A model of your own
 
@@ -217,7 +217,7 @@ test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and wh
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-cache --no-logo && $(BIN)/mypy
+	PYTHONPATH=client $(BIN)/lint-imports --no-cache --no-logo && $(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check_files.sh
 
 format: $(VENV)/.dev  ## Format the code and fix what the linter can

@@ -22,7 +22,7 @@ def read_arguments(folder: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize("photo", ["my lunch.jpg", "it's.jpg", 'a "b" [c] & d.jpg'])
 def test_a_photo_may_have_any_name(photo: str, tmp_path: Path) -> None:
-    assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:3] == ["-m", "scripts.predict", photo]
+    assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:4] == ["-m", "fruity", "predict", photo]
 
 
 def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
