@@ -11,7 +11,7 @@ import numpy as np
 from handler.engine import Floats
 from handler.spec import REFERENCE_FILE, SpecError
 
-STATISTICS = ("confidence", "entropy", "unfamiliarity", "brightness", "contrast", "sharpness")
+STATISTICS = ("confidence", "entropy", "unfamiliarity", "brightness", "contrast", "sharpness", "anisotropy")
 """The numbers of a photo that a reference may have."""
 
 

@@ -6,6 +6,7 @@ Axes: B batch, H height, W width, C channel, K class, S strip; R the three rows 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handler.engine import Floats, Photos
 
@@ -26,6 +27,9 @@ class PhotoStatistics(NamedTuple):
     """Standard deviation of the luma."""
     sharpness_B: Floats
     """Mean absolute Laplacian of the luma, over four neighbours; of at most 4, it is cut at 1."""
+    anisotropy_B: Floats
+    """Share of the luma's changes that are from row to row, not from column to column. A photo that is turned by 90
+    degrees has one minus it."""
 
 
 def measure_photos(photos_BHWC: Photos) -> PhotoStatistics:
@@ -43,7 +47,15 @@ def measure_photos(photos_BHWC: Photos) -> PhotoStatistics:
     brightness_B = luma_BP.mean(axis=1)
     squares_B = np.einsum("bp,bp->b", luma_BP, luma_BP) / luma_BP.shape[1]
     contrast_B = np.sqrt(np.maximum(squares_B - brightness_B**2, 0.0))
-    return PhotoStatistics(brightness_B, contrast_B, np.minimum(sharpness_B, 1.0))
+    return PhotoStatistics(brightness_B, contrast_B, np.minimum(sharpness_B, 1.0), _measure_anisotropy(luma_BSRW))
+
+
+def _measure_anisotropy(luma_BSRW: NDArray[np.floating]) -> Floats:
+    vertical_B = np.abs(luma_BSRW[:, :, 1] - luma_BSRW[:, :, 0]).mean(axis=(1, 2))
+    horizontal_B = np.abs(np.diff(luma_BSRW[:, :, 1], axis=2)).mean(axis=(1, 2))
+    # A photo of one colour has no direction.
+    both_B = vertical_B + horizontal_B
+    return np.divide(vertical_B, both_B, out=np.full_like(both_B, 0.5), where=both_B > 0)  # type: ignore[no-any-return]
 
 
 def measure_entropy(probabilities_BK: Floats) -> Floats:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monitoring.drift_tests import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
-from monitoring.drift_verdict import Verdict, embed_reference, judge_window
+from monitoring.drift_verdict import embed_reference, judge_window
 from monitoring.prediction_windows import LoggedPrediction, PredictionLog, read_log
 from monitoring.watched_model import CannotSayError, WatchedModel, read_watched_model
 
@@ -90,7 +90,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--archive", type=Path, required=True, help="the archive that answered")
     parser.add_argument("--log", type=Path, required=True, help="a file of the prediction log, or its folder")
-    parser.add_argument("--window", type=_parse_window, default=200, help="photos that are compared (default: %(default)s)")
+    parser.add_argument(
+        "--window", type=_parse_window, default=200, help="photos that are compared (default: %(default)s)"
+    )
     parser.add_argument("--report", type=Path, help="write a page with plots here")
     return parser.parse_args()
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import rbf_kernel  # type: ignore[import-untyped]
 
 from handler.drift_reference import DriftReference, Histogram
 from handler.engine import Floats
@@ -120,7 +120,7 @@ def _median(histogram: Histogram) -> float:
 
 
 def _make_comparable(histogram: Histogram, values_N: Floats, num_photos: int) -> tuple[Floats, Floats]:
-    """Return samples of the reference and of the window: values, or the bins of both where a reference has no values."""
+    """Return samples of the reference and of the window: values, or bins where the reference has no values."""
     if histogram.samples_N is not None:
         # The reference's are rounded to float16, and the test must not see that.
         return histogram.samples_N, values_N.astype(np.float16).astype(np.float32)
@@ -209,7 +209,7 @@ def _test_mmd(after_NR: Floats, before_MR: Floats) -> Comparison:
         rng, num_reached = np.random.default_rng(0), 0
         for _ in range(_TRIALS // _TRIALS_AT_ONCE):
             drawn_TP = rng.permuted(np.tile(is_after_P, (_TRIALS_AT_ONCE, 1)), axis=1)
-            num_reached += np.count_nonzero(squared(drawn_TP) >= found)
+            num_reached += int(np.count_nonzero(squared(drawn_TP) >= found))
         p = (1 + num_reached) / (1 + _TRIALS)
     return Comparison("embedding shift", "embedding, MMD", effect, _MMD_TOLERANCE, _adjust(p, 1), 0.0, effect)
 

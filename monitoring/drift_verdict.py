@@ -1,5 +1,7 @@
-"""What a window's comparisons mean: whether there is drift, which kind, and whether it hurts. Axes: N photos, M photos
-of the reference, K class, R direction of the embedding."""
+"""What a window's comparisons mean: whether there is drift, which kind, and whether it hurts.
+
+Axes: N photos of the window, M of the reference, K class, R direction of the embedding.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -121,7 +123,7 @@ def build_window(photos: Sequence[LoggedPrediction], model: WatchedModel) -> Win
 
 
 def _stack_coordinates(photos: Sequence[LoggedPrediction], model: WatchedModel) -> Floats | None:
-    rows = [row for photo in photos if (row := photo.coordinates_R()) is not None]
+    rows = [row for photo in photos if (row := photo.read_coordinates()) is not None]
     if not rows or model.familiarity is None:
         return None
     width = model.familiarity.directions_DR.shape[1]
@@ -152,8 +154,8 @@ def describe(comparison: Comparison) -> str:
         word = _WORDS[comparison.name][comparison.after > comparison.before]
         return f"photos are {word} ({comparison.name} {values})"
     if comparison.kind == "answer shift":
-        word = "less familiar" if comparison.name == "unfamiliarity" else "less certain"
-        return f"{'photos' if comparison.name == 'unfamiliarity' else 'answers'} are {word} ({comparison.name} {values})"
+        are = "photos are less familiar" if comparison.name == "unfamiliarity" else "answers are less certain"
+        return f"{are} ({comparison.name} {values})"
     if comparison.kind == "embedding shift":
         return f"photos look different to the network ({comparison.name}, distance {comparison.effect:.2f})"
     if comparison.name == "mix of labels":

@@ -1,7 +1,6 @@
 """The prediction log, read and cut into windows of photos. Axes: N photos, R direction of the embedding."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,8 +30,11 @@ class LoggedPrediction(msgspec.Struct, frozen=True):
     embedding: str | None = None
     """Coordinates along the familiarity's directions, little-endian float16 in base64."""
 
-    def coordinates_R(self) -> Floats | None:
-        return None if self.embedding is None else np.frombuffer(base64.b64decode(self.embedding), "<f2").astype("f4")
+    def read_coordinates(self) -> Floats | None:
+        """Return coordinates_R; raise `ValueError`."""
+        if self.embedding is None:
+            return None
+        return np.frombuffer(base64.b64decode(self.embedding), "<f2").astype(np.float32)
 
 
 @dataclass
@@ -55,13 +57,14 @@ class PredictionLog:
 
 
 def read_log(path: Path, version: str) -> PredictionLog:
-    """Return the photos of *version* in the file, or in all .jsonl files of the folder, *path*; raise `CannotSayError`."""
+    """Return the photos of *version* in *path*, a file or a folder of .jsonl files; raise `CannotSayError`."""
     log = PredictionLog()
     try:
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
             _read_file(file, version, log)
     except OSError as error:
-        raise CannotSayError(f"the log {path} cannot be read ({error.strerror}); PREDICTION_LOG names its folder") from error
+        reason = f"the log {path} cannot be read ({error.strerror}); PREDICTION_LOG names its folder"
+        raise CannotSayError(reason) from error
     log.photos.sort(key=lambda photo: photo.time)
     return log
 
@@ -73,8 +76,8 @@ def _read_file(file: Path, version: str, log: PredictionLog) -> None:
         for line in lines:
             try:
                 photo = decoder.decode(line)
-                photo.coordinates_R()
-            except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError):
+                photo.read_coordinates()
+            except (msgspec.DecodeError, ValueError):
                 log.num_unreadable += 1
                 continue
             if newest is not None and photo.time < newest - _JUMP:

@@ -71,7 +71,13 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(evaluation.predictions["val"], spec.temperature, config.seed),
+        reference=summarize_reference(
+            evaluation.predictions["val"],
+            spec.temperature,
+            # A network that has learned from val finds it more familiar than any new photo.
+            None if config.recipe.refit_epochs else familiarity,
+            config.seed,
+        ),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),

@@ -61,6 +61,16 @@ def test_the_smallest_and_an_odd_input_are_measured() -> None:
     assert measure_photos(np.full((1, 261, 261, 3), 255, dtype=np.uint8)).sharpness_B == pytest.approx([0.0], abs=1e-5)
 
 
+def test_a_turned_photo_has_one_minus_the_anisotropy(coffee_square: Image.Image) -> None:
+    photo_HWC = np.asarray(coffee_square)
+
+    columns = measure_photos(np.stack([halves(), grey(9)]))
+    turned = measure_photos(np.stack([photo_HWC, np.rot90(photo_HWC)]))
+
+    assert columns.anisotropy_B.tolist() == [0.0, 0.5]
+    assert turned.anisotropy_B.sum() == pytest.approx(1.0, abs=0.05)
+
+
 def test_entropy_is_a_share_of_the_largest_possible() -> None:
     probabilities_BK = np.array([[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0, 0]], dtype=np.float32)
 
