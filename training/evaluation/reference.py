@@ -3,6 +3,7 @@
 Axes: N photos, M of them as samples, D embedding, K class, E edges of a histogram.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,16 @@ _MAX_SAMPLES = 512
 
 
 def summarize_reference(
-    predictions: Predictions, temperature: float, familiarity: Familiarity | None = None, seed: int = 0
+    predictions: Predictions,
+    train_counts_K: Sequence[int],
+    temperature: float,
+    familiarity: Familiarity | None = None,
+    seed: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of reference.npz.
 
-    - `label_shares_K`: share of the photos whose first label is k, as the model answers;
+    - `label_shares_K`: share of the photos whose first label is k, as the model answers; `train_counts_K`: photos of
+      train whose label is k;
     - by statistic of `handler/drift_reference.py` `<name>_edges_E` and `<name>_shares`: ten bins of about equal share,
       open at both ends, for PSI; and `<name>_N`: the values of at most 512 photos;
     - `embedding_mean_D`, `embedding_std_D`, and `embeddings_ND` of these 512 photos.
@@ -46,6 +52,7 @@ def summarize_reference(
     reference = {
         "num_photos": np.array(num_photos),
         "label_shares_K": (np.bincount(answers_N, minlength=num_labels) / num_photos).astype(np.float32),
+        "train_counts_K": np.array(train_counts_K, dtype=np.int64),
         "embedding_mean_D": predictions.embeddings_ND.mean(axis=0),
         "embedding_std_D": predictions.embeddings_ND.std(axis=0),
         "embeddings_ND": predictions.embeddings_ND[samples_M].astype(np.float16),

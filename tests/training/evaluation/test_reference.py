@@ -22,13 +22,14 @@ def test_what_is_written_is_read_as_the_drift_reference(tmp_path: Path) -> None:
     predictions = make_predictions(num_photos=30)
     familiarity = Familiarity(np.eye(3, 1, dtype=np.float32), np.array(0.5, np.float32))
 
-    np.savez(tmp_path / "reference.npz", **summarize_reference(predictions, 1.0, familiarity))  # type: ignore[arg-type]  # savez
+    np.savez(tmp_path / "reference.npz", **summarize_reference(predictions, [7, 2], 1.0, familiarity))  # type: ignore[arg-type]  # savez
 
     reference = read_drift_reference(tmp_path)
     assert reference is not None
     assert set(reference.histograms) == set(STATISTICS)
     assert reference.num_photos == 30
     assert reference.label_shares_K.tolist() == [1.0, 0.0]
+    assert reference.train_counts_K.tolist() == [7, 2]  # type: ignore[union-attr]
     sharpness = reference.histograms["sharpness"]
     assert np.bincount([sharpness.bin(value) for value in predictions.sharpness_N]) / 30 == pytest.approx(
         sharpness.shares
@@ -43,7 +44,7 @@ def test_samples_are_of_the_same_photos_as_the_embeddings_and_at_most_512() -> N
     predictions = make_predictions(num_photos=600)
     predictions.embeddings_ND[:, 2] = predictions.brightness_N
 
-    reference = summarize_reference(predictions, 1.0)
+    reference = summarize_reference(predictions, [7, 2], 1.0)
 
     assert reference["num_photos"] == 600
     assert reference["brightness_N"].shape == (512,)
@@ -51,6 +52,6 @@ def test_samples_are_of_the_same_photos_as_the_embeddings_and_at_most_512() -> N
 
 
 def test_a_network_that_has_learned_from_val_has_no_unfamiliarity_of_val() -> None:
-    reference = summarize_reference(make_predictions(num_photos=5), 1.0, familiarity=None)
+    reference = summarize_reference(make_predictions(num_photos=5), [7, 2], 1.0, familiarity=None)
 
     assert {name for name in reference if name.startswith("unfamiliarity")} == set()
