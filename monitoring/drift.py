@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from monitoring.drift_tests import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
+from handler.prediction_log import LoggedPrediction
+from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
 from monitoring.drift_verdict import embed_reference, judge_window
-from monitoring.prediction_windows import LoggedPrediction, PredictionLog, read_log
+from monitoring.prediction_windows import PredictionLog, read_log, read_time
 from monitoring.watched_model import CannotSayError, WatchedModel, read_watched_model
 
 CANNOT_SAY = 2
@@ -34,12 +35,13 @@ def main() -> None:
     except CannotSayError as error:
         print(f"cannot say: {error}", file=sys.stderr)
         sys.exit(CANNOT_SAY)
-    for note in list_notes(log, windows, model):
-        print(note)
+    notes = list_notes(log, windows, model)
+    print(*notes, sep="\n")
     if asked.report:
         from monitoring.drift_report import render_drift_report  # Matplotlib is slow to import
 
-        asked.report.write_text(render_drift_report(model, verdicts, list_notes(log, windows, model), asked.log))
+        photos_folder = (asked.log if asked.log.is_dir() else asked.log.parent) / "photos"
+        asked.report.write_text(render_drift_report(model, verdicts, notes, photos_folder), encoding="utf-8")
         print(f"report: {asked.report}")
     print(verdicts[-1].explain())
     sys.exit(DRIFT if verdicts[-1].drifted else 0)
@@ -48,9 +50,10 @@ def main() -> None:
 def list_notes(log: PredictionLog, windows: Sequence[Sequence[LoggedPrediction]], model: WatchedModel) -> list[str]:
     """Return what was compared, and what of the log was skipped or is odd."""
     latest = windows[-1]
+    start, end = read_time(latest[0]), read_time(latest[-1])
     notes = [
         f"fruity {model.version}: the latest of {len(windows)} windows of {len(latest)} photos, "
-        f"{latest[0].time:%Y-%m-%d %H:%M} to {latest[-1].time:%Y-%m-%d %H:%M}"
+        f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
     ]
     if log.num_other_versions:
         notes.append(f"{log.num_other_versions:,} photos of other versions are skipped")
@@ -58,8 +61,8 @@ def list_notes(log: PredictionLog, windows: Sequence[Sequence[LoggedPrediction]]
         notes.append(f"{log.num_unreadable:,} lines are skipped: cut off, or of another schema")
     if log.num_jumps:
         notes.append(f"the clock went back {log.num_jumps:,} times: windows are by time, so some may mix photos")
-    week_s = (windows[-1][-1].time - windows[0][0].time).total_seconds() * 1.0
-    if week_s and (looks := len(windows) * _WEEK_S / week_s) > LOOKS_A_WEEK:
+    span_s = (end - read_time(windows[0][0])).total_seconds()
+    if span_s > _WEEK_S and (looks := len(windows) * _WEEK_S / span_s) > LOOKS_A_WEEK:
         size = len(latest) * looks / LOOKS_A_WEEK
         notes.append(
             f"{looks:,.0f} windows a week: the promise of {FALSE_ALARMS_A_WEEK:.0%} false alarms a week is for "

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 import numpy as np
 
 from handler.drift_reference import STATISTICS, DriftReference
 from handler.engine import Floats
-from handler.familiarity import normalise
-from monitoring.drift_tests import LEVEL, Comparison, Window, compare_window
-from monitoring.prediction_windows import LoggedPrediction
+from handler.prediction_log import LoggedPrediction
+from monitoring.drift_level import LEVEL, Comparison
+from monitoring.drift_tests import Window, compare_window
+from monitoring.prediction_windows import read_coordinates, read_time
 from monitoring.watched_model import CannotSayError, WatchedModel
 
 # Of a normal distribution: 95 % lie above it, and 95 % below its negative.
@@ -62,7 +64,7 @@ class Verdict:
 
     @property
     def start(self) -> datetime:
-        return self.photos[0].time
+        return read_time(self.photos[0])
 
     @property
     def drifted(self) -> bool:
@@ -102,7 +104,7 @@ def embed_reference(model: WatchedModel) -> Floats | None:
     """Return the coordinates of the reference's photos as the log has them, None if the archive has no familiarity."""
     if model.familiarity is None:
         return None
-    return normalise(model.reference.embeddings_ND) @ model.familiarity.directions_DR
+    return model.familiarity.project(model.reference.embeddings_ND)
 
 
 def build_window(photos: Sequence[LoggedPrediction], model: WatchedModel) -> Window:
@@ -115,15 +117,16 @@ def build_window(photos: Sequence[LoggedPrediction], model: WatchedModel) -> Win
             "of that version has answered; name the one that serves"
         )
     counts_K = np.bincount([indices[label] for label in firsts], minlength=len(indices)).astype(np.float32)
+    rows = [msgspec.structs.asdict(photo.statistics) for photo in photos]
     statistics = {
-        name: np.array([photo.statistics[name] for photo in photos if name in photo.statistics], dtype=np.float32)
+        name: np.array([value for row in rows if (value := row.get(name)) is not None], dtype=np.float32)
         for name in STATISTICS
     }
     return Window(statistics, counts_K, _stack_coordinates(photos, model))
 
 
 def _stack_coordinates(photos: Sequence[LoggedPrediction], model: WatchedModel) -> Floats | None:
-    rows = [row for photo in photos if (row := photo.read_coordinates()) is not None]
+    rows = [row for photo in photos if (row := read_coordinates(photo)) is not None]
     if not rows or model.familiarity is None:
         return None
     width = model.familiarity.directions_DR.shape[1]

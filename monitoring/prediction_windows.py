@@ -1,40 +1,19 @@
-"""The prediction log, read and cut into windows of photos. Axes: N photos, R direction of the embedding."""
+"""The prediction log, read and cut into windows of photos. Axes: R direction of the embedding."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 
 from handler.engine import Floats
+from handler.prediction_log import LoggedPrediction
 from monitoring.watched_model import CannotSayError
 
-# Two workers' clocks are one, so that a line that is older than the one before it in its file shows a jump.
+# A worker writes its lines in order, so that an older one after a newer one shows that the clock was changed.
 _JUMP = timedelta(seconds=1)
-
-
-class LoggedPrediction(msgspec.Struct, frozen=True):
-    """One line of the log: a photo that was answered."""
-
-    schema: Literal[1]
-    id: str
-    time: Annotated[datetime, msgspec.Meta(tz=True)]
-    version: str
-    digest: str
-    labels: Annotated[tuple[tuple[str, float], ...], msgspec.Meta(min_length=1)]
-    statistics: dict[str, float]
-    embedding: str | None = None
-    """Coordinates along the familiarity's directions, little-endian float16 in base64."""
-
-    def read_coordinates(self) -> Floats | None:
-        """Return coordinates_R; raise `ValueError`."""
-        if self.embedding is None:
-            return None
-        return np.frombuffer(base64.b64decode(self.embedding), "<f2").astype(np.float32)
 
 
 @dataclass
@@ -46,12 +25,12 @@ class PredictionLog:
     num_unreadable: int = 0
     """Lines that were cut off in the middle, or that are of another schema."""
     num_jumps: int = 0
-    """How often a file's clock went back by more than a second."""
+    """How often the clock of a file went back by more than a second."""
 
     def cut(self, size: int) -> list[Sequence[LoggedPrediction]]:
         """Return the full windows of *size* photos, the oldest first.
 
-        They are counted from the oldest photo on and share none, so that each new look adds a window or nothing.
+        They are counted from the oldest photo on and share none, so that a look at the log finds a new one or nothing.
         """
         return [self.photos[start : start + size] for start in range(0, len(self.photos) - size + 1, size)]
 
@@ -65,8 +44,21 @@ def read_log(path: Path, version: str) -> PredictionLog:
     except OSError as error:
         reason = f"the log {path} cannot be read ({error.strerror}); PREDICTION_LOG names its folder"
         raise CannotSayError(reason) from error
-    log.photos.sort(key=lambda photo: photo.time)
+    log.photos.sort(key=read_time)
     return log
+
+
+def read_time(photo: LoggedPrediction) -> datetime:
+    """Return when *photo* was answered; raise `ValueError`."""
+    time = datetime.fromisoformat(photo.time)
+    if time.tzinfo is None:
+        raise ValueError(f"{photo.time} has no time zone")
+    return time
+
+
+def read_coordinates(photo: LoggedPrediction) -> Floats | None:
+    """Return coordinates_R of its embedding; raise `ValueError`."""
+    return None if photo.embedding is None else np.frombuffer(photo.embedding, "<f2").astype(np.float32)
 
 
 def _read_file(file: Path, version: str, log: PredictionLog) -> None:
@@ -76,13 +68,14 @@ def _read_file(file: Path, version: str, log: PredictionLog) -> None:
         for line in lines:
             try:
                 photo = decoder.decode(line)
-                photo.read_coordinates()
+                time = read_time(photo)
+                read_coordinates(photo)
             except (msgspec.DecodeError, ValueError):
                 log.num_unreadable += 1
                 continue
-            if newest is not None and photo.time < newest - _JUMP:
+            if newest is not None and time < newest - _JUMP:
                 log.num_jumps += 1
-            newest = photo.time
+            newest = time
             if photo.version == version:
                 log.photos.append(photo)
             else:
