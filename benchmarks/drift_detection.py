@@ -121,10 +121,8 @@ def _print_table(weeks: list[Rate], rates: Mapping[str, Rate], tripled: Mapping[
     print(f"| windows of {WINDOW} photos | called drift (95 % interval) | target | found by |")
     print("| --- | ---: | ---: | --- |")
     print(f"| {alarms.tries:,} undrifted windows | {alarms} | < 1 % | |")
-    print(
     week = f"{len(weeks)} weeks of {LOOKS_A_WEEK} such windows, any alarm"
     print(f"| {week} | {alarmed} | < {FALSE_ALARMS_A_WEEK:.0%} | |")
-    )
     for name, rate in rates.items():
         print(f"| {name} | {rate} | ≥ 95 % | {_list_tests(rate)} |")
     for share, (name, rate) in sorted(tripled.items(), reverse=True):
