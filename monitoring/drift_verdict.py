@@ -46,11 +46,11 @@ class AccuracyChange:
         return self.low >= -_HARMLESS
 
     def __str__(self) -> str:
-        interval = f"90 % interval {self.low:+.0%} to {self.high:+.0%}"
+        low, change, high = (f"{100 * value:+.0f}" for value in (self.low, self.change, self.high))
+        estimate = f"estimate {change} points, 90 % interval {low} to {high}"
         if self.harmless:
-            return f"accuracy is hardly hurt (estimate {self.change:+.0%}, {interval}): no night call is needed"
-        certainty = "falls" if self.high < 0 else "may fall"
-        return f"accuracy {certainty} (estimate {self.change:+.0%}, {interval})"
+            return f"accuracy is hardly hurt ({estimate}): no night call is needed"
+        return f"accuracy {'falls' if self.high < 0 else 'may fall'} ({estimate})"
 
 
 @dataclass(frozen=True)
