@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 from lightning.pytorch.loggers import Logger
+from numpy.typing import NDArray
 from torch import nn
 
+from handler.familiarity import Familiarity
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import PhotoSet
@@ -71,7 +73,7 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(evaluation.predictions["val"], spec.temperature, config.seed),
+        reference=_summarize_reference(config, photos, evaluation, familiarity),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
@@ -83,6 +85,20 @@ def write_result(
         _track(tracker, config, evaluation, confusion, mistakes)
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
+
+
+def _summarize_reference(
+    config: Config, photos: PhotoSet, evaluation: EvaluationResult, familiarity: Familiarity
+) -> dict[str, NDArray[Any]]:
+    counts = Counter(photo.label for photo in photos.of("train"))
+    return summarize_reference(
+        evaluation.predictions["val"],
+        [counts[label] for label in photos.labels],
+        evaluation.decision.temperature,
+        # A network that has learned from val finds it more familiar than any new photo.
+        None if config.recipe.refit_epochs else familiarity,
+        config.seed,
+    )
 
 
 def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:
