@@ -29,7 +29,7 @@ from serving.model_store import ROOT, stage
 from serving.torchserve import MODEL, TorchServe
 
 _FIRST = "1.0.0"
-_TRAINING = ("network=lite0", "evaluation.robustness_photos=0", "tracker=none")
+_TRAINING = ("network=lite0", "recipe.class_weighting=true", "evaluation.robustness_photos=0", "tracker=none")
 _CLIENTS = 2
 _CLIENT_PAUSE_S = 0.2
 _READY_S = 90
