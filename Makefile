@@ -117,7 +117,7 @@ predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a fil
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
-	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
+	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
