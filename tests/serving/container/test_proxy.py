@@ -62,11 +62,18 @@ def test_other_methods_than_post_and_put_are_refused(client: httpx.Client, metho
 
 
 def test_secrets_and_the_internal_header_are_removed(client: httpx.Client) -> None:
-    headers = {"Authorization": "Bearer x", "Cookie": "a=b", "X-API-Key": "k", "explain": "True", "X-Top-K": "3"}
+    headers = {
+        "Authorization": "Bearer x",
+        "Cookie": "a=b",
+        "X-API-Key": "k",
+        "explain": "True",
+        "X-Top-K": "3",
+        "X-Probe": "1",
+    }
 
     asked = client.post(PREDICT, content=b"photo", headers=headers).json()["headers"]
 
-    assert {"authorization", "cookie", "x-api-key", "explain"} & set(asked) == set()
+    assert {"authorization", "cookie", "x-api-key", "explain", "x-probe"} & set(asked) == set()
     assert asked["x-top-k"] == "3"
 
 
