@@ -78,6 +78,22 @@ def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: i
     return entry
 
 
+def answer_description(model: str, version: str, spec: Spec) -> Answer:
+    """Return what clients need to know of the model: its labels, the photos that it takes, and how good it is."""
+    document = {
+        "model": model,
+        "version": version,
+        "architecture": spec.architecture,
+        "labels": spec.labels,
+        "groups": spec.groups,
+        "input_size": spec.preprocessing.size,
+        "crop": spec.preprocessing.crop,
+        "threshold": spec.threshold,
+        "metrics": spec.metrics,
+    }
+    return Answer(msgspec.json.encode(document))
+
+
 def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:
     """Return the answer that holds *entries*, or the first of *problems* if no photo could be used."""
     if len(problems) < len(entries):

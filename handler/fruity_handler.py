@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, predict
+from handler.answer import (
+    Answer,
+    Prediction,
+    answer_description,
+    answer_photos,
+    answer_problem,
+    describe_photo,
+    predict,
+)
 from handler.drift_reference import read_drift_reference
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
@@ -24,7 +32,7 @@ from handler.observation import Observation, Statistics, describe_photos
 from handler.prediction_log import PredictionLog, read_log_settings
 from handler.preprocess import ModelInput, preprocess_with_header
 from handler.problem import Problem
-from handler.request import PNG, PROBE, NamedPhoto, Request, is_explanation, lower_names, read_request
+from handler.request import DESCRIBE, PNG, PROBE, NamedPhoto, Request, is_explanation, lower_names, read_request
 from handler.settings import read_settings
 from handler.spec import read_spec
 from handler.worker_activity import WorkerActivity, claim_number
@@ -80,7 +88,7 @@ class FruityHandler:
         for i, answer in enumerate(answers):
             context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
             context.set_response_content_type(i, answer.content_type)
-        counted = [i for i, own_headers in enumerate(headers) if PROBE not in own_headers]
+        counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
         for i in counted:
             self._record(headers[i], context.get_request_id(i), answers[i], results[i])
         if counted:
@@ -136,6 +144,8 @@ class FruityHandler:
     def _answer(self, request: Request | Problem, results: list[Result]) -> Answer:
         if isinstance(request, Problem):
             return answer_problem(request)
+        if not request.photos:
+            return answer_description(self._model, self._version, self._spec)
         entries, problems = [], []
         for named, result in zip(request.photos, results, strict=True):
             if isinstance(result, Problem):

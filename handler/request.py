@@ -12,6 +12,8 @@ from handler.settings import Limits, Settings
 
 TOP_K = "top_k"
 PNG = "image/png"
+DESCRIBE = "describe"
+"""A header: TorchServe sets it for ?customized=true of its management API, the reverse proxy for GET."""
 PROBE = "x-probe"
 """A header of requests that check a server, as readiness does: they count for no metric and are not logged."""
 
@@ -32,6 +34,7 @@ class NamedPhoto(NamedTuple):
 
 class Request(NamedTuple):
     photos: tuple[NamedPhoto, ...]
+    """None of them: the request asks for a description of the model."""
     top_k: int
     explain: bool
     """Sent to /explanations."""
@@ -55,6 +58,8 @@ class _JsonBody(msgspec.Struct, frozen=True):
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
     """Return the request; *headers* have lower-case names. Raises a `Problem` if none of its photos can be read."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if headers.get(DESCRIBE) == "True":
+        return Request((), settings.default_top_k, explain=False, wants_picture=False)
     top_k: object = None
     if content_type == "multipart/form-data":
         photos, top_k = _read_form(row, headers)

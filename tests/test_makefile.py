@@ -33,7 +33,12 @@ def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("extra", "included"),
-    [("dev", ["train", "registry", "serve"]), ("train", ["registry", "serve"]), ("registry", ["serve"])],
+    [
+        ("dev", ["train", "registry", "playground", "serve"]),
+        ("train", ["registry", "serve"]),
+        ("registry", ["serve"]),
+        ("playground", ["serve"]),
+    ],
 )
 def test_installing_an_extra_installs_those_that_it_includes(extra: str, included: list[str], tmp_path: Path) -> None:
     """So that `make image` after `make setup` installs nothing."""

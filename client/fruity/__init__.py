@@ -10,13 +10,14 @@ Errors:
 
 from fruity.client import DEFAULT_URL, AsyncClient, Client, Photo
 from fruity.failures import AccessDenied, FruityError, PhotoRefused, ServerError, Unavailable
-from fruity.prediction import Explanation, Label, Prediction
+from fruity.prediction import Description, Explanation, Label, Prediction
 
 __all__ = [
     "DEFAULT_URL",
     "AccessDenied",
     "AsyncClient",
     "Client",
+    "Description",
     "Explanation",
     "FruityError",
     "Label",

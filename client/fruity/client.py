@@ -1,6 +1,7 @@
 """The client: one photo to its labels, or many of them at once."""
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,9 +12,16 @@ from typing import Any, Self
 import httpx
 import stamina
 
-from fruity.failures import PhotoRefused, ServerError, Unavailable
+from fruity.failures import AccessDenied, FruityError, PhotoRefused, ServerError, Unavailable
 from fruity.photo_files import read_photo
-from fruity.prediction import Explanation, Prediction, read_explanation, read_failure
+from fruity.prediction import (
+    Description,
+    Explanation,
+    Prediction,
+    read_description,
+    read_explanation,
+    read_failure,
+)
 
 Photo = str | Path | bytes
 """A file by its path, or its content."""
@@ -22,6 +30,9 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_CONCURRENCY = 8
 DEFAULT_PATIENCE_S = 60.0
 
+# Photos are sent with twice the side that the network sees.
+_SCALE = 2
+_LARGE_INPUT = 320
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
@@ -60,6 +71,11 @@ class Client:
 
     def close(self) -> None:
         self._http.close()
+
+    def describe(self) -> Description:
+        """Return what the server says of its model; raise `ServerError`."""
+        # A server without the reverse proxy needs the header.
+        return read_description(self._ask("GET", "predictions", headers={"describe": "True"}))
 
     def predict(self, photo: Photo) -> Prediction:
         """Return the labels of *photo*; raise `PhotoRefused` or `ServerError`."""
@@ -100,15 +116,33 @@ class Client:
             return refused
 
     def _post(self, route: str, photo: Photo, headers: dict[str, str] | None = None) -> httpx.Response:
-        content = read_photo(photo, original=self._original)
-        for attempt in stamina.retry_context(on=self._may_pass, attempts=None, timeout=self._patience_s):
+        short_side = None if self._original else _SCALE * self._input_size
+        return self._ask("POST", route, read_photo(photo, short_side), headers)
+
+    @functools.cached_property
+    def _input_size(self) -> int:
+        try:
+            return self.describe().input_size
+        except (AccessDenied, Unavailable):
+            raise
+        except FruityError:
+            # An older server cannot describe its model; most have a smaller input than this.
+            return _LARGE_INPUT
+
+    def _ask(
+        self, method: str, route: str, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        once, patience_s = (1, None) if self._patience_s <= 0 else (None, self._patience_s)
+        for attempt in stamina.retry_context(on=self._may_pass, attempts=once, timeout=patience_s):
             with attempt:
-                return self._post_once(f"{route}/{self._model}", content, headers)
+                return self._ask_once(method, f"/{route}/{self._model}", content, headers)
         raise AssertionError("the last attempt returns or raises")
 
-    def _post_once(self, path: str, content: bytes, headers: dict[str, str] | None) -> httpx.Response:
+    def _ask_once(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str] | None
+    ) -> httpx.Response:
         try:
-            response = self._http.post(f"/{path}", content=content, headers=headers)
+            response = self._http.request(method, path, content=content, headers=headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise ServerError(f"{self._http.base_url} is not an address ({error}); use http://host:port") from error
         except httpx.TransportError as error:
@@ -147,6 +181,9 @@ class AsyncClient:
 
     async def __aexit__(self, *_: object) -> None:
         self._client.close()
+
+    async def describe(self) -> Description:
+        return await asyncio.to_thread(self._client.describe)
 
     async def predict(self, photo: Photo) -> Prediction:
         return await asyncio.to_thread(self._client.predict, photo)

@@ -25,6 +25,7 @@ class AccessDenied(ServerError):
 class Unavailable(ServerError):
     """The server cannot be reached, or has been busy for longer than the client is patient."""
 
-    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        """*status* is that of HTTP, None without an answer; the server wants to be asked again in *retry_after_s*."""
         super().__init__(detail)
-        self.retry_after_s = retry_after_s
+        self.status, self.retry_after_s = status, retry_after_s

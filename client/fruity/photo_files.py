@@ -13,8 +13,6 @@ from fruity.failures import FruityError, PhotoRefused
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff"))
 """Of files in a folder; a file that is named is sent whatever it is called."""
 
-_SHORT_SIDE = 640
-"""Twice the largest input of the models that fruity trains by name, which crop the central square."""
 _QUALITY = 92
 
 
@@ -43,18 +41,18 @@ def _expand(argument: str) -> list[Path]:
     raise NoPhotos(f"{argument} does not exist")
 
 
-def read_photo(photo: str | Path | bytes, *, original: bool) -> bytes:
-    """Return the bytes to send for *photo*, scaled down unless *original*; raise `PhotoRefused`."""
+def read_photo(photo: str | Path | bytes, short_side: int | None) -> bytes:
+    """Return the bytes to send for *photo*, as they are or with a *short_side*; raise `PhotoRefused`."""
     if not isinstance(photo, bytes):
         try:
             photo = Path(photo).read_bytes()
         except OSError as error:
             raise PhotoRefused(0, f"the file cannot be read ({error.strerror})") from error
-    return photo if original else shrink_photo(photo)
+    return photo if short_side is None else shrink_photo(photo, short_side)
 
 
-def shrink_photo(content: bytes) -> bytes:
-    """Return the photo upright with a short side of at most 640 pixels, as JPEG.
+def shrink_photo(content: bytes, short_side: int) -> bytes:
+    """Return the photo upright with a short side of at most *short_side* pixels, as JPEG.
 
     What is smaller, has transparency or other colours than RGB or grey, or cannot be opened here, stays as it is: the
     server decides.
@@ -62,7 +60,7 @@ def shrink_photo(content: bytes) -> bytes:
     _register_heif()
     try:
         with Image.open(io.BytesIO(content)) as image:
-            scale = _SHORT_SIDE / min(image.size)
+            scale = short_side / min(image.size)
             if scale >= 1.0 or image.mode not in ("RGB", "L"):
                 return content
             size = round(image.width * scale), round(image.height * scale)

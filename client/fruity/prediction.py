@@ -1,5 +1,6 @@
 """What the server says of a photo, and how its answers are read."""
 
+import re
 from typing import Literal
 
 import httpx
@@ -12,6 +13,7 @@ _PASSING = (429, 502, 503, 504, 507)
 # TorchServe's 500 for the request of a worker that was killed; it starts another one.
 _WORKER_DIED = "Worker died"
 _PROBLEM = "application/problem+json"
+_TIMING = re.compile(r"([A-Za-z_]+);dur=(\d+(?:\.\d+)?)")
 _MAX_SHOWN = 200
 
 
@@ -29,6 +31,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     confident: bool
     unfamiliar: bool | None = None
     """Whether the photo is unlike those that the model learned from; None where the model cannot tell."""
+    timing_ms: dict[str, float] = {}
+    """How long the server took for each stage, by the stage's name."""
 
     @property
     def best(self) -> Label:
@@ -37,6 +41,19 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def verdict(self) -> Literal["confident", "unsure", "unfamiliar"]:
         return "confident" if self.confident else "unfamiliar" if self.unfamiliar else "unsure"
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server says of one version of its model."""
+
+    version: str
+    labels: tuple[str, ...]
+    input_size: int
+    """Side of the square that the network sees, in pixels."""
+    crop: float
+    """Side of that square, the centre of the photo, as a share of its short side."""
+    metrics: dict[str, dict[str, float]] = {}
+    """Figures of the evaluation, by split."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +81,14 @@ class _Answer(msgspec.Struct):
     version: str = ""
 
 
+def read_description(response: httpx.Response) -> Description:
+    """Return the description in *response*; raise `ServerError`."""
+    try:
+        return msgspec.json.decode(response.content, type=Description)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ServerError(f"{response.url} does not describe its model: {_shorten(response.text)}") from error
+
+
 def read_explanation(response: httpx.Response) -> Explanation:
     """Return the labels and the heatmap, empty if none was asked for, of the one photo; raise a `FruityError`."""
     if response.status_code != httpx.codes.OK:
@@ -78,7 +103,11 @@ def read_explanation(response: httpx.Response) -> Explanation:
     if not entry.labels:
         raise ServerError(f"{response.url} answers without a label: {_shorten(response.text)}")
     prediction = Prediction(
-        version=answer.version, labels=entry.labels, confident=entry.confident, unfamiliar=entry.unfamiliar
+        version=answer.version,
+        labels=entry.labels,
+        confident=entry.confident,
+        unfamiliar=entry.unfamiliar,
+        timing_ms=_read_timing(response),
     )
     return Explanation(prediction=prediction, heatmap_png=entry.heatmap_png)
 
@@ -90,7 +119,7 @@ def read_failure(response: httpx.Response) -> FruityError:
     if status in _FORBIDDEN:
         return AccessDenied(f"{said}; pass the server's API key as --key or FRUITY_KEY")
     if status in _PASSING or _WORKER_DIED in reason:
-        return Unavailable(said, _read_retry_after(response))
+        return Unavailable(said, status, _read_retry_after(response))
     # A 404 is of the address, also where it is a problem document.
     is_problem = _PROBLEM in response.headers.get("Content-Type", "") and status != httpx.codes.NOT_FOUND
     if is_problem or status == httpx.codes.INTERNAL_SERVER_ERROR:
@@ -108,6 +137,11 @@ def _read_reason(response: httpx.Response) -> str:
         reason = document.get("detail") or document.get("message") or document.get("title")
         return str(reason or _shorten(response.text))
     return _shorten(response.text)
+
+
+def _read_timing(response: httpx.Response) -> dict[str, float]:
+    """Return the durations of the header Server-Timing, as in `decode;dur=3.1, inference;dur=4`."""
+    return {name: float(value) for name, value in _TIMING.findall(response.headers.get("Server-Timing", ""))}
 
 
 def _read_retry_after(response: httpx.Response) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.container.exit_codes import ContainerExit, ExitCode
 
-_LOG_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s]*")
+_STORAGE_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s:]+")
 _ARCHIVE_URI = re.compile(r"(gs://[^/\s]+(/[^/\s]+)*|/[^\s]*|\.{0,2}[^:/\s][^:\s]*)/\d+\.\d+\.\d+/?")
 
 
@@ -34,6 +34,8 @@ class ContainerSettings:
     log_uri: str | None = None
     """Where the prediction log's finished files are moved to: gs://bucket/prefix or a folder."""
     start_timeout_s: int = 120
+    corrections_uri: str | None = None
+    """Where corrections are kept that clients post, gs://bucket/prefix or a folder; None: nowhere."""
     run_folder: Path = Path("/tmp/fruity")  # noqa: S108, the one folder that a read-only container can write to
 
 
@@ -82,9 +84,9 @@ def _archive_uri(value: str) -> str:
     return value.rstrip("/")
 
 
-def _log_uri(value: str) -> str:
-    if not _LOG_URI.fullmatch(value):
-        raise ValueError("it must be a bucket or a folder, as gs://bucket/prefix or /logs")
+def _storage_uri(value: str) -> str:
+    if not _STORAGE_URI.fullmatch(value):
+        raise ValueError("it must be a bucket or a folder, as gs://bucket/prefix or /folder")
     return value.rstrip("/")
 
 
@@ -107,7 +109,8 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "CONNECTIONS_PER_CLIENT": (ExitCode.SETTING, _whole_number(1, 100_000)),
     "REQUESTS_PER_CLIENT": (ExitCode.SETTING, _whole_number(0, 100_000)),
     "PREDICTION_LOG": (ExitCode.SETTING, lambda value: Path(value).absolute()),
-    "LOG_URI": (ExitCode.SETTING, _log_uri),
+    "LOG_URI": (ExitCode.SETTING, _storage_uri),
     "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
+    "CORRECTIONS_URI": (ExitCode.SETTING, _storage_uri),
     "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

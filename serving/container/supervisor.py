@@ -28,6 +28,7 @@ from serving.container.json_log import log, log_pipe
 from serving.container.log_upload import LogUpload
 from serving.container.proxy import Proxy
 from serving.container.resources import check_clock, check_folder, check_memory, count_oom_kills
+from serving.container.sink_process import run_sink
 from serving.model_store import ROOT
 from serving.torchserve import Addresses, TorchServe, TorchServeError, write_config
 
@@ -71,7 +72,9 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     with (
         log_pipe("nginx") as proxy_log,
         log_pipe("torchserve") as server_log,
+        log_pipe("corrections") as sink_log,
         serve_health(health, settings.run_folder),
+        run_sink(settings, sink_log),
         Proxy(settings, addresses.inference, proxy_log) as proxy,
         TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log, for_server) as server,
     ):

@@ -1,14 +1,17 @@
 """The client against a server that answers, refuses, is busy, dies and comes back."""
 
 import asyncio
+import io
 from itertools import count
 from typing import Any
 
 import pytest
 from fruity import AccessDenied, AsyncClient, Client, Label, PhotoRefused, Prediction, ServerError, Unavailable
+from PIL import Image
 
-from tests.client.answers_of_a_server import RecordingAnswer, describe, refuse
+from tests.client.answers_of_a_server import RecordingAnswer, answer_photo, refuse
 from tests.http_server import Request, serve_http
+from tests.pictures import draw_waves, encode
 
 
 def answer_in_turn(*answers: Any) -> Any:
@@ -18,7 +21,7 @@ def answer_in_turn(*answers: Any) -> Any:
 
 
 def test_a_photo_gets_its_labels() -> None:
-    with serve_http(lambda request: (200, describe())) as url, Client(url) as client:
+    with serve_http(lambda request: (200, answer_photo())) as url, Client(url) as client:
         prediction = client.predict(b"photo")
 
     assert prediction == Prediction(
@@ -32,7 +35,7 @@ def test_a_photo_gets_its_labels() -> None:
     [({"confident": False}, "unsure"), ({"confident": False, "unfamiliar": True}, "unfamiliar")],
 )
 def test_a_photo_that_the_model_does_not_know_is_called_so(members: dict[str, Any], verdict: str) -> None:
-    with serve_http(lambda request: (200, describe(**members))) as url, Client(url) as client:
+    with serve_http(lambda request: (200, answer_photo(**members))) as url, Client(url) as client:
         assert client.predict(b"photo").verdict == verdict
 
 
@@ -50,8 +53,33 @@ def test_key_version_and_number_of_labels_are_sent() -> None:
     assert (answer.requests[0].headers["x-api-key"], answer.requests[0].headers["x-top-k"]) == ("secret", "3")
 
 
+def test_photos_are_sent_with_twice_the_side_that_the_network_sees() -> None:
+    answer = RecordingAnswer()
+    photo = encode(draw_waves(1000, 800), "JPEG")
+
+    with serve_http(answer) as url, Client(url) as client, Client(url, original=True) as unscaled:
+        client.predict(photo)
+        unscaled.predict(photo)
+
+    sent, original = (request.body for request in answer.requests)
+    assert Image.open(io.BytesIO(sent)).size == (560, 448)
+    assert original == photo
+
+
+def test_the_time_of_each_stage_is_read() -> None:
+    timing = {"Server-Timing": "decode;dur=3.25, inference;dur=4, cache;desc=x"}
+
+    with serve_http(lambda request: (200, answer_photo(), timing)) as url, Client(url) as client:
+        assert client.predict(b"photo").timing_ms == {"decode": 3.25, "inference": 4.0}
+
+
+def test_the_description_names_the_labels() -> None:
+    with serve_http(RecordingAnswer()) as url, Client(url) as client:
+        assert client.describe().labels == ("banana", "fig")
+
+
 def test_an_explanation_has_the_heatmap() -> None:
-    with serve_http(lambda request: (200, describe(heatmap_png="iVBORw=="))) as url, Client(url) as client:
+    with serve_http(lambda request: (200, answer_photo(heatmap_png="iVBORw=="))) as url, Client(url) as client:
         explanation = client.explain(b"photo")
 
     assert explanation.heatmap_png == b"\x89PNG"
@@ -89,16 +117,17 @@ def test_a_refusal_raises_its_own_error_with_the_reason(answer: Any, error: type
     ],
 )
 def test_a_busy_server_is_asked_again(busy: Any) -> None:
-    answer = answer_in_turn(busy, busy, (200, describe()))
+    answer = answer_in_turn(busy, busy, (200, answer_photo()))
 
     with serve_http(answer) as url, Client(url) as client:
         assert client.predict(b"photo").best.label == "banana"
 
 
-def test_a_server_that_stays_busy_raises_when_patience_ends() -> None:
+@pytest.mark.parametrize("patience_s", [0.0, 0.2])
+def test_a_server_that_stays_busy_raises_when_patience_ends(patience_s: float) -> None:
     with (
         serve_http(lambda request: (503, {"detail": "all workers are busy"})) as url,
-        Client(url, patience_s=0.2) as client,
+        Client(url, patience_s=patience_s) as client,
         pytest.raises(Unavailable, match="all workers are busy"),
     ):
         client.predict(b"photo")
@@ -121,11 +150,11 @@ def test_what_is_not_an_address_is_named(url: str) -> None:
 def test_each_photo_gets_its_own_answer_when_the_server_is_restarted_in_between() -> None:
     photos = [f"{number}".encode() for number in range(100)]
 
-    with serve_http(lambda request: (200, describe(request.body.decode()))) as url:
+    with serve_http(lambda request: (200, answer_photo(request.body.decode()))) as url:
         client = Client(url, patience_s=30)
         answers = client.predict_many(photos, concurrency=4)
         said = [next(answers) for _ in range(50)]
-    with serve_http(lambda request: (200, describe(request.body.decode())), int(url.rpartition(":")[2])), client:
+    with serve_http(lambda request: (200, answer_photo(request.body.decode())), int(url.rpartition(":")[2])), client:
         said += list(answers)
 
     labels = [answer.best.label for _, answer in said if isinstance(answer, Prediction)]
@@ -134,7 +163,7 @@ def test_each_photo_gets_its_own_answer_when_the_server_is_restarted_in_between(
 
 def test_a_refused_photo_does_not_stop_the_others() -> None:
     def answer(request: Request) -> Any:
-        return refuse(422, "too small") if request.body == b"1" else (200, describe())
+        return refuse(422, "too small") if request.body == b"1" else (200, answer_photo())
 
     with serve_http(answer) as url, Client(url) as client:
         answers = [answered for _, answered in client.predict_many([b"0", b"1", b"2"])]
@@ -154,5 +183,5 @@ def test_the_asynchronous_client_answers_the_same() -> None:
             many = [answer async for _, answer in client.predict_many([b"a", b"b"])]
             return one.best.label, [answer.best.label for answer in many if isinstance(answer, Prediction)]
 
-    with serve_http(lambda request: (200, describe(request.body.decode()))) as url:
+    with serve_http(lambda request: (200, answer_photo(request.body.decode()))) as url:
         assert asyncio.run(ask(url)) == ("photo", ["a", "b"])

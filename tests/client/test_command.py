@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from fruity import command
 
-from tests.client.answers_of_a_server import RecordingAnswer, describe, refuse
+from tests.client.answers_of_a_server import DESCRIPTION, RecordingAnswer, answer_photo, refuse
 from tests.http_server import Request, serve_http
 
 
@@ -40,11 +40,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 def answer_by_name(request: Request) -> Any:
-    return refuse(415, "this is text") if request.body == b"c.txt" else (200, describe(request.body.decode()))
+    return refuse(415, "this is text") if request.body == b"c.txt" else (200, answer_photo(request.body.decode()))
 
 
 def test_one_photo_is_shown_with_bars(run: Run) -> None:
-    with serve_http(lambda request: (200, describe(confident=False, unfamiliar=True))) as url:
+    with serve_http(lambda request: (200, answer_photo(confident=False, unfamiliar=True))) as url:
         ended = run("predict", "a.jpg", "--url", url)
 
     head, first, second = ended.out.splitlines()
@@ -108,9 +108,9 @@ def test_arguments_that_cannot_be_used_send_nothing(words: tuple[str, ...], run:
 
 
 def test_a_server_that_goes_away_ends_with_what_was_answered(run: Run) -> None:
-    answers = iter([(200, describe())] * 2)
+    answers = iter([(200, answer_photo())] * 2)
 
-    with serve_http(lambda request: next(answers, None)) as url:
+    with serve_http(lambda request: (200, DESCRIPTION) if request.method == "GET" else next(answers, None)) as url:
         ended = run("predict", "a.jpg", "b.jpg", "c.txt", "--url", url, "--concurrency", "1", "--patience", "0.1")
 
     assert (ended.code, len(ended.out.splitlines())) == (3, 2)

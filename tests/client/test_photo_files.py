@@ -44,7 +44,7 @@ def test_an_argument_without_a_photo_is_named(argument: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "HEIF", "MPO"])
 def test_a_large_photo_is_sent_with_a_short_side_of_640_pixels(kind: str) -> None:
-    sent = open_photo(shrink_photo(encode(draw_corners(2000, 1500), kind)))
+    sent = open_photo(shrink_photo(encode(draw_corners(2000, 1500), kind), 640))
 
     assert (sent.format, sent.size) == ("JPEG", (853, 640))
     assert read_corners(sent) == [RED, GREEN, BLUE, YELLOW]
@@ -54,7 +54,7 @@ def test_a_rotated_photo_is_sent_upright_and_without_its_metadata() -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"  # turned by 90 degrees
 
-    sent = open_photo(shrink_photo(encode(draw_corners(2000, 1500), "JPEG", exif=exif)))
+    sent = open_photo(shrink_photo(encode(draw_corners(2000, 1500), "JPEG", exif=exif), 640))
 
     assert sent.size == (640, 853)
     assert read_corners(sent) == [BLUE, RED, YELLOW, GREEN]
@@ -64,7 +64,7 @@ def test_a_rotated_photo_is_sent_upright_and_without_its_metadata() -> None:
 def test_the_colour_profile_is_sent() -> None:
     profile = b"a profile of a phone"
 
-    sent = open_photo(shrink_photo(encode(draw_waves(2000, 1500), "JPEG", icc_profile=profile)))
+    sent = open_photo(shrink_photo(encode(draw_waves(2000, 1500), "JPEG", icc_profile=profile), 640))
 
     assert sent.info["icc_profile"] == profile
 
@@ -82,25 +82,25 @@ def test_the_colour_profile_is_sent() -> None:
     ids=["small", "transparent", "CMYK", "cut off", "PDF", "empty"],
 )
 def test_other_files_are_sent_as_they_are(content: bytes) -> None:
-    assert shrink_photo(content) == content
+    assert shrink_photo(content, 640) == content
 
 
 def test_a_photo_of_too_many_pixels_is_left_to_the_server() -> None:
     bomb = encode(Image.new("L", (20_000, 20_000)), "PNG")
 
-    assert shrink_photo(bomb) == bomb
+    assert shrink_photo(bomb, 640) == bomb
 
 
-def test_original_sends_the_file_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_sent_as_it_is_or_scaled(tmp_path: Path) -> None:
     content = encode(draw_waves(2000, 1500), "JPEG")
     (tmp_path / "a.jpg").write_bytes(content)
 
-    assert read_photo(tmp_path / "a.jpg", original=True) == content
-    assert len(read_photo(tmp_path / "a.jpg", original=False)) < len(content)
+    assert read_photo(tmp_path / "a.jpg", None) == content
+    assert len(read_photo(tmp_path / "a.jpg", 640)) < len(content)
 
 
 def test_a_file_that_cannot_be_read_is_refused_without_a_status(tmp_path: Path) -> None:
     with pytest.raises(PhotoRefused) as caught:
-        read_photo(tmp_path, original=False)
+        read_photo(tmp_path, 640)
 
     assert caught.value.status == 0

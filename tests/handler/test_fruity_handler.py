@@ -78,6 +78,16 @@ def test_good_and_bad_requests_of_a_batch_keep_their_order_and_answers(
     assert [len(entry["labels"]) for entry in json.loads(responses[6].body)["predictions"]] == [2]
 
 
+def test_a_request_to_describe_the_model_gets_its_labels_and_input(worker: Worker, coffee: bytes) -> None:
+    described, answered = worker.answer(({"body": bytearray()}, {"describe": "True"}), raw(coffee))
+
+    description = json.loads(described.body)
+    assert (described.status, answered.status) == (200, 200)
+    assert (description["model"], description["input_size"]) == ("fruity", 224)
+    assert len(description["labels"]) == 60
+    assert first_labels(answered)[0] in description["labels"]
+
+
 def test_a_batch_of_only_refused_requests_does_not_run_the_engine(worker: Worker) -> None:
     with replaced_engine(worker, FailingEngine()):
         responses = worker.answer(raw(b""), raw(b"text"))
