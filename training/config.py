@@ -30,6 +30,7 @@ class DataConfig(_Node, frozen=True):
     seed: int
     val_share: Share
     test: str | None = None
+    corrections: str | None = None
 
 
 class NetworkConfig(_Node, frozen=True):

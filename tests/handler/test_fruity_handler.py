@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from handler.engine import EngineError, Outputs, Photos
 from handler.settings import SettingsError
 from handler.spec import SpecError
 from handler.worker_activity import WorkerActivity
-from tests.handler.worker import Response, Worker, replaced_engine
+from tests.handler.worker import Worker, first_labels, instances, raw, replaced_engine
 from tests.pictures import draw_corners, encode
 
 
@@ -41,23 +40,6 @@ class CountingEngine:
 @pytest.fixture(scope="module")
 def worker(default_folder: Path) -> Worker:
     return Worker(default_folder)
-
-
-def raw(photo: bytes, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
-    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", **headers}
-
-
-def instances(*photos: bytes, **parameters: int) -> tuple[dict[str, Any], dict[str, str]]:
-    listed = [{"b64": base64.b64encode(photo).decode()} for photo in photos]
-    body = json.dumps({"instances": listed, "parameters": parameters})
-    return {"body": bytearray(body.encode())}, {"Content-Type": "application/json"}
-
-
-def first_labels(response: Response) -> list[str]:
-    return [
-        entry["labels"][0]["label"] if "labels" in entry else f"error {entry['error']['status']}"
-        for entry in json.loads(response.body)["predictions"]
-    ]
 
 
 def test_a_coffee_is_an_espresso_and_a_cat_is_not_food(worker: Worker, coffee: bytes, cat: bytes) -> None:
@@ -94,6 +76,16 @@ def test_good_and_bad_requests_of_a_batch_keep_their_order_and_answers(
     assert first_labels(responses[3]) == ["not food", "error 400", "espresso"]
     assert first_labels(responses[6]) == ["not food"]
     assert [len(entry["labels"]) for entry in json.loads(responses[6].body)["predictions"]] == [2]
+
+
+def test_a_request_to_describe_the_model_gets_its_labels_and_input(worker: Worker, coffee: bytes) -> None:
+    described, answered = worker.answer(({"body": bytearray()}, {"describe": "True"}), raw(coffee))
+
+    description = json.loads(described.body)
+    assert (described.status, answered.status) == (200, 200)
+    assert (description["model"], description["input_size"]) == ("fruity", 224)
+    assert len(description["labels"]) == 60
+    assert first_labels(answered)[0] in description["labels"]
 
 
 def test_a_batch_of_only_refused_requests_does_not_run_the_engine(worker: Worker) -> None:
@@ -199,9 +191,15 @@ def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: 
     assert len(json.loads(small.body)["predictions"][0]["labels"]) == 2
 
 
-def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(default_folder: Path, tmp_path: Path) -> None:
+def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(
+    default_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SettingsError, match="unknown field `treshold`"):
         Worker(default_folder, treshold=0.5)
+    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
+    monkeypatch.setenv("PREDICTION_LOG_SHARE", "10 %")
+    with pytest.raises(SettingsError, match="PREDICTION_LOG_SHARE is '10 %'"):
+        Worker(default_folder)
     with pytest.raises(SpecError, match=r"spec\.json does not exist"):
         Worker(tmp_path)
     with pytest.raises(EngineError, match="no torch engine"):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from training.data.corrected_photos import add_corrections
 from training.data.duplicates import find_near_duplicates
 from training.data.fetch import PUBLIC_SETS, fetch_set
 from training.data.inspection import TRAINING_LIMITS, Inspected, inspect_photos
@@ -23,16 +24,22 @@ _LOG = logging.getLogger(__name__)
 _NUM_LOGGED = 10
 
 
-def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0.1) -> PhotoSet:
+def load_photos(
+    source: str, *, cache: Path, seed: int = 0, val_share: float = 0.1, corrections: Path | None = None
+) -> PhotoSet:
     """Return the photos of *source*, inspected and in splits; raise `DataError`.
 
     *source* is a folder (of photos or of WebDataset shards), a .csv manifest, the name of a public
     set, `gs://bucket/prefix`, or a pattern of shards that ends in .tar. A remote or packed source is
-    copied to *cache* first. *seed* and *val_share* choose the val split if the source has none.
+    copied to *cache* first. *seed* and *val_share* choose the val split if the source has none. *corrections* is a
+    folder that `python -m monitoring.corrections` wrote: its photos are learned from, too.
     """
     listed = _list_source(source, cache)
     usable, skipped = _inspect(listed, cache)
     usable, copies = skip_copies(choose_splits(assign_scenes(usable), seed, val_share))
+    if corrections is not None:
+        usable, not_added = add_corrections(usable, corrections, cache)
+        copies += not_added
     photos = [item.photo for item in usable]
     _log_skipped(skipped + copies)
     check_labels(source, listed, photos)
