@@ -17,6 +17,8 @@ class ContainerSettings:
     """Each field is the environment variable of the same name in capitals."""
 
     port: int = 8080
+    metrics_port: int = 8084
+    """Of the supervisor's metrics, on loopback."""
     model_uri: str | None = None
     """A registry and a version, gs://bucket/prefix/1.0.0 or /folder/1.0.0; None: the archive in the image."""
     public_key: Path | None = None
@@ -85,6 +87,7 @@ def _networks(value: str) -> tuple[str, ...]:
 # By hand: the errors of msgspec name no range, and its lax mode would read `PUBLIC_KEY=null` as not set.
 _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
+    "METRICS_PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
     "MODEL_URI": (ExitCode.ARCHIVE, _archive_uri),
     "PUBLIC_KEY": (ExitCode.SIGNATURE, _readable_file),
     "API_KEYS": (ExitCode.KEYS, _readable_file),

@@ -14,11 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from prometheus_client import CollectorRegistry
 from ts.model_server import load_properties
 
 from serving.container.archive_placement import STORE, place_archive
 from serving.container.container_settings import ContainerSettings, read_settings
 from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.exporter import RequestMetrics, serve_metrics
 from serving.container.health import Health, serve_health, watch_model
 from serving.container.json_log import log, log_pipe
 from serving.container.proxy import Proxy
@@ -57,13 +59,14 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     check_folder(settings.run_folder)
     archive = place_archive(settings)
     addresses = write_server_config(config, settings)
-    health = Health()
+    health, registry = Health(), CollectorRegistry()
     # The reverse proxy has an access log with more fields.
     os.environ["TORCHSERVE_ACCESS_LOG"] = "off"
     with (
-        log_pipe("nginx") as proxy_log,
+        log_pipe("nginx", RequestMetrics(registry).record) as proxy_log,
         log_pipe("torchserve") as server_log,
         serve_health(health, settings.run_folder),
+        serve_metrics(settings.metrics_port, registry, health, settings.run_folder),
         Proxy(settings, addresses.inference, proxy_log) as proxy,
         TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log) as server,
     ):

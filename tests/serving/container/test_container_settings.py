@@ -15,7 +15,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("PUBLIC_KEY", "API_KEYS", "TLS_CERTIFICATE", "TLS_KEY")}
     for file in files.values():
         file.touch()
-    numbers = {"PORT": 80, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
+    ports = {"PORT": 80, "METRICS_PORT": 81}
+    numbers = {**ports, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
 
