@@ -6,6 +6,11 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 
 DATA ?= data/photos
+CORRECTIONS ?=
+INBOX ?=
+LOG ?= build/predictions
+LOOP_THRESHOLDS ?=
+YES ?=
 experiment ?= quick
 network ?=
 augment ?=
@@ -27,7 +32,7 @@ PUBLIC_KEY ?=
 PRECISION ?= auto
 MODEL_CONFIG ?=
 PHOTO ?= photo.jpg
-URL ?= http://127.0.0.1:8080/predictions/fruity
+URL ?= http://127.0.0.1:8080
 CONFIG ?= config.properties
 SHADOW ?=
 THRESHOLDS ?=
@@ -70,26 +75,33 @@ escaped = $(subst ','\'',$(1))
 SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
 # Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
-OVERRIDES = $(SOURCE) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
+CORRECTED = $(if $(CORRECTIONS),'data.corrections="$(subst ",\",$(call escaped,$(CORRECTIONS)))"')
+OVERRIDES = $(SOURCE) $(CORRECTED) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run's folder))
 FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
 # The packages for registries and signatures are installed once they are needed.
+LOGGED = $(if $(wildcard $(LOG)),--log $(LOG))
+LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(SHADOW),--shadow $(SHADOW)) \
+  $(if $(THRESHOLDS),--rollout-thresholds $(THRESHOLDS)) $(if $(LOOP_THRESHOLDS),--thresholds $(LOOP_THRESHOLDS)) \
+  $(if $(call given,ARCHIVE),--archive $(ARCHIVE)) --config $(CONFIG) --experiment $(experiment)
 VERSIONS_VENV = $(VENV)/.$(if $(FROM)$(VERIFY),registry,serve)
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
 INCLUDED_IN_train = registry serve
-INCLUDED_IN_dev = train registry serve
+INCLUDED_IN_playground = serve
+INCLUDED_IN_dev = train registry playground serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict train evaluate sweep profile prune frontier archive default-archive publish-run fetch-run \
-  set-release release-archive keys publish fetch registry versions rollout rollback register promote unregister scale \
+.PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
+  publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
+  promote unregister scale \
   image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
-  bench-quick bench-rollout bench-container
+  bench-quick bench-rollout bench-loop bench-container
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -101,16 +113,22 @@ help:  ## Print this help
 serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest in build/, else the default; or VERSION=2.0.0
 	@$(BIN)/python -m scripts.serve $(if $(call given,VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
-predict: $(VENV)/.serve  ## Ask the running server for the labels of PHOTO
-	@$(BIN)/python -m scripts.predict '$(call escaped,$(PHOTO))' --url $(URL)
+predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
+	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
+
+playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
+	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
-train: $(VENV)/.train  ## Train on the photos of DATA (experiment=full, tracker=wandb, ARGS="recipe.epochs=3"); writes runs/latest
+train: $(VENV)/.train  ## Train on the photos of DATA, and CORRECTIONS (experiment=full, tracker=wandb, ARGS="recipe.epochs=3"); writes runs/latest
 	$(BIN)/python -m training.train $(if $(call given,experiment),,experiment=$(experiment)) $(OVERRIDES)
 
 evaluate: $(VENV)/.train  ## Evaluate RUN on the photos of DATA, by the serving preprocessing
 	$(BIN)/python -m training.evaluate_run $(RUN) '$(call escaped,$(DATA))'
+
+corrections: $(VENV)/.$(if $(filter gs://%,$(INBOX)),registry,serve)  ## Collect corrections of INBOX (a CSV, folder, gs://) into CORRECTIONS; show accuracy
+	@$(BIN)/python -m monitoring.corrections '$(call escaped,$(or $(CORRECTIONS),corrections))' $(if $(INBOX),--from '$(call escaped,$(INBOX))')
 
 sweep: $(VENV)/.train  ## Search settings for DATA: TRIALS runs with Optuna, resumable
 	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(OVERRIDES)
@@ -167,6 +185,9 @@ versions: $(VENV)/.serve  ## Show the running server's versions: role, workers, 
 rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
 	@$(BIN)/python -m scripts.rollout $(NAMED) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
 
+loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
+	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
+
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
@@ -217,7 +238,7 @@ test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and wh
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-cache --no-logo && $(BIN)/mypy
+	PYTHONPATH=client $(BIN)/lint-imports --no-cache --no-logo && $(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" scripts/check_files.sh
 
 format: $(VENV)/.dev  ## Format the code and fix what the linter can
@@ -245,6 +266,9 @@ bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the sam
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
+
+bench-loop: $(VENV)/.dev  ## Measure the story of the loop: ten new labels, drift, corrections, the next version (20 minutes)
+	@$(BIN)/python -m benchmarks.loop_story
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load

@@ -19,9 +19,10 @@ COPY config.properties log4j2.xml pyproject.toml ./
 COPY docs/api.html docs/openapi.yaml docs/
 COPY handler handler
 COPY model_archive/*.py model_archive/
+COPY monitoring monitoring
 COPY scripts scripts
 COPY serving serving
-COPY dockerfiles/serve/nginx.conf dockerfiles/serve/*.js dockerfiles/serve/
+COPY dockerfiles/serve/*.conf dockerfiles/serve/*.js dockerfiles/serve/
 ARG ARCHIVE=model_archive/default/fruity-1.0.0
 COPY ${ARCHIVE}.* model_archive/default/
 # The root file system is read-only at run time, so Python's bytecode is compiled now.

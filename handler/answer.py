@@ -27,6 +27,8 @@ class Prediction(NamedTuple):
     confident: bool
     unfamiliarity: float | None = None
     """From 0 on; over 1 the photo is unlike those that the network learned from. None: the archive cannot tell."""
+    embedding: bytes | None = None
+    """The embedding's coordinates along the directions of `Familiarity`, as little-endian float16."""
 
     @property
     def unfamiliar(self) -> bool | None:
@@ -38,10 +40,11 @@ def predict(outputs: Outputs, spec: Spec, familiarity: Familiarity | None) -> li
     ranked = rank_labels(outputs.logits_BK, spec)
     if familiarity is None:
         return ranked
-    scores_B = familiarity.score(outputs.embeddings_BD).tolist()
+    coordinates_BR = familiarity.project(outputs.embeddings_BD)
+    scores_B = familiarity.score_coordinates(coordinates_BR).tolist()
     return [
-        labels._replace(unfamiliarity=score, confident=labels.confident and score <= 1.0)
-        for labels, score in zip(ranked, scores_B, strict=True)
+        labels._replace(unfamiliarity=score, confident=labels.confident and score <= 1.0, embedding=row.tobytes())
+        for labels, score, row in zip(ranked, scores_B, coordinates_BR.astype("<f2"), strict=True)
     ]
 
 
@@ -73,6 +76,22 @@ def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: i
     if result.unfamiliarity is not None:
         entry |= {"unfamiliar": result.unfamiliar, "unfamiliarity": round(result.unfamiliarity, 3)}
     return entry
+
+
+def answer_description(model: str, version: str, spec: Spec) -> Answer:
+    """Return what clients need to know of the model: its labels, the photos that it takes, and how good it is."""
+    document = {
+        "model": model,
+        "version": version,
+        "architecture": spec.architecture,
+        "labels": spec.labels,
+        "groups": spec.groups,
+        "input_size": spec.preprocessing.size,
+        "crop": spec.preprocessing.crop,
+        "threshold": spec.threshold,
+        "metrics": spec.metrics,
+    }
+    return Answer(msgspec.json.encode(document))
 
 
 def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:

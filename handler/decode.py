@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,20 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    # A JPEG with further pictures, as phones add for depth: Pillow opens it as JPEG and then renames it.
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "HEIF": "image/heic",
+}
+"""By the name that Pillow gives to a format: all that a photo may have."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
@@ -41,14 +56,30 @@ _TURNS = {
 _STRIP_PIXELS = 2**18
 
 
+class Header(NamedTuple):
+    """A photo as it was sent, before it is turned upright or reduced."""
+
+    width: int
+    height: int
+    media_type: str
+    """One of `MEDIA_TYPES`, by the photo's content."""
+
+
 def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> Image.Image:
     """Return *photo* as an upright RGB image whose short side is at least *short_side*.
 
     A smaller photo keeps its size. A larger one may be reduced by a whole number (a JPEG is decoded at that
     scale, which takes less time). Alpha is laid on white; an animation gives its first frame. Raises a `Problem`.
     """
+    return decode_with_header(photo, limits, short_side)[0]
+
+
+def decode_with_header(photo: bytes | bytearray, limits: Limits, short_side: int) -> tuple[Image.Image, Header]:
+    """Return the image of `decode_photo`, and what the photo's header says."""
     with _errors_as_problems():
-        return _to_upright_rgb(_open_within(photo, limits), short_side)
+        image = _open_within(photo, limits)
+        header = Header(*image.size, MEDIA_TYPES[image.format or ""])
+        return _to_upright_rgb(image, short_side), header
 
 
 def count_pixels(photo: bytes | bytearray, limits: Limits) -> int:

@@ -31,7 +31,14 @@ class Familiarity:
 
     def score(self, embeddings_BD: Floats) -> Floats:
         """Return the unfamiliarity_B, from 0 on; over 1 a photo is unfamiliar."""
-        inside_BR = normalise(embeddings_BD) @ self.directions_DR
+        return self.score_coordinates(self.project(embeddings_BD))
+
+    def project(self, embeddings_BD: Floats) -> Floats:
+        """Return the coordinates_BR of the embeddings, scaled to a length of 1, along the directions."""
+        return normalise(embeddings_BD) @ self.directions_DR
+
+    def score_coordinates(self, inside_BR: Floats) -> Floats:
+        """Return `score` of the embeddings with these coordinates."""
         return np.sqrt(np.maximum(1.0 - (inside_BR**2).sum(axis=1), 0.0)) / self.threshold  # type: ignore[no-any-return]
 
 

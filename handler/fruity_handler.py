@@ -1,30 +1,45 @@
-"""TorchServe's entry: request → decode → preprocess → engine → answer → monitor. Axes as in engine.py."""
+"""TorchServe's entry: request → decode → preprocess → engine → answer → monitor and prediction_log.
+
+Axes as in engine.py.
+"""
 
 import base64
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from handler.answer import Answer, Prediction, answer_photos, answer_problem, describe_photo, predict
+from handler.answer import (
+    Answer,
+    Prediction,
+    answer_description,
+    answer_photos,
+    answer_problem,
+    describe_photo,
+    predict,
+)
+from handler.drift_reference import read_drift_reference
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.familiarity import read_familiarity
 from handler.monitor import Monitor, log_warnings_only
-from handler.preprocess import preprocess_photo
+from handler.observation import Observation, Statistics, describe_photos
+from handler.prediction_log import PredictionLog, read_log_settings
+from handler.preprocess import ModelInput, preprocess_with_header
 from handler.problem import Problem
-from handler.request import PNG, NamedPhoto, Request, lower_names, read_request
+from handler.request import DESCRIBE, PNG, PROBE, NamedPhoto, Request, is_explanation, lower_names, read_request
 from handler.settings import read_settings
 from handler.spec import read_spec
-from handler.worker_activity import WorkerActivity
+from handler.worker_activity import WorkerActivity, claim_number
 
-Input = NDArray[np.uint8] | Problem
-"""A photo as the model's input, photo_HWC, or the problem that it has."""
+Input = ModelInput | Problem
+"""A photo as the model's input, or the problem that it has."""
+Result = Observation | Problem
 
 
 class FruityHandler:
@@ -46,25 +61,39 @@ class FruityHandler:
         gpu, precision = properties.get("gpu_id"), self._settings.precision
         self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision, self._max_batch)
         self._activity = WorkerActivity(folder, os.getpid())
-        self._monitor = Monitor(context.metrics, self._model, self._version, self._spec)
+        log_settings = read_log_settings(os.environ)
+        self._log = None if log_settings is None else PredictionLog(log_settings, self._version, self._spec)
+        reference, number = read_drift_reference(folder), claim_number(folder)
+        self._monitor = Monitor(context.metrics, self._model, self._version, self._spec, reference, number)
         self._warm_up()
+        self._monitor.start()
 
     def handle(self, rows: list[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return each request's response body, in order; status and content type go into *context*."""
-        requests = [
-            self._read(row, lower_names(context.get_all_request_header(i).items())) for i, row in enumerate(rows)
-        ]
+        started = time.perf_counter()
+        headers = [lower_names(context.get_all_request_header(i).items()) for i in range(len(rows))]
+        requests = [self._read(row, own_headers) for row, own_headers in zip(rows, headers, strict=True)]
         photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
         with self._activity.busy():
             inputs, decode_seconds = self._preprocess(photos)
-            started = time.perf_counter()
-            results = self._predict(inputs)
-            self._monitor.record_batch(results, decode_seconds, time.perf_counter() - started)
-        pairs = iter(zip(inputs, results, strict=True))
-        answers = [self._answer(request, pairs) for request in requests]
+            preprocessed = time.perf_counter()
+            observed = iter(self._predict(inputs))
+            inference_seconds = time.perf_counter() - preprocessed
+        # Of each request: its photos' results, or the one problem if it was refused as a whole.
+        results: list[list[Result]] = [
+            [request] if isinstance(request, Problem) else list(islice(observed, len(request.photos)))
+            for request in requests
+        ]
+        answers = [self._answer(request, own_results) for request, own_results in zip(requests, results, strict=True)]
         for i, answer in enumerate(answers):
             context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
             context.set_response_content_type(i, answer.content_type)
+        counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
+        for i in counted:
+            self._record(headers[i], context.get_request_id(i), answers[i], results[i])
+        if counted:
+            num_photos = sum(isinstance(given, ModelInput) for given in inputs)
+            self._monitor.record_batch(num_photos, decode_seconds, inference_seconds, time.perf_counter() - started)
         return [answer.body for answer in answers]
 
     def _warm_up(self) -> None:
@@ -81,10 +110,10 @@ class FruityHandler:
         try:
             return read_request(row, headers, self._settings, len(self._spec.labels))
         except Problem as problem:
-            self._monitor.record_refusal(problem)
             return problem
 
     def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[Input], list[float]]:
+        """Return the inputs, and the seconds that decoding each photo took, also one that cannot be used."""
         inputs: list[Input] = []
         seconds = []
         for named in photos:
@@ -92,37 +121,51 @@ class FruityHandler:
             try:
                 if isinstance(named.photo, Problem):
                     raise named.photo
-                inputs.append(preprocess_photo(named.photo, self._spec.preprocessing, self._settings.limits))
+                given = preprocess_with_header(named.photo, self._spec.preprocessing, self._settings.limits)
+                seconds.append(given.decode_seconds)
+                inputs.append(given)
             except Problem as problem:
+                seconds.append(time.perf_counter() - started)
                 inputs.append(problem)
-            seconds.append(time.perf_counter() - started)
         return inputs, seconds
 
-    def _predict(self, inputs: list[Input]) -> list[Prediction | Problem]:
-        usable = [photo_HWC for photo_HWC in inputs if not isinstance(photo_HWC, Problem)]
-        predictions: list[Prediction] = []
+    def _predict(self, inputs: list[Input]) -> list[Result]:
+        usable = [given.photo_HWC for given in inputs if isinstance(given, ModelInput)]
+        predicted: list[tuple[Prediction, Statistics]] = []
         for start in range(0, len(usable), self._max_batch):
             photos_BHWC = np.stack(usable[start : start + self._max_batch])
             others_idle = self._is_small(len(photos_BHWC)) and self._activity.others_idle()
             outputs = self._engine.run(photos_BHWC, others_idle=others_idle)
-            predictions += predict(outputs, self._spec, self._familiarity)
-        rest = iter(predictions)
-        return [given if isinstance(given, Problem) else next(rest) for given in inputs]
+            predictions = predict(outputs, self._spec, self._familiarity)
+            predicted += zip(predictions, describe_photos(photos_BHWC, predictions), strict=True)
+        rest = iter(predicted)
+        return [given if isinstance(given, Problem) else Observation(given, *next(rest)) for given in inputs]
 
-    def _answer(self, request: Request | Problem, pairs: Iterator[tuple[Input, Prediction | Problem]]) -> Answer:
+    def _answer(self, request: Request | Problem, results: list[Result]) -> Answer:
         if isinstance(request, Problem):
             return answer_problem(request)
+        if not request.photos:
+            return answer_description(self._model, self._version, self._spec)
         entries, problems = [], []
-        for named in request.photos:
-            photo_HWC, result = next(pairs)
-            entry = describe_photo(named.name, result, self._spec, request.top_k)
+        for named, result in zip(request.photos, results, strict=True):
             if isinstance(result, Problem):
+                entries.append(describe_photo(named.name, result, self._spec, request.top_k))
                 problems.append(result)
-            elif request.explain and not isinstance(photo_HWC, Problem):
-                activations_hw = self._engine.class_activation_maps(photo_HWC[None])[0, result.class_indices[0]]
+                continue
+            entry = describe_photo(named.name, result.prediction, self._spec, request.top_k)
+            if request.explain:
+                photo_HWC, label = result.model_input.photo_HWC, result.prediction.class_indices[0]
+                activations_hw = self._engine.class_activation_maps(photo_HWC[None])[0, label]
                 heatmap_HW = draw_heatmap(activations_hw, self._spec.preprocessing.size)
                 if request.wants_picture:
                     return Answer(encode_png(draw_overlay(photo_HWC, heatmap_HW)), content_type=PNG)
                 entry["heatmap_png"] = base64.b64encode(encode_png(heatmap_HW)).decode()
             entries.append(entry)
         return answer_photos(self._model, self._version, entries, problems)
+
+    def _record(self, headers: Mapping[str, str], request_id: str, answer: Answer, results: list[Result]) -> None:
+        answered = answer.status == HTTPStatus.OK
+        self._monitor.record_request(explain=is_explanation(headers), answered=answered, results=results)
+        if self._log is not None:
+            observed = [(index, one) for index, one in enumerate(results) if isinstance(one, Observation)]
+            self._monitor.record_logged(self._log.write(headers.get("x-request-id", request_id), observed))

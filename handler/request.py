@@ -12,6 +12,10 @@ from handler.settings import Limits, Settings
 
 TOP_K = "top_k"
 PNG = "image/png"
+DESCRIBE = "describe"
+"""A header: TorchServe sets it for ?customized=true of its management API, the reverse proxy for GET."""
+PROBE = "x-probe"
+"""A header of requests that check a server, as readiness does: they count for no metric and are not logged."""
 
 _JSON_STARTS = b'{["-0123456789tfn'
 _MIN_PART = '--\r\n\r\n\r\n\r\nContent-Disposition: form-data; name=""; filename=""'
@@ -30,6 +34,7 @@ class NamedPhoto(NamedTuple):
 
 class Request(NamedTuple):
     photos: tuple[NamedPhoto, ...]
+    """None of them: the request asks for a description of the model."""
     top_k: int
     explain: bool
     """Sent to /explanations."""
@@ -53,6 +58,8 @@ class _JsonBody(msgspec.Struct, frozen=True):
 def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: Settings, num_labels: int) -> Request:
     """Return the request; *headers* have lower-case names. Raises a `Problem` if none of its photos can be read."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if headers.get(DESCRIBE) == "True":
+        return Request((), settings.default_top_k, explain=False, wants_picture=False)
     top_k: object = None
     if content_type == "multipart/form-data":
         photos, top_k = _read_form(row, headers)
@@ -67,13 +74,18 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
         photos = [NamedPhoto("body", body)]
     if len(photos) > settings.limits.max_photos:
         raise TooLarge(f"the request has {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
-    explain = headers.get("explain") == "True"
+    explain = is_explanation(headers)
     wants_picture = explain and PNG in headers.get("accept", "")
     if wants_picture and len(photos) != 1:
         raise MalformedRequest(f"Accept: {PNG} explains one photo, but the request has {len(photos)}; send one")
     photos = _keep_within_pixels(photos, settings.limits)
     top_k = _parse_top_k(headers.get("x-top-k") if top_k is None else top_k, settings, num_labels)
     return Request(tuple(photos), top_k, explain, wants_picture)
+
+
+def is_explanation(headers: Mapping[str, str]) -> bool:
+    """Return whether the request was sent to /explanations."""
+    return headers.get("explain") == "True"
 
 
 def _as_bytes(value: Any) -> bytes | bytearray:

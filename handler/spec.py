@@ -52,6 +52,8 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     weights: str
     data_digest: str | None = None
+    data_licence: str | msgspec.UnsetType = msgspec.UNSET
+    """Where the source of the data says it."""
     code_revision: str | None = None
     seed: int | None = None
 

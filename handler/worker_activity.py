@@ -1,5 +1,7 @@
 """Which workers of a version are busy: each writes the time at which its batch began into a file that they all map."""
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,3 +38,17 @@ class WorkerActivity:
         is_busy = self._busy_since > time.monotonic() - _STALE_S
         is_busy[self._slot] = False
         return not is_busy.any()
+
+
+def claim_number(folder: Path) -> int:
+    """Return the lowest number, from 0 on, that no living worker of the unpacked archive *folder* has."""
+    for number in range(_NUM_SLOTS):
+        file = os.open(folder / f".worker-{number}", os.O_RDWR | os.O_CREAT)
+        try:
+            # Until the process ends; the next worker then takes the number.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            continue
+        return number
+    raise RuntimeError(f"{_NUM_SLOTS} workers run already")

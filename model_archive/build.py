@@ -20,13 +20,15 @@ from handler.familiarity import Familiarity, read_familiarity
 from handler.settings import SettingsError, read_settings
 from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
 from model_archive.build_error import BuildError, QuantizationError
-from model_archive.card import format_figure, write_card
+from model_archive.candidates import FRONTIER, read_candidates
+from model_archive.card import CardRun, format_figure, write_card
 from model_archive.engine_export import ENGINES, export_engines
 from model_archive.entry import ARCHIVE_SUFFIX, SBOM_SUFFIX, hash_file
 from model_archive.golden import choose_golden, read_golden
 from model_archive.identity import is_version, read_identity
 from model_archive.quantization_photos import read_photos
 from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
+from model_archive.run_entry import RunFolderError, describe_run
 from model_archive.sbom import write_sbom
 from model_archive.seal import seal_archive, stage_files
 from model_archive.served_network import ServedNetwork, load_network
@@ -79,14 +81,17 @@ def build_archive(
     out: Path,
     config: Path = CONFIG,
     precision: Precision = "float",
+    frontier: Path = FRONTIER,
 ) -> tuple[Path, str]:
     """Return the archive of the folder *run*, which has card and SBOM beside it, and its SHA-256 in hex.
 
-    Raises `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
+    The card says where the run stands among those that `make frontier` wrote to the folder *frontier*. Raises
+    `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
     """
     spec = read_spec(run)
     read_settings(yaml.safe_load(config.read_text()))
     network, familiarity = load_network(run, spec), read_familiarity(run)
+    card_run = _read_card_run(run, frontier)
     with tempfile.TemporaryDirectory() as scratch:
         stage = Path(scratch) / "stage"
         stage.mkdir()
@@ -99,13 +104,13 @@ def build_archive(
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
         stage_files(run, spec, choose_golden(spec, infer, familiarity), stage)
-        return _seal_stage(stage, spec, config, version, out)
+        return _seal_stage(stage, spec, config, version, out, card_run)
 
 
-def reseal_archive(archive: Path, out: Path) -> tuple[Path, str]:
+def reseal_archive(archive: Path, out: Path, run: CardRun) -> tuple[Path, str]:
     """Return *archive* with the handler and the model-config.yaml of this checkout, written to *out*, and its SHA-256.
 
-    Its engines and figures stay as they are, so that the run which they were made of is not needed. Raises as
+    Its engines and figures stay as they are, so that the *run* which they were made of is not needed. Raises as
     `build_archive` does, or `ArchiveError` if the file is not an archive.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,16 +122,24 @@ def reseal_archive(archive: Path, out: Path) -> tuple[Path, str]:
             engine.rename(stage / engine.name)
         spec = read_spec(held)
         stage_files(held, spec, read_golden(archive), stage)
-        return _seal_stage(stage, spec, CONFIG, read_identity(archive).version, out)
+        return _seal_stage(stage, spec, CONFIG, read_identity(archive).version, out, run)
 
 
-def _seal_stage(stage: Path, spec: Spec, config: Path, version: str, out: Path) -> tuple[Path, str]:
+def _read_card_run(run: Path, frontier: Path) -> CardRun:
+    try:
+        entry = describe_run(run)
+    except RunFolderError as error:
+        raise BuildError(str(error)) from error
+    return CardRun(entry.id, entry.digest, candidates=read_candidates(frontier))
+
+
+def _seal_stage(stage: Path, spec: Spec, config: Path, version: str, out: Path, run: CardRun) -> tuple[Path, str]:
     archive = out / f"{spec.name}-{version}.mar"
     with tempfile.TemporaryDirectory() as scratch:
         sealed = Path(scratch) / archive.name
         seal_archive(stage, config, spec.name, version, sealed)
         digest = hash_file(sealed)
-        write_card(sealed.with_suffix(".md"), sealed, version, digest, spec)
+        write_card(sealed.with_suffix(".md"), sealed, version, digest, spec, run)
         write_sbom(sealed.with_suffix(SBOM_SUFFIX), version, digest)
         put_archive(sealed, archive, digest)
     return archive, digest

@@ -14,8 +14,12 @@ from pathlib import Path
 
 from model_archive.build import build_archive, reseal_archive
 from model_archive.build_error import BuildError
+from model_archive.candidates import read_candidates
+from model_archive.card import CardRun
 from model_archive.identity import ArchiveError
+from model_archive.release_file import ReleaseError, read_release
 from serving.model_store import DEFAULT_ARCHIVES
+from training.data.fetch import PUBLIC_SETS
 from training.default_model import DefaultModelError, write_default_run
 from training.network import NetworkError
 from training.run_folder import RunError, format_json
@@ -35,7 +39,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     try:
         rebuilt = [rebuild_default_archive(out), _replace_handler(out)]
-    except (ArchiveError, DefaultModelError, NetworkError, RunError, BuildError, OSError) as error:
+    except (ArchiveError, DefaultModelError, NetworkError, RunError, BuildError, ReleaseError, OSError) as error:
         sys.exit(f"default archive: {error}")
     for archive, digest in rebuilt:
         print(f"{archive}: {archive.stat().st_size:,} bytes, sha256 {digest}")
@@ -54,8 +58,12 @@ def rebuild_default_archive(out: Path) -> tuple[Path, str]:
 
 def _replace_handler(out: Path) -> tuple[Path, str]:
     """Return 2.0.0 with the handler of this checkout, in the folder *out*, and its SHA-256 in hex."""
+    release = read_release()
+    # Its run was trained from a folder, whose licence training could not know.
+    licence, candidates = PUBLIC_SETS["grocery"].licence, read_candidates(DEFAULT_ARCHIVES)
+    run = CardRun(str(release.run), str(release.digest), licence, candidates)
     with tempfile.TemporaryDirectory() as scratch:
-        sealed, digest = reseal_archive(FINE_TUNED, Path(scratch))
+        sealed, digest = reseal_archive(FINE_TUNED, Path(scratch), run)
         shutil.copytree(sealed.parent, out, dirs_exist_ok=True)
     return out / sealed.name, digest
 

@@ -1,16 +1,19 @@
 """Serve what was promoted last, else the newest archive built here, until Ctrl-C: python -m scripts.serve."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
 import httpx
 
+from handler.prediction_log import read_log_settings
+from handler.settings import SettingsError
 from model_archive.identity import file_name
 from serving.interrupts import interrupt_once
 from serving.management import Management, ManagementError
-from serving.model_store import ROOT, SERVED_NAME, STORE, Source, choose_archive, resolve_archive, stage
+from serving.model_store import BUILD, ROOT, SERVED_NAME, STORE, Source, choose_archive, resolve_archive, stage
 from serving.rollout import record
 from serving.rollout.steps import FAILURES
 from serving.torchserve import MODEL, TorchServe, TorchServeError
@@ -35,7 +38,7 @@ def main() -> None:
         archive = _stage(archive, arguments.public_key, arguments.config)
         if not arguments.stage_only:
             _serve(archive, with_kept=arguments.public_key is None)
-    except (*FAILURES, TorchServeError) as error:
+    except (*FAILURES, SettingsError, TorchServeError) as error:
         sys.exit(f"serve: {error}")
     except KeyboardInterrupt:
         print("\nserve: stopped", flush=True)
@@ -63,7 +66,10 @@ def _stage(named: Path | None, public_key: Path | None, config: Path | None) -> 
 def _serve(archive: Path, *, with_kept: bool) -> None:
     """Serve *archive*, and *with_kept* the versions beside it, whose signatures are not checked."""
     started = time.monotonic()
-    with TorchServe(ROOT / "config.properties", ROOT, archive) as server:
+    environment = {"PREDICTION_LOG": os.environ.get("PREDICTION_LOG", str(BUILD / "predictions"))}
+    # The workers would say it in a traceback.
+    read_log_settings({**os.environ, **environment})
+    with TorchServe(ROOT / "config.properties", ROOT, archive, environment=environment) as server:
         version = server.wait_until_ready(_READY_S)
         url = f"{server.addresses.inference}/predictions/{MODEL}"
         print(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import httpx
 
+from handler.request import PROBE
 from model_archive.golden import GoldenSample
 from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
@@ -53,7 +54,7 @@ def _describe_default(management: httpx.Client) -> Version:
 
 
 def _check_answer(inference: httpx.Client, golden: GoldenSample) -> None:
-    response = inference.post(f"/predictions/{MODEL}", content=golden.photo)
+    response = inference.post(f"/predictions/{MODEL}", content=golden.photo, headers={PROBE: "readiness"})
     if response.status_code != httpx.codes.OK:
         reason = f"the golden sample got {response.status_code}: {response.text[:200]}"
         raise Busy(reason) if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else NotReady(reason)

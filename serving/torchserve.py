@@ -43,14 +43,16 @@ class TorchServeError(Exception):
 class TorchServe:
     """A context manager: TorchServe runs inside, and is gone after, with its workers and temporary files."""
 
-    def __init__(self, config: Path, root: Path, archive: Path, output: int = 1) -> None:
+    def __init__(
+        self, config: Path, root: Path, archive: Path, output: int = 1, environment: Mapping[str, str] | None = None
+    ) -> None:
         """*config* is read relative to the folder *root*; *archive* is what it loads.
 
-        Its log goes to the file descriptor *output*, by default stdout.
+        Its log goes to the file descriptor *output*, by default stdout. *environment* is added to ours.
         """
         self.addresses = Addresses.read(config)
         self._config, self._root, self._archive = config, root, archive
-        self._output = output
+        self._output, self._added = output, environment or {}
 
     def __enter__(self) -> Self:
         """Start the process; raises `TorchServeError` if it cannot work."""
@@ -62,7 +64,7 @@ class TorchServe:
             # Snapshots would be written to logs/ at each start and never be read.
             [torchserve, "--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)],
             cwd=self._root,
-            env=_environment(self._temp),
+            env={**_environment(self._temp), **self._added},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             # Ctrl-C reaches only us, and we stop the server in order.

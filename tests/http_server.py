@@ -17,12 +17,13 @@ class Request:
     body: bytes
 
 
-Answer = Callable[[Request], tuple[int, object] | None]
+Answer = Callable[[Request], tuple[int, object] | tuple[int, object, dict[str, str]] | None]
+"""The status, the body (bytes or a JSON document) and headers; None cuts the connection."""
 
 
 @contextmanager
 def serve_http(answer: Answer, port: int = 0) -> Iterator[str]:
-    """Give each request the status and body of *answer*, bytes or a JSON document; None cuts it. Yields the URL."""
+    """Answer each request by *answer*; yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -35,12 +36,12 @@ def serve_http(answer: Answer, port: int = 0) -> Iterator[str]:
             if answered is None:
                 self.close_connection = True
                 return
-            status, document = answered
+            status, document, *more = answered
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Request-Id", "upstream-id")
+            sent = {"Content-Type": "application/json", "X-Request-Id": "upstream-id", **dict(*more)}
+            for name, value in {**sent, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

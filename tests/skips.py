@@ -7,6 +7,7 @@ from collections.abc import Iterable
 FIXES = {
     "nginx": "apt-get install nginx libnginx-mod-http-js",
     "promtool": "apt-get install prometheus",
+    "browser": "apt-get install chromium",
     "IMAGE": "make image image-test (needs docker or podman)",
     "peers": "make bench",
     "grocery": "the Grocery Store dataset in ../shared/data/grocery",

@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 PACKAGES = SETTINGS["importlinter"]["root_packages"]
+# The client is installed alone, so its package has a project around it.
+FOLDERS = {"fruity": "client/fruity"}
 # Written by what runs, in .gitignore.
 IGNORED = {"build", "data", "logs", "multirun", "outputs", "runs", "wandb"}
 TORCH_ENGINE = Path("handler/torch_engine.py")
@@ -27,8 +29,12 @@ MAX_FUNCTION_LINES = 40
 SHARED_NAMES = {"__init__.py", "settings.py"}
 
 
+def find_folder(package: str) -> Path:
+    return ROOT / FOLDERS.get(package, package)
+
+
 def python_files(*packages: str) -> list[Path]:
-    return sorted(path.relative_to(ROOT) for package in packages for path in (ROOT / package).rglob("*.py"))
+    return sorted(path.relative_to(ROOT) for package in packages for path in find_folder(package).rglob("*.py"))
 
 
 def read_functions(file: Path) -> Iterator[tuple[str, int]]:
@@ -41,7 +47,8 @@ def read_functions(file: Path) -> Iterator[tuple[str, int]]:
 def test_all_python_is_type_checked_and_has_import_rules() -> None:
     folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in IGNORED and path.name[0] != "."]
 
-    assert {folder.name for folder in folders if any(folder.rglob("*.py"))} == set(PACKAGES)
+    packages = {find_folder(package).relative_to(ROOT).parts[0] for package in PACKAGES}
+    assert {folder.name for folder in folders if any(folder.rglob("*.py"))} == packages
     assert SETTINGS["mypy"]["packages"] == PACKAGES
 
 
@@ -84,7 +91,7 @@ WATCH = """
 import importlib, json, os, sys
 
 root, modules = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, root)
+sys.path[:0] = [root, os.path.join(root, "client")]
 watched = {"open", "subprocess.Popen", "socket.connect", "os.mkdir", "os.remove", "os.rename", "os.putenv"}
 standard_library = os.path.dirname(os.__file__)
 events = []
@@ -114,7 +121,7 @@ print(json.dumps({"events": events, "torch": "torch" in sys.modules}))
 
 def import_and_watch(files: list[Path], folder: Path) -> dict[str, object]:
     """Import *files* in a new process, started in *folder*; return what lines of ours did meanwhile."""
-    modules = [".".join(file.with_suffix("").parts) for file in files]
+    modules = [".".join(file.with_suffix("").parts).removeprefix("client.") for file in files]
     command = [sys.executable, "-B", "-c", WATCH, str(ROOT), json.dumps(modules)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ def read_arguments(folder: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize("photo", ["my lunch.jpg", "it's.jpg", 'a "b" [c] & d.jpg'])
 def test_a_photo_may_have_any_name(photo: str, tmp_path: Path) -> None:
-    assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:3] == ["-m", "scripts.predict", photo]
+    assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:4] == ["-m", "fruity", "predict", photo]
 
 
 def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
@@ -33,7 +33,12 @@ def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("extra", "included"),
-    [("dev", ["train", "registry", "serve"]), ("train", ["registry", "serve"]), ("registry", ["serve"])],
+    [
+        ("dev", ["train", "registry", "playground", "serve"]),
+        ("train", ["registry", "serve"]),
+        ("registry", ["serve"]),
+        ("playground", ["serve"]),
+    ],
 )
 def test_installing_an_extra_installs_those_that_it_includes(extra: str, included: list[str], tmp_path: Path) -> None:
     """So that `make image` after `make setup` installs nothing."""

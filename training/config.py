@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +30,7 @@ class DataConfig(_Node, frozen=True):
     seed: int
     val_share: Share
     test: str | None = None
+    corrections: str | None = None
 
 
 class NetworkConfig(_Node, frozen=True):
@@ -127,20 +127,9 @@ def read_config(node: DictConfig) -> Config:
     if missing:
         raise ConfigError(f"configuration: {missing[0]} has no value; give it one, as in {missing[0]}=…")
     try:
-        values = OmegaConf.to_container(node, resolve=True)
-        return convert_config(resolve_precision(values, torch.cpu.get_capabilities()))
+        return convert_config(OmegaConf.to_container(node, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
-
-
-def resolve_precision(values: Any, capabilities: Mapping[str, Any]) -> Any:
-    """Return *values* with the precision that `auto` means here; *capabilities* are the CPU's, as torch names them."""
-    # A CPU that emulates bfloat16 has a tenth of float32's speed (lite2).
-    trainer = values.get("trainer", {})
-    if trainer.get("precision") == "auto":
-        fast = trainer["accelerator"] != "cpu" or any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-        trainer["precision"] = "bf16-mixed" if fast else "32-true"
-    return values
 
 
 def format_override(key: str, value: object) -> str:

@@ -7,14 +7,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from handler.familiarity import read_familiarity
 from handler.spec import Spec, SpecError, read_spec
 from training.config import ConfigError
 from training.data.photo_set import DataError, Photo
-from training.data.sources import load_photos, load_test_photos
+from training.data.sources import load_test_photos
 from training.evaluation.decision import Decision
 from training.evaluation.unfamiliarity import add_unfamiliar_shares
 from training.learned_photos import leave_out_learned, read_learned
+from training.loader import load_photo_set
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
 from training.process_setup import keep_freed_memory
@@ -45,7 +48,7 @@ def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, S
         data = read_run_config(run).data
         # A source of test photos alone cannot be loaded to train.
         with suppress(DataError):
-            photos = load_photos(source, cache=cache, seed=data.seed, val_share=data.val_share)
+            photos = load_photo_set(msgspec.structs.replace(data, source=source, cache=str(cache)))
             if photos.digest == spec.provenance.data_digest:
                 return {"val": photos.of("val"), "test": photos.of("test")}
     return {"test": load_test_photos(source, spec.labels, cache=cache).photos}

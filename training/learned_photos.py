@@ -1,31 +1,23 @@
 """Which photos a run has learned from, by their content, so that no figure counts them. Axes: N photos."""
 
-import hashlib
 from collections.abc import Sequence
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handler.engine import count_cpus
-from training.data.photo_set import DataError, Photo
+from training.data.photo_set import Photo
 from training.progress import print_line
 
 LEARNED_FILE = "learned_photos.npy"
 """In a run: the digests of the photos, sorted; 600 kB for 75,000."""
 
-_NUM_BYTES = 8
+_NUM_DIGITS = 16
 
 
-def digest_photos(photos: Sequence[Photo]) -> NDArray[np.uint64]:
-    """Return the first 8 bytes of each file's SHA-256; raise `DataError`."""
-    try:
-        with ThreadPool(count_cpus()) as pool:
-            digests = pool.map(lambda photo: hashlib.sha256(photo.path.read_bytes()).digest(), photos)
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions") from error
-    return np.frombuffer(b"".join(digest[:_NUM_BYTES] for digest in digests), dtype=">u8").astype(np.uint64)
+def shorten_digests(photos: Sequence[Photo]) -> NDArray[np.uint64]:
+    """Return the first 8 bytes of each photo's SHA-256."""
+    return np.array([int(photo.digest[:_NUM_DIGITS], 16) for photo in photos], dtype=np.uint64)
 
 
 def read_learned(run: Path) -> NDArray[np.uint64] | None:
@@ -42,7 +34,7 @@ def leave_out_learned(photos: Sequence[Photo], learned: NDArray[np.uint64] | Non
     """Return *photos* without files equal to one that was *learned* from, and print their number."""
     if learned is None or not photos:
         return list(photos)
-    known_N = np.isin(digest_photos(photos), learned)
+    known_N = np.isin(shorten_digests(photos), learned)
     if known_N.any():
         print_line(f"{known_N.sum():,} of {len(photos):,} photos are left out: the model has learned from them")
     return [photo for photo, known in zip(photos, known_N, strict=True) if not known]

@@ -29,7 +29,11 @@ Example = tuple[Tensor, int]
 
 def load_photo_set(config: DataConfig) -> PhotoSet:
     """Return the configured photos in splits; raise `DataError`."""
-    return load_photos(config.source, cache=Path(config.cache), seed=config.seed, val_share=config.val_share)
+    corrections = Path(config.corrections) if config.corrections else None
+    cache = Path(config.cache)
+    return load_photos(
+        config.source, cache=cache, seed=config.seed, val_share=config.val_share, corrections=corrections
+    )
 
 
 class _Photos(Dataset[Example]):

@@ -26,7 +26,7 @@ from training.evaluation.unfamiliarity import (
     store_familiarity,
 )
 from training.int8_photos import keep_photos
-from training.learned_photos import digest_photos
+from training.learned_photos import shorten_digests
 from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import read_code_revision, write_run
@@ -76,7 +76,7 @@ def write_result(
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
         label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
-        learned=digest_photos(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
+        learned=shorten_digests(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
     )
     if tracker is not None:
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)
@@ -135,7 +135,13 @@ def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet,
         metrics=result.evaluation.summary,
         intervals=result.evaluation.intervals,
         pruned=msgspec.UNSET if pruning is None else pruning["amount"],
-        provenance=Provenance(weights=origin, data_digest=photos.digest, code_revision=revision, seed=config.seed),
+        provenance=Provenance(
+            weights=origin,
+            data_digest=photos.digest,
+            data_licence=photos.licence or msgspec.UNSET,
+            code_revision=revision,
+            seed=config.seed,
+        ),
     )
 
 

@@ -3,12 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from serving.container.exit_codes import ContainerExit, ExitCode
 
+_STORAGE_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s:]+")
 _ARCHIVE_URI = re.compile(r"(gs://[^/\s]+(/[^/\s]+)*|/[^\s]*|\.{0,2}[^:/\s][^:\s]*)/\d+\.\d+\.\d+/?")
 
 
@@ -30,7 +31,13 @@ class ContainerSettings:
     connections_per_client: int = 256
     requests_per_client: int = 0
     """Per second; 0: no limit."""
+    prediction_log: Path | None = None
+    """The folder of the prediction log; handler/prediction_log.py reads its other settings."""
+    log_uri: str | None = None
+    """Where the prediction log's finished files are moved to: gs://bucket/prefix or a folder."""
     start_timeout_s: int = 120
+    corrections_uri: str | None = None
+    """Where corrections are kept that clients post, gs://bucket/prefix or a folder; None: nowhere."""
     run_folder: Path = Path("/tmp/fruity")  # noqa: S108, the one folder that a read-only container can write to
 
 
@@ -41,6 +48,8 @@ def read_settings(environment: Mapping[str, str]) -> ContainerSettings:
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         allowed = "set both, or neither for plain HTTP"
         raise ContainerExit(ExitCode.TLS, f"only one of TLS_CERTIFICATE and TLS_KEY is set; {allowed}")
+    if settings.log_uri and not settings.prediction_log:
+        settings = replace(settings, prediction_log=settings.run_folder / "predictions")
     return settings
 
 
@@ -77,6 +86,12 @@ def _archive_uri(value: str) -> str:
     return value.rstrip("/")
 
 
+def _storage_uri(value: str) -> str:
+    if not _STORAGE_URI.fullmatch(value):
+        raise ValueError("it must be a bucket or a folder, as gs://bucket/prefix or /folder")
+    return value.rstrip("/")
+
+
 def _networks(value: str) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_network(network.strip())) for network in value.split(","))
@@ -96,6 +111,9 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "TRUSTED_PROXIES": (ExitCode.SETTING, _networks),
     "CONNECTIONS_PER_CLIENT": (ExitCode.SETTING, _whole_number(1, 100_000)),
     "REQUESTS_PER_CLIENT": (ExitCode.SETTING, _whole_number(0, 100_000)),
+    "PREDICTION_LOG": (ExitCode.SETTING, lambda value: Path(value).absolute()),
+    "LOG_URI": (ExitCode.SETTING, _storage_uri),
     "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
+    "CORRECTIONS_URI": (ExitCode.SETTING, _storage_uri),
     "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

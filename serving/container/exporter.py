@@ -14,10 +14,12 @@ from serving.container.process_metrics import ProcessMetrics
 
 # From a small photo's answer to more than the proxy's longest wait; the objective of half a second is one of them.
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_ROUTES = {"predictions": "predictions", "explanations": "explanations", "docs": "docs", "openapi.yaml": "docs"}
+_API = ("predictions", "explanations")
+_ROUTES = {**{name: name for name in (*_API, "corrections", "docs")}, "openapi.yaml": "docs"}
 
 
 class _Request(msgspec.Struct, rename="camel"):
+    request_method: str
     request_url: str
     status: int
     latency: Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+s$")]
@@ -37,7 +39,7 @@ class RequestMetrics:
         text = "Time of a request as its client sees it; code 499: the client gave up."
         self._seconds = Histogram("fruity_proxy_request_seconds", text, names, buckets=_BUCKETS_S, registry=registry)
         # `rate` does not see the first value of a series, so those of the objectives start at 0.
-        for route in ("predictions", "explanations"):
+        for route in _API:
             for code in ("200", "500", "503", "504"):
                 self._seconds.labels(route, code)
 
@@ -47,6 +49,9 @@ class RequestMetrics:
             request = msgspec.convert(line, _Line).http_request
             # A fixed set: paths are the clients' own.
             route = _ROUTES.get(request.request_url.lstrip("/").partition("/")[0], "other")
+            # GET describes the model, which takes another time.
+            if route in _API and request.request_method not in ("POST", "PUT"):
+                route = "docs"
             self._seconds.labels(route, request.status).observe(float(request.latency[:-1]))
 
 

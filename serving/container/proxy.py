@@ -139,6 +139,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
     zone = f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;"
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
+    corrections = _NginxTemplate((_CONFIG_FOLDER / "corrections.conf").read_text()).substitute(folder=folder)
     return _NginxTemplate((_CONFIG_FOLDER / "nginx.conf").read_text()).substitute(
         folder=folder,
         # Only root can start workers as another user, and that user could not read the folder.
@@ -148,6 +149,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
         keys=keys,
+        corrections=corrections if settings.corrections_uri else "",
         rate_zone=zone if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
         connections_per_client=settings.connections_per_client,

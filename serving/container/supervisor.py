@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,19 +18,26 @@ from typing import NoReturn
 from prometheus_client import CollectorRegistry
 from ts.model_server import load_properties
 
+from handler.prediction_log import read_log_settings
+from handler.settings import SettingsError
+from model_archive.storage import RegistryError, open_storage
 from serving.container.archive_placement import STORE, place_archive
 from serving.container.container_settings import ContainerSettings, read_settings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.exporter import RequestMetrics, serve_metrics
 from serving.container.health import Health, serve_health, watch_model
 from serving.container.json_log import log, log_pipe
+from serving.container.log_upload import LogUpload
 from serving.container.proxy import Proxy
 from serving.container.resources import check_clock, check_folder, check_memory, count_oom_kills
+from serving.container.sink_process import run_sink
 from serving.model_store import ROOT
 from serving.torchserve import Addresses, TorchServe, TorchServeError, write_config
 
 _SPARE_PORT = "8083"
 _JVM_STOP_S = 1.5
+# After SIGTERM in all; a container gets 10.
+_STOP_S = 9.0
 _REAP_INTERVAL_S = 1.0
 
 
@@ -61,21 +69,40 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     addresses = write_server_config(config, settings)
     health, registry = Health(), CollectorRegistry()
     # The reverse proxy has an access log with more fields.
-    os.environ["TORCHSERVE_ACCESS_LOG"] = "off"
+    for_server = {"TORCHSERVE_ACCESS_LOG": "off", "PREDICTION_LOG": str(settings.prediction_log or "")}
+    upload = open_upload(settings, {**environment, **for_server})
     with (
         log_pipe("nginx", RequestMetrics(registry).record) as proxy_log,
         log_pipe("torchserve") as server_log,
+        log_pipe("corrections") as sink_log,
         serve_health(health, settings.run_folder),
         serve_metrics(settings.metrics_port, registry, health, settings.run_folder),
+        run_sink(settings, sink_log),
         Proxy(settings, addresses.inference, proxy_log) as proxy,
-        TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log) as server,
+        TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log, for_server) as server,
     ):
+        if upload is not None:
+            upload.start()
         _serve(proxy, server, health, settings)
+        end_s = time.monotonic() + _STOP_S
         health.stop()
         log("NOTICE", "stopping: new connections are refused, accepted requests are answered")
         proxy.drain()
         server.stop(_JVM_STOP_S)
+        if upload is not None:
+            upload.finish(end_s - time.monotonic())
     raise ContainerExit(ExitCode.STOPPED, "stopped")
+
+
+def open_upload(settings: ContainerSettings, environment: Mapping[str, str]) -> LogUpload | None:
+    """Return what moves the prediction log to LOG_URI, None without; raise `ContainerExit` for invalid settings."""
+    try:
+        log_settings = read_log_settings(environment)
+        if log_settings is None or settings.log_uri is None:
+            return None
+        return LogUpload(log_settings.folder, open_storage(settings.log_uri))
+    except (SettingsError, RegistryError) as error:
+        raise ContainerExit(ExitCode.SETTING, str(error)) from error
 
 
 def write_server_config(config: Path, settings: ContainerSettings) -> Addresses:

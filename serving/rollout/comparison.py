@@ -10,6 +10,7 @@ from typing import NamedTuple
 import httpx
 from PIL import Image
 
+from handler.request import PROBE
 from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
 from serving.management import Server
@@ -146,7 +147,7 @@ def ask(inference: httpx.Client, version: str, photo: bytes) -> Answer:
     """Return the answer of *version* to *photo*."""
     started = time.perf_counter()
     try:
-        response = inference.post(f"/predictions/{MODEL}/{version}", content=photo)
+        response = inference.post(f"/predictions/{MODEL}/{version}", content=photo, headers={PROBE: "rollout"})
     except httpx.HTTPError:
         return Answer(0, time.perf_counter() - started)
     seconds = time.perf_counter() - started

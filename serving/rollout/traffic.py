@@ -48,15 +48,16 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
         raise unreachable("the metrics", metrics, error) from error
 
     def total(name: str, **labels: str) -> float:
-        samples = (sample for family in families for sample in family.samples if sample.name == name)
+        # The parser gives counters the ending that TorchServe leaves out.
+        names = (name, f"{name}_total")
+        samples = (sample for family in families for sample in family.samples if sample.name in names)
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     ours = {"ModelName": MODEL, "ModelVersion": version}
     return Traffic(
         requests=total("ts_inference_requests_total", model_name=MODEL),
         by_number=total("ts_inference_requests_total", model_name=MODEL, model_version=version),
-        # The parser gives counters the ending that TorchServe leaves out.
-        errors=total("Requests5XX_total"),
+        errors=total("Requests5XX"),
         photos=total("fruity_confidence_count", **ours),
         confidence_sum=total("fruity_confidence_sum", **ours),
     )

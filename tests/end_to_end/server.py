@@ -1,6 +1,6 @@
 """A real TorchServe on free ports, as config.properties describes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +17,14 @@ def write_config(folder: Path) -> Path:
 
 
 @contextmanager
-def run_server(folder: Path, archive: Path | None = None) -> Iterator[TorchServe]:
+def run_server(
+    folder: Path, archive: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[TorchServe]:
     """Serve *archive*, by default the committed one, until the block ends; its log goes to *folder*/server.log."""
     staged = stage(archive or DEFAULT_ARCHIVE, folder / "model_store")
     with (
         (folder / "server.log").open("wb") as log,
-        TorchServe(write_config(folder), ROOT, staged, output=log.fileno()) as server,
+        TorchServe(write_config(folder), ROOT, staged, log.fileno(), environment) as server,
     ):
         server.wait_until_ready(READY_S)
         yield server

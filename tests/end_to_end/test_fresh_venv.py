@@ -25,14 +25,14 @@ config, root, archive = map(Path, sys.argv[1:4])
 with TorchServe(config, root, archive) as server:
     server.wait_until_ready(float(sys.argv[4]))
     subprocess.run([sys.executable, "-m", "scripts.versions", "list", "--config", config], cwd=root, check=True)
-    url = f"{server.addresses.inference}/predictions/fruity"
-    subprocess.run([sys.executable, "-m", "scripts.predict", sys.argv[5], "--url", url], cwd=root, check=True)
+    predict = [sys.executable, "-m", "fruity", "predict", sys.argv[5], "--url", server.addresses.inference]
+    subprocess.run(predict, cwd=root, check=True)
 """
 
 
 def test_the_serve_extra_serves_without_torch_and_without_a_system_java(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
-    environment = {**os.environ, "PATH": str(venv / "bin"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PATH": str(venv / "bin"), "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
     prepare = [sys.executable, str(ROOT / "scripts" / "prepare_venv.py"), "serve", "--venv", str(venv)]
     subprocess.run(prepare, env=environment, check=True)
     config, archive = write_config(tmp_path), stage(DEFAULT_ARCHIVE, tmp_path / "model_store")

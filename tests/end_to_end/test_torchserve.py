@@ -1,12 +1,14 @@
 """What fruity depends on in TorchServe 0.12, and how it is started and stopped."""
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from handler.request import PROBE
 from serving.model_store import DEFAULT_ARCHIVE, ROOT, stage
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
@@ -26,11 +29,26 @@ pytestmark = pytest.mark.server
 
 def read_metrics(metrics: httpx.Client) -> dict[str, float]:
     """Return the sum over all labels of each sample."""
+    # Without its types: the parser would give counters the ending that TorchServe leaves out.
+    samples = "\n".join(line for line in metrics.get("/metrics").text.splitlines() if not line.startswith("#"))
     sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(metrics.get("/metrics").text):
+    for family in text_string_to_metric_families(samples):
         for sample in family.samples:
             sums[sample.name] = sums.get(sample.name, 0) + sample.value
     return sums
+
+
+def read_increase(
+    metrics: httpx.Client, before: Mapping[str, float], expected: Mapping[str, float]
+) -> dict[str, float]:
+    """Return by how much the samples of *expected* have increased; a worker emits its metrics once a second."""
+    deadline = time.monotonic() + 20
+    while True:
+        after = read_metrics(metrics)
+        increase = {name: after.get(name, 0) - before.get(name, 0) for name in expected}
+        if increase == expected or time.monotonic() > deadline:
+            return increase
+        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -47,7 +65,7 @@ def test_good_and_bad_photos_of_one_batch_get_their_own_answers(
     inference: httpx.Client, metrics: httpx.Client, patient_model: str
 ) -> None:
     bodies = [coffee(), b"not a photo", coffee()[:4000], encode(coffee(), "jpeg")]
-    before = read_metrics(metrics).get("fruity_inference_seconds_count", 0)
+    before = read_metrics(metrics)
 
     with ThreadPoolExecutor(4) as clients:
         path = f"/predictions/{patient_model}"
@@ -57,7 +75,8 @@ def test_good_and_bad_photos_of_one_batch_get_their_own_answers(
     assert responses[0].json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
     assert responses[3].json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
     # One more inference for the two good photos: all four requests were one batch.
-    assert read_metrics(metrics)["fruity_inference_seconds_count"] - before == 1
+    expected = {"fruity_inference_seconds_count": 1, "fruity_batch_photos_sum": 2, "fruity_handler_seconds_count": 1}
+    assert read_increase(metrics, before, expected) == expected
 
 
 def test_a_photo_shows_in_the_metrics(inference: httpx.Client, metrics: httpx.Client) -> None:
@@ -66,15 +85,50 @@ def test_a_photo_shows_in_the_metrics(inference: httpx.Client, metrics: httpx.Cl
     inference.post("/predictions/fruity", content=coffee())
     inference.post("/predictions/fruity", content=b"not a photo")
 
-    after = read_metrics(metrics)
     expected = {
+        "fruity_requests_total": 2,
         "fruity_photos_total": 2,
         "fruity_labels_total": 1,
+        "fruity_media_types_total": 1,
         "fruity_confidence_count": 1,
         "fruity_decode_seconds_count": 2,
+        "fruity_preprocess_seconds_count": 1,
+        "fruity_photo_bytes_sum": len(coffee()),
         "ts_inference_requests_total": 2,
     }
-    assert {name: after[name] - before.get(name, 0) for name in expected} == expected
+    assert read_increase(metrics, before, expected) == expected
+
+
+def test_a_probe_is_answered_and_not_counted(inference: httpx.Client, metrics: httpx.Client) -> None:
+    before = read_metrics(metrics)
+
+    probe = inference.post("/predictions/fruity", content=coffee(), headers={PROBE: "readiness"})
+    inference.post("/predictions/fruity", content=b"not a photo")
+
+    assert probe.json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
+    expected = {"fruity_requests_total": 1, "fruity_photos_total": 1, "fruity_handler_seconds_count": 1}
+    assert read_increase(metrics, before, expected) == expected
+
+
+def test_each_answered_photo_is_logged_once_under_the_request_id_of_its_response(tmp_path: Path) -> None:
+    with (
+        run_server(tmp_path, environment={"PREDICTION_LOG": str(tmp_path / "log")}) as server,
+        httpx.Client(base_url=server.addresses.inference, timeout=60) as inference,
+    ):
+        with ThreadPoolExecutor(4) as clients:
+            photos = [coffee(), b"not a photo", *[encode(coffee(), "jpeg")] * 10]
+            responses = list(clients.map(lambda photo: inference.post("/predictions/fruity", content=photo), photos))
+        # Before the server ends: a line is written before its answer is sent.
+        files = [path.read_text().splitlines() for path in (tmp_path / "log").iterdir()]
+
+    lines = {line["id"]: line for line in map(json.loads, itertools.chain(*files))}
+    answered = [response for response in responses if response.status_code == 200]
+    assert len(answered) == 11
+    assert sum(map(len, files)) == len(lines)
+    assert set(lines) == {f"{response.headers['x-request-id']}/0" for response in answered}
+    assert {line["digest"] for line in lines.values()} == {
+        hashlib.sha256(photo).hexdigest() for photo in (coffee(), encode(coffee(), "jpeg"))
+    }
 
 
 @pytest.mark.parametrize(

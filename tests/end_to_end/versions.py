@@ -14,7 +14,7 @@ from serving.rollout.thresholds import read_thresholds
 Edit = Callable[[bytes], bytes]
 
 HANDLER = "fruity_handler.py"
-_HANDLES = b"        requests = [\n"
+_HANDLES = b"        requests = ["
 
 
 def write_version(folder: Path, version: str, edits: dict[str, Edit] | None = None) -> Path:

@@ -60,6 +60,18 @@ def test_a_photo_unlike_those_of_the_training_is_unfamiliar_and_never_confident(
     assert [one.unfamiliar for one in predict(outputs, spec, None)] == [None] * 3
 
 
+def test_an_embedding_is_kept_as_its_coordinates_along_the_directions() -> None:
+    directions_DR = logits((1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
+    familiarity = Familiarity(directions_DR, threshold=np.array(0.5, dtype=np.float32))
+    outputs = Outputs(logits((9.0, 0.0)), logits((3.0, -4.0, 12.0)))
+
+    (found,) = predict(outputs, make_spec(LABELS[:2]), familiarity)
+
+    assert found.embedding is not None
+    assert np.frombuffer(found.embedding, "<f2") == pytest.approx([3 / 13, -4 / 13], rel=1e-3)
+    assert found.unfamiliarity == pytest.approx(12 / 13 / 0.5, rel=1e-5)
+
+
 def test_an_entry_holds_the_first_k_labels_rounded_to_a_millionth() -> None:
     prediction = Prediction((2, 0, 1), (0.7654321, 0.2, 0.0345679), confident=True)
 

@@ -96,6 +96,16 @@ def test_good_and_bad_requests_of_a_batch_keep_their_order_and_answers(
     assert [len(entry["labels"]) for entry in json.loads(responses[6].body)["predictions"]] == [2]
 
 
+def test_a_request_to_describe_the_model_gets_its_labels_and_input(worker: Worker, coffee: bytes) -> None:
+    described, answered = worker.answer(({"body": bytearray()}, {"describe": "True"}), raw(coffee))
+
+    description = json.loads(described.body)
+    assert (described.status, answered.status) == (200, 200)
+    assert (description["model"], description["input_size"]) == ("fruity", 224)
+    assert len(description["labels"]) == 60
+    assert first_labels(answered)[0] in description["labels"]
+
+
 def test_a_batch_of_only_refused_requests_does_not_run_the_engine(worker: Worker) -> None:
     with replaced_engine(worker, FailingEngine()):
         responses = worker.answer(raw(b""), raw(b"text"))
@@ -190,6 +200,47 @@ def test_an_explanation_is_the_overlay_if_the_client_accepts_a_picture(worker: W
     assert (refused.status, refused.content_type) == (415, "application/problem+json")
 
 
+def test_each_photo_that_was_answered_is_logged_with_its_place_in_the_request(
+    default_folder: Path, coffee: bytes, cat: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
+    worker = Worker(default_folder)
+
+    worker.answer(
+        raw(b"text"), instances(cat, b"", coffee), raw(coffee, **{"X-Request-Id": "mine"}), raw(cat, explain="True")
+    )
+
+    (path,) = tmp_path.iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["id"], line["labels"][0][0]) for line in lines] == [
+        ("request-1/0", "not food"),
+        ("request-1/2", "espresso"),
+        ("mine/0", "espresso"),
+        ("request-3/0", "not food"),
+    ]
+    assert [(line["width"], line["height"], line["media_type"]) for line in lines[:2]] == [
+        (451, 300, "image/png"),
+        (600, 400, "image/png"),
+    ]
+    assert (lines[1]["bytes"], lines[1]["version"]) == (len(coffee), "1.2.3")
+    statistics = lines[1]["statistics"]
+    assert statistics["confidence"] == lines[1]["labels"][0][1] > 0.8
+    assert 0.0 < statistics["entropy"] < 0.3
+    assert 0.3 < statistics["brightness"] < 0.5
+
+
+def test_a_probe_is_answered_and_not_logged(
+    default_folder: Path, coffee: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
+    worker = Worker(default_folder)
+
+    (probe,) = worker.answer(raw(coffee, **{"X-Probe": "readiness"}))
+
+    assert first_labels(probe) == ["espresso"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: bytes) -> None:
     worker = Worker(default_folder, default_top_k=2, limits={"max_photo_bytes": 1000, "max_photos": 2})
 
@@ -199,9 +250,15 @@ def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: 
     assert len(json.loads(small.body)["predictions"][0]["labels"]) == 2
 
 
-def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(default_folder: Path, tmp_path: Path) -> None:
+def test_a_worker_does_not_start_with_bad_settings_or_without_its_files(
+    default_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(SettingsError, match="unknown field `treshold`"):
         Worker(default_folder, treshold=0.5)
+    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
+    monkeypatch.setenv("PREDICTION_LOG_SHARE", "10 %")
+    with pytest.raises(SettingsError, match="PREDICTION_LOG_SHARE is '10 %'"):
+        Worker(default_folder)
     with pytest.raises(SpecError, match=r"spec\.json does not exist"):
         Worker(tmp_path)
     with pytest.raises(EngineError, match="no torch engine"):

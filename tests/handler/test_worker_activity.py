@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,35 @@ def test_a_killed_worker_counts_as_idle_after_a_second(tmp_path: Path, monkeypat
     monkeypatch.setattr("time.monotonic", lambda: 1002.0)
 
     assert (soon, living.others_idle()) == (False, True)
+
+
+def test_a_restarted_worker_takes_the_number_of_the_one_that_ended(tmp_path: Path) -> None:
+    first, second = start_claiming(tmp_path), start_claiming(tmp_path)
+    numbers = [read_number(first), read_number(second)]
+
+    first.kill()
+    first.communicate()
+    restarted, third = start_claiming(tmp_path), start_claiming(tmp_path)
+
+    assert sorted(numbers) == [0, 1]
+    assert sorted([read_number(restarted), read_number(third)]) == [numbers[0], 2]
+    for worker in (second, restarted, third):
+        worker.communicate()
+
+
+def start_claiming(folder: Path) -> "subprocess.Popen[str]":
+    """Start a process that prints its number and keeps it until its input ends."""
+    code = f"from handler.worker_activity import *; print(claim_number(Path({str(folder)!r})), flush=True); input()"
+    # Its input ends with `communicate`, which ends it with an error that nobody needs to see.
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def read_number(worker: "subprocess.Popen[str]") -> int:
+    assert worker.stdout is not None
+    return int(worker.stdout.readline())

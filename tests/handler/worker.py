@@ -45,6 +45,7 @@ class Worker:
 
     def answer(self, *requests: tuple[dict[str, Any], dict[str, str]]) -> list[Response]:
         """Return the responses to one batch of *requests*, each a row and its headers."""
+        self._context.request_ids = {i: f"request-{i}" for i in range(len(requests))}
         self._context.request_processor = [RequestProcessor(headers) for _, headers in requests]
         bodies = self.handler.handle([row for row, _ in requests], self._context)
         return [

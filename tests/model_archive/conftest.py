@@ -10,7 +10,7 @@ from tests.archives import write_archive
 from tests.model_archive.builds import Build, run_command
 from tests.training.pictures import write_photo_set
 from tests.training.tiny_runs import tiny_config
-from training.train import train
+from training.training_run import train
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 
 from handler.spec import parse_spec
 from model_archive.build import build_archive, reseal_archive
+from model_archive.card import CardRun
 from model_archive.entry import hash_file
 from model_archive.identity import read_members
 from model_archive.release_file import read_release
@@ -19,7 +20,7 @@ RUN = Path(__file__).parents[2] / "runs" / str(RELEASE.run)
 
 def test_it_has_the_handler_of_this_checkout(tmp_path: Path) -> None:
     """`make default-archive` puts it there."""
-    _, digest = reseal_archive(FINE_TUNED, tmp_path)
+    _, digest = reseal_archive(FINE_TUNED, tmp_path, CardRun(str(RELEASE.run), str(RELEASE.digest)))
     assert digest == hash_file(FINE_TUNED)
 
 

@@ -1,7 +1,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,6 +9,7 @@ import pytest
 
 from model_archive.signature import create_keys
 from scripts import serve
+from serving.model_store import BUILD
 from serving.rollout.record import Record, Underway, read_record, write_record
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.scripts.damages import write_damaged
@@ -21,8 +22,10 @@ class FakeServer:
     addresses = Addresses("http://127.0.0.1:8080", "http://127.0.0.1:9", "http://127.0.0.1:9")
     stopped: ClassVar[bool]
 
-    def __init__(self, *_: object) -> None:
-        FakeServer.stopped = False
+    environment: ClassVar[Mapping[str, str]]
+
+    def __init__(self, *_: object, environment: Mapping[str, str]) -> None:
+        FakeServer.stopped, FakeServer.environment = False, environment
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +77,26 @@ def test_a_ready_server_is_announced_with_its_url_and_a_command_and_sigterm_stop
     assert last == "serve: stopped"
     assert FakeServer.stopped
     assert (place / "store" / "fruity.mar").read_bytes() == b"archive"
+
+
+@pytest.mark.parametrize(("given", "logged"), [(None, str(BUILD / "predictions")), ("/logs", "/logs"), ("", "")])
+def test_predictions_are_logged_in_build_unless_another_folder_or_none_is_set(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, logged: str
+) -> None:
+    monkeypatch.delenv("PREDICTION_LOG", raising=False)
+    if given is not None:
+        monkeypatch.setenv("PREDICTION_LOG", given)
+
+    serve.main()
+
+    assert FakeServer.environment == {"PREDICTION_LOG": logged}
+
+
+def test_a_setting_of_the_log_that_is_invalid_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREDICTION_LOG_SHARE", "110")
+
+    with pytest.raises(SystemExit, match=r"^serve: PREDICTION_LOG_SHARE is '110', it must be a number from 0 to 1$"):
+        serve.main()
 
 
 @pytest.mark.parametrize(("server", "reason"), [(FakeServer, "ended by itself"), (PortlessServer, "port 8080")])

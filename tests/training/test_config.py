@@ -12,7 +12,6 @@ from training.config import (
     format_config,
     format_override,
     read_config,
-    resolve_precision,
 )
 
 GROUPS = ("augment", "data", "evaluation", "experiment", "network", "recipe", "tracker", "trainer")
@@ -73,19 +72,8 @@ def test_the_warm_up_takes_at_most_half_of_the_epochs(epochs: int, warmup: int, 
     assert config.recipe.warmup_epochs == limited
 
 
-@pytest.mark.parametrize(
-    ("accelerator", "precision", "capabilities", "resolved"),
-    [
-        ("cpu", "auto", {"avx512_bf16": True}, "bf16-mixed"),
-        ("cpu", "auto", {"amx_bf16": True, "avx512_bf16": False}, "bf16-mixed"),
-        ("cpu", "auto", {"avx2": True, "avx512_bf16": False}, "32-true"),
-        ("gpu", "auto", {}, "bf16-mixed"),
-        ("cpu", "16-mixed", {}, "16-mixed"),
-    ],
-)
-def test_auto_precision_is_bfloat16_where_the_machine_multiplies_it(
-    accelerator: str, precision: str, capabilities: dict[str, bool], resolved: str
-) -> None:
-    values = {"trainer": {"accelerator": accelerator, "precision": precision}}
+@pytest.mark.parametrize(("trainer", "precision"), [("cpu", "32-true"), ("gpu", "bf16-mixed")])
+def test_full_training_takes_the_precision_that_is_fast_on_its_hardware(trainer: str, precision: str) -> None:
+    config = compose_config("experiment=full", f"trainer={trainer}", "data.source=photos")
 
-    assert resolve_precision(values, capabilities)["trainer"]["precision"] == resolved
+    assert config.trainer.precision == precision

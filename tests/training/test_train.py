@@ -22,7 +22,7 @@ from tests.training.tiny_runs import (
     tiny_config,
 )
 from training.run_folder import RunError
-from training.train import train
+from training.training_run import train
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -84,7 +84,7 @@ def test_the_default_start_is_better_than_chance_from_the_first_epoch_on(photo_f
 def test_fine_tuning_starts_from_a_probe_where_the_classifier_is_linear(
     linear: bool, photo_folder: Path, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.train.has_linear_classifier", lambda network: linear)
+    monkeypatch.setattr("training.training_run.has_linear_classifier", lambda network: linear)
     hardly_learns = (f"network.weights={trained_run / 'model.safetensors'}", "recipe.lr=1e-9", "recipe.epochs=1")
 
     run = run_training(photo_folder, tmp_path, *hardly_learns, "recipe.warmup_epochs=0")

@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,21 @@ from handler.spec import read_spec
 from tests.training.tiny_runs import LEARNED, LEARNS, read_metrics, tiny_overrides
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("override", "named"), [("recipe.epochz=3", "recipe.epochz"), ("recipe.batch=0", "`$.recipe.batch`; it is 0")]
+)
+def test_an_error_in_the_configuration_is_named_before_torch_is_imported(override: str, named: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "training.train", "experiment=full", "data.source=x", override]
+
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert named in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "training.config" in imported
+    assert not imported & {"torch", "lightning", "timm"}
 
 
 @pytest.mark.slow

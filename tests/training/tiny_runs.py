@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 
 import training
 from training.config import Config, read_config
-from training.train import main, train
+from training.train import main
+from training.training_run import train
 
 CONF = Path(training.__file__).parent / "conf"
 

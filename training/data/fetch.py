@@ -26,6 +26,8 @@ class PublicSet(NamedTuple):
     """Pattern of the one folder in the archive that holds the photos."""
     digest: str | None = None
     """`algorithm:hex`, if its publisher or a library gives one; None for the archive of a branch, which changes."""
+    licence: str | None = None
+    """Of the photos, as their publisher states it."""
 
 
 _GITHUB = "https://github.com/{}/archive/HEAD.tar.gz"
@@ -35,10 +37,14 @@ PUBLIC_SETS = {
     "food101": PublicSet(
         "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", "food-101", "md5:85eeb15f3717b99a5da872d97d918f87"
     ),
-    # Fruit and vegetables on white, 100x100 pixels. M. Oltean, CC BY-SA 4.0. It still grows.
-    "fruits360": PublicSet(_GITHUB.format("fruits-360/fruits-360-100x100"), "fruits-360-100x100-*"),
-    # 81 groceries in 43 groups, photographed in shops. Klasson et al., WACV 2019, MIT.
-    "grocery": PublicSet(_GITHUB.format("marcusklasson/GroceryStoreDataset"), "GroceryStoreDataset-*/dataset"),
+    # Fruit and vegetables on white, 100x100 pixels. M. Oltean. It still grows.
+    "fruits360": PublicSet(
+        _GITHUB.format("fruits-360/fruits-360-100x100"), "fruits-360-100x100-*", licence="CC BY-SA 4.0"
+    ),
+    # 81 groceries in 43 groups, photographed in shops. Klasson et al., WACV 2019.
+    "grocery": PublicSet(
+        _GITHUB.format("marcusklasson/GroceryStoreDataset"), "GroceryStoreDataset-*/dataset", licence="MIT"
+    ),
 }
 
 

@@ -18,9 +18,14 @@ def check_names(listed: Sequence[Photo]) -> None:
             raise DataError(f"the name of {shown} is not UTF-8; rename the file or its folder") from None
     spellings: dict[str, str] = {}
     for label in sorted({photo.label for photo in listed}):
-        other = spellings.setdefault(unicodedata.normalize("NFC", label).casefold(), label)
+        other = spellings.setdefault(fold(label), label)
         if other != label:
             raise DataError(f"the labels {other!a} and {label!a} are two spellings of one; use one of them")
+
+
+def fold(label: str) -> str:
+    """Return what all spellings of *label* have in common."""
+    return unicodedata.normalize("NFC", label).casefold()
 
 
 def check_labels(source: str, listed: Sequence[Photo], usable: Sequence[Photo]) -> None:

@@ -41,13 +41,14 @@ def read_manifest(path: Path) -> list[Photo]:
 
 
 def write_manifest(path: Path, photos: Iterable[Photo]) -> None:
-    """Write *photos* as a manifest at *path*, with paths relative to its folder."""
+    """Write *photos* as a manifest at *path*, with paths relative to its folder where they are inside."""
     with path.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(COLUMNS)
         for photo in photos:
-            place = photo.path.relative_to(path.parent).as_posix()
-            writer.writerow((place, photo.label, photo.group or "", photo.split, photo.scene or ""))
+            inside = photo.path.is_relative_to(path.parent)
+            place = photo.path.relative_to(path.parent) if inside else photo.path.resolve()
+            writer.writerow((place.as_posix(), photo.label, photo.group or "", photo.split, photo.scene or ""))
 
 
 def check_existence(photos: Sequence[Photo], path: Path) -> None:

@@ -26,6 +26,8 @@ class Photo:
     """One of `SPLITS`; empty as long as the source gives none and none was chosen."""
     scene: str | None = None
     """Photos of one scene show the same things at one time and place: a chosen split never divides them."""
+    digest: str = ""
+    """SHA-256 of the file in hex, once it was inspected."""
 
 
 class SkippedPhoto(NamedTuple):
@@ -54,8 +56,8 @@ class PhotoSet:
     """Files that cannot be used; none of them is in `photos`."""
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Photos of val that resemble one in train, or photos of test that resemble one in train or val."""
-    file_digests: frozenset[str] = frozenset()
-    """SHA-256 of every file in `photos`."""
+    licence: str | None = None
+    """Of the photos, where their source says it."""
 
     def of(self, split: str) -> tuple[Photo, ...]:
         """Return the photos of *split*, in a fixed order."""

@@ -4,8 +4,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from training.data.corrected_photos import add_corrections
 from training.data.duplicates import find_near_duplicates
 from training.data.fetch import PUBLIC_SETS, fetch_set
 from training.data.inspection import TRAINING_LIMITS, Inspected, inspect_photos
@@ -22,16 +24,22 @@ _LOG = logging.getLogger(__name__)
 _NUM_LOGGED = 10
 
 
-def load_photos(source: str, *, cache: Path, seed: int = 0, val_share: float = 0.1) -> PhotoSet:
+def load_photos(
+    source: str, *, cache: Path, seed: int = 0, val_share: float = 0.1, corrections: Path | None = None
+) -> PhotoSet:
     """Return the photos of *source*, inspected and in splits; raise `DataError`.
 
     *source* is a folder (of photos or of WebDataset shards), a .csv manifest, the name of a public
     set, `gs://bucket/prefix`, or a pattern of shards that ends in .tar. A remote or packed source is
-    copied to *cache* first. *seed* and *val_share* choose the val split if the source has none.
+    copied to *cache* first. *seed* and *val_share* choose the val split if the source has none. *corrections* is a
+    folder that `python -m monitoring.corrections` wrote: its photos are learned from, too.
     """
     listed = _list_source(source, cache)
     usable, skipped = _inspect(listed, cache)
     usable, copies = skip_copies(choose_splits(assign_scenes(usable), seed, val_share))
+    if corrections is not None:
+        usable, not_added = add_corrections(usable, corrections, cache)
+        copies += not_added
     photos = [item.photo for item in usable]
     _log_skipped(skipped + copies)
     check_labels(source, listed, photos)
@@ -102,7 +110,7 @@ def _assemble(
 ) -> PhotoSet:
     # By content, not by path: the order decides batches, and moving the files must not change it.
     usable = sorted(usable, key=lambda item: (item.photo.label, item.digest, item.photo.path))
-    photos = tuple(item.photo for item in usable)
+    photos = tuple(replace(item.photo, digest=item.digest) for item in usable)
     near_duplicates = tuple(find_near_duplicates(photos, [item.fingerprint for item in usable]))
     if near_duplicates:
         _LOG.warning(
@@ -111,11 +119,11 @@ def _assemble(
             near_duplicates[0].photo.path,
             near_duplicates[0].twin.path,
         )
-    digests = frozenset(item.digest for item in usable)
     path = Path(source).resolve()
     # A pattern of shards does not name the set.
     name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
-    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, digests)
+    licence = PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None
+    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, licence)
 
 
 def _digest(usable: Sequence[Inspected]) -> str:

@@ -102,7 +102,9 @@ def _measure_accuracy(
 ) -> dict[str, float]:
     best_NK = np.argsort(-logits_NK, axis=1, kind="stable")
     hits_NK = best_NK == classes_N[:, None]
-    figures = {"top1": hits_NK[:, 0].mean(), "top5": hits_NK[:, :_TOP].any(axis=1).mean()}
+    figures = {"top1": hits_NK[:, 0].mean()}
+    if hits_NK.shape[1] > _TOP:
+        figures["top5"] = hits_NK[:, :_TOP].any(axis=1).mean()
     if groups is not None:
         figures["coarse_top1"] = _find_right_groups(best_NK[:, 0], classes_N, groups).mean()
     return figures

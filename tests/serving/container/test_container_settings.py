@@ -19,6 +19,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     numbers = {**ports, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
+    rest |= {"PREDICTION_LOG": "/logs", "LOG_URI": "gs://b/logs/"}
+    rest["CORRECTIONS_URI"] = "gs://b/said/"
 
     settings = read_settings({**environment, **rest})
 
@@ -27,7 +29,16 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "model_uri": "gs://b/p/1.0.0",
         "trusted_proxies": ("10.0.0.0/8", "fd00::/8"),
         "run_folder": Path("/run/fruity"),
+        "prediction_log": Path("/logs"),
+        "log_uri": "gs://b/logs",
+        "corrections_uri": "gs://b/said",
     }
+
+
+def test_a_log_that_is_moved_is_first_written_to_the_run_folder() -> None:
+    settings = read_settings({"LOG_URI": "/mnt/logs", "RUN_FOLDER": "/run/fruity"})
+
+    assert (settings.prediction_log, settings.log_uri) == (Path("/run/fruity/predictions"), "/mnt/logs")
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/1.0.0", "gs://bucket/a/b/10.20.30", "/models/1.0.0", "models/1.0.0"])
@@ -42,9 +53,12 @@ def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
         ("CONNECTIONS_PER_CLIENT", "0", ExitCode.SETTING, "1 to 100000"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
         ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
+        *(("CORRECTIONS_URI", uri, ExitCode.SETTING, "gs://bucket/prefix") for uri in ("s3://x", "gs://", "a b")),
         ("MODEL_URI", "gs://bucket/latest", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
         ("MODEL_URI", "gs:///1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
         ("MODEL_URI", "https://x/1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
+        ("LOG_URI", "https://logs", ExitCode.SETTING, "gs://bucket/prefix or /folder"),
+        ("LOG_URI", "gs://", ExitCode.SETTING, "gs://bucket/prefix or /folder"),
         ("PUBLIC_KEY", "/no/key", ExitCode.SIGNATURE, r"\(No such file or directory\)"),
         ("API_KEYS", "/", ExitCode.KEYS, r"\(Is a directory\)"),
         ("TLS_CERTIFICATE", "/no/tls", ExitCode.TLS, r"\(No such file or directory\)"),

@@ -63,10 +63,12 @@ def test_the_requests_that_nginx_answered_are_counted_by_route_and_code(
         paths = [PREDICT, f"{PREDICT}?key=secret", f"{PREDICT}/1.2.3", "/explanations/fruity", "/secret", "/docs", "/"]
         codes = [client.request("POST", path, content=b"photo").status_code for path in paths]
         assert codes == [200, 200, 200, 200, 404, 405, 404]
+        # The description of the model, and a probe.
+        client.get(PREDICT)
         client.get("/readyz")
         counted: Samples = {}
         deadline = time.monotonic() + 10
-        while sum(counted.values()) < len(paths) and time.monotonic() < deadline:
+        while sum(counted.values()) < len(paths) + 1 and time.monotonic() < deadline:
             samples = scrape(metrics_port)
             # The labels are code and route.
             counted = {key[1:]: value for key, value in samples.items() if key[0] == COUNT and value}
@@ -76,6 +78,7 @@ def test_the_requests_that_nginx_answered_are_counted_by_route_and_code(
         ("200", "explanations"): 1,
         ("404", "other"): 2,
         ("405", "docs"): 1,
+        ("200", "docs"): 1,
     }
     assert samples[COUNT, "503", "predictions"] == 0
 
@@ -85,9 +88,9 @@ def test_the_requests_that_nginx_answered_are_counted_by_route_and_code(
     [
         {},
         {"httpRequest": "GET"},
-        {"httpRequest": {"requestUrl": "/predictions/fruity", "status": 200}},
-        {"httpRequest": {"requestUrl": "/predictions/fruity", "status": 200, "latency": "s"}},
-        {"httpRequest": {"requestUrl": None, "status": 200, "latency": "0.1s"}},
+        {"httpRequest": {"requestMethod": "PUT", "requestUrl": "/predictions/fruity", "status": 200}},
+        {"httpRequest": {"requestMethod": "PUT", "requestUrl": "/predictions/fruity", "status": 200, "latency": "s"}},
+        {"httpRequest": {"requestMethod": "PUT", "requestUrl": None, "status": 200, "latency": "0.1s"}},
     ],
 )
 def test_a_line_that_is_not_of_a_request_is_not_counted(line: dict[str, object], registry: CollectorRegistry) -> None:
@@ -97,7 +100,7 @@ def test_a_line_that_is_not_of_a_request_is_not_counted(line: dict[str, object],
 
 
 def test_a_latency_is_in_its_bucket(registry: CollectorRegistry) -> None:
-    url = {"requestUrl": "/predictions/fruity", "status": 200}
+    url = {"requestMethod": "PUT", "requestUrl": "/predictions/fruity", "status": 200}
     requests = RequestMetrics(registry)
     for latency in ("0.012s", "0.500s", "0.501s", "75.000s"):
         requests.record({"httpRequest": {**url, "latency": latency}})

@@ -53,8 +53,15 @@ def test_torchserve_gets_the_normalised_path(proxy: RunningProxy, upstream: Upst
     assert [asked["path"] for asked in upstream.requests] == ["/predictions/fruity"]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_than_post_and_put_are_refused(client: httpx.Client, method: str) -> None:
+def test_get_asks_torchserve_for_the_description_of_the_model(client: httpx.Client) -> None:
+    asked = client.get(f"{PREDICT}/2.0.0").json()
+
+    assert (asked["method"], asked["path"], asked["size"]) == ("GET", f"{PREDICT}/2.0.0", 0)
+    assert asked["headers"]["describe"] == "True"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "DELETE", "PATCH", "OPTIONS"])
+def test_other_methods_are_refused(client: httpx.Client, method: str) -> None:
     response = client.request(method, PREDICT)
 
     assert response.status_code == 405
@@ -62,11 +69,12 @@ def test_other_methods_than_post_and_put_are_refused(client: httpx.Client, metho
 
 
 def test_secrets_and_the_internal_header_are_removed(client: httpx.Client) -> None:
-    headers = {"Authorization": "Bearer x", "Cookie": "a=b", "X-API-Key": "k", "explain": "True", "X-Top-K": "3"}
+    internal = {"explain": "True", "describe": "True"}
+    headers = {"Authorization": "Bearer x", "Cookie": "a=b", "X-API-Key": "k", "X-Top-K": "3", **internal}
 
     asked = client.post(PREDICT, content=b"photo", headers=headers).json()["headers"]
 
-    assert {"authorization", "cookie", "x-api-key", "explain"} & set(asked) == set()
+    assert {"authorization", "cookie", "x-api-key", "explain", "describe"} & set(asked) == set()
     assert asked["x-top-k"] == "3"
 
 

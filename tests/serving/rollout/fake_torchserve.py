@@ -191,7 +191,8 @@ class FakeTorchServe:
         if self.proxy and (canary := self.proxy / CANARY).exists():
             self.versions[json.loads(canary.read_bytes())["version"]].asked += 100
             self.errors += self.canary_errors
-        lines = ["# TYPE Requests5XX counter", f'Requests5XX{{Level="Host",}} {self.errors}']
+        names = ("Requests5XX", "fruity_confidence_count", "fruity_confidence_sum")
+        lines = [*(f"# TYPE {name} counter" for name in names), f'Requests5XX{{Level="Host",}} {self.errors}']
         for name, version in self.versions.items():
             ours = f'ModelName="fruity",ModelVersion="{name}",'
             asked = f'model_name="fruity",model_version="{name}",'

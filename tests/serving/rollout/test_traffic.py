@@ -17,9 +17,11 @@ ts_inference_requests_total{model_name="fruity",model_version="1.1.0",hostname="
 ts_inference_requests_total{model_name="other",model_version="1.1.0",hostname="h",} 5.0
 # TYPE Requests5XX counter
 Requests5XX{Level="Host",Hostname="h",} 3.0
+# TYPE fruity_confidence_count counter
 fruity_confidence_count{ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 4.0
-fruity_confidence_sum{ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 2.0
 fruity_confidence_count{ModelName="fruity",ModelVersion="1.0.0",Hostname="h",} 9.0
+# TYPE fruity_confidence_sum counter
+fruity_confidence_sum{ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 2.0
 """
 
 

@@ -121,7 +121,8 @@ def test_only_the_test_split_is_used_if_there_is_one(photo_folder: Path, tmp_pat
 def test_test_photos_that_the_model_learned_from_are_left_out(photo_set: PhotoSet, tmp_path: Path) -> None:
     field = write_image_folder(tmp_path / "field", {"apple": 1, "leek": 2}, first_seed=9000)
     shutil.copy(photo_set.of("train")[0].path, field / "leek" / "copy.jpg")
-    photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, learned=photo_set.file_digests)
+    learned = {photo.digest for photo in photo_set.photos}
+    photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, learned=learned)
     assert len(photos.photos) == 3
     assert [(photo.path.name, photo.reason) for photo in photos.skipped] == [
         ("copy.jpg", "the model learns from the same file")

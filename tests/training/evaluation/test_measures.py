@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,6 @@ def test_the_summary_counts_labels_groups_and_classes(photos: list[Photo]) -> No
     expected = {
         "photos": 5,
         "top1": 0.6,
-        "top5": 1.0,
         "coarse_top1": 0.8,
         "macro_recall": pytest.approx((0.5 + 1.0 + 0.5) / 3),
         "macro_precision": pytest.approx((0.5 + 0.5 + 1.0) / 3),
@@ -52,6 +52,20 @@ def test_figures_without_groups_or_confident_answers_are_left_out(photos: list[P
     decided = decide(PREDICTIONS.logits_NK, Decision(1.0, 1.0))
     summary = evaluate_split(PREDICTIONS, photos, LABELS, None, decided)["summary"]
     assert not {"coarse_top1", "confident_precision"} & set(summary)
+
+
+@pytest.mark.parametrize(("num_labels", "top5"), [(5, None), (6, 0.8)])
+def test_top5_is_given_where_there_are_more_than_5_labels(
+    num_labels: int, top5: float | None, photos: list[Photo]
+) -> None:
+    # The logits fall from label to label: the first photo has the last label, the others the first one.
+    logits_NK = np.tile(np.arange(num_labels, 0.0, -1.0, dtype=np.float32), (5, 1))
+    predictions = replace(PREDICTIONS, logits_NK=logits_NK, classes_N=np.array([num_labels - 1, 0, 0, 0, 0]))
+    decided = decide(logits_NK, Decision(1.0, 0.9))
+
+    summary = evaluate_split(predictions, photos, [str(k) for k in range(num_labels)], None, decided)["summary"]
+
+    assert summary.get("top5") == top5
 
 
 def test_slices_are_quarters_that_keep_equal_values_together() -> None:

@@ -1,0 +1,85 @@
+"""The photos of the loop's story: ten labels of Grocery Store are unknown at first, and then come in."""
+
+import csv
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+NUM_NEW = 10
+NUM_CORRECTED = 10
+"""Photos of each new label that people correct."""
+# Enough for the corrections and for as many to measure on.
+_MIN_TRAIN = 25
+
+
+class KnownPhoto(NamedTuple):
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class StoryPhotos:
+    new_labels: tuple[str, ...]
+    learned: Sequence[KnownPhoto]
+    """Train of the other 71 labels."""
+    known: Sequence[KnownPhoto]
+    """Val of the other 71 labels: the old world, on which also both versions are measured."""
+    corrected: Sequence[KnownPhoto]
+    """Train photos of the new labels, which come in and are corrected."""
+    measured: Sequence[KnownPhoto]
+    """The other train photos of the new labels, which no version learns from."""
+    measured_val: Sequence[KnownPhoto]
+    """Val of the new labels."""
+
+
+def choose_photos(grocery: Path, seed: int = 0) -> StoryPhotos:
+    """Return the story of the photos in the folder *grocery*, which has labels.csv; the same for the same *seed*."""
+    splits: dict[str, dict[str, list[KnownPhoto]]] = defaultdict(lambda: defaultdict(list))
+    with (grocery / "labels.csv").open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            photo = KnownPhoto((grocery / row["file"]).resolve(), row["label"])
+            splits[row["split"]][photo.label].append(photo)
+    train, val = splits["train"], splits["val"]
+    shuffled = random.Random(seed)  # noqa: S311, a benchmark repeats its choices
+    often = sorted(label for label in train if len(train[label]) >= _MIN_TRAIN)
+    new = tuple(sorted(shuffled.sample(often, NUM_NEW)))
+    for label in new:
+        shuffled.shuffle(train[label])
+    return StoryPhotos(
+        new_labels=new,
+        learned=_join(photos for label, photos in train.items() if label not in new),
+        known=_join(photos for label, photos in val.items() if label not in new),
+        corrected=_join(train[label][:NUM_CORRECTED] for label in new),
+        measured=_join(train[label][NUM_CORRECTED:] for label in new),
+        measured_val=_join(val[label] for label in new),
+    )
+
+
+def write_data(photos: StoryPhotos, path: Path) -> None:
+    """Write the manifest of the data that the first version learns."""
+    splits = {"train": photos.learned, "val": photos.known}
+    _write(path, ("file", "label", "split"), [(*photo, split) for split, some in splits.items() for photo in some])
+
+
+def write_corrections(folder: Path, answers: Iterable[tuple[KnownPhoto, str]], version: str) -> Path:
+    """Write what a person says of photos and the *answers* of *version* to them, with the photos beside it."""
+    folder.mkdir()
+    rows = []
+    for photo, answer in answers:
+        (folder / photo.path.name).write_bytes(photo.path.read_bytes())
+        rows.append((photo.path.name, photo.label, "the benchmark", version, answer))
+    path = folder / "corrections.csv"
+    _write(path, ("photo", "label", "who", "version", "answer"), rows)
+    return path
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows([columns, *rows])
+
+
+def _join(photos: Iterable[Sequence[KnownPhoto]]) -> Sequence[KnownPhoto]:
+    return [photo for some in photos for photo in some]

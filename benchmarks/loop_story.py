@@ -1,0 +1,137 @@
+"""The loop from end to end: a server without ten of 81 labels meets them, and `make loop` alone brings them.
+
+The first version learns 71 labels and serves. Photos of the other ten come in, one of two; drift is looked for every 25
+photos. Ten photos of each new label are corrected, and the loop does the rest, under load. Writes build/bench/loop.json
+and loop.svg.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.bench_results import OUT, write_json
+from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.load import run_in_background
+from benchmarks.loop_photos import StoryPhotos, choose_photos, write_corrections, write_data
+from benchmarks.loop_plot import Story, draw_story
+from benchmarks.loop_stream import Stream, ask_all, measure
+from benchmarks.server_process import ServerError, write_server_config
+from serving.model_store import ROOT, stage
+from serving.torchserve import MODEL, TorchServe
+
+_FIRST = "1.0.0"
+_TRAINING = ("network=lite0", "evaluation.robustness_photos=0", "tracker=none")
+_CLIENTS = 2
+_CLIENT_PAUSE_S = 0.2
+_READY_S = 90
+# Looks for drift: two before the new labels come, which must find nothing, then one every 25 photos.
+_BEFORE, _EVERY, _LAST = 200, 25, 400
+_DRIFT_FOUND = 3
+
+
+def main() -> None:
+    """Tell the story, print its figures; exits with 1 if a request failed."""
+    parser = argparse.ArgumentParser(description="Measure the loop from drift to the next version.")
+    parser.add_argument("--grocery", type=Path, default=ROOT.parent / "shared/data/grocery", help="the data set")
+    photos = choose_photos(parser.parse_args().grocery)
+    folder = OUT / "loop"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    story = Story()
+    figures = _build_first(photos, folder, story)
+    with _serve(folder) as url:
+        figures |= _tell(photos, url, folder, story)
+    print(write_json(OUT / "loop.json", figures))
+    draw_story(story, OUT / "loop.svg")
+    sys.exit(1 if figures["failed"] else 0)
+
+
+def _build_first(photos: StoryPhotos, folder: Path, story: Story) -> dict[str, Any]:
+    """Build the version that knows 71 labels; return how long it took."""
+    write_data(photos, folder / "data.csv")
+    started_s = time.perf_counter()
+    _run(folder, "training.train", "experiment=quick", "data.source=data.csv", "id=first", *_TRAINING)
+    _run(folder, "model_archive.build", "--run", "runs/first", "--version", _FIRST)
+    return {"first_version_s": round(time.perf_counter() - started_s), "new_labels": photos.new_labels}
+
+
+@contextmanager
+def _serve(folder: Path) -> Iterator[str]:
+    """Serve the first version with a prediction log; yield where photos are sent."""
+    staged = stage(folder / "build" / f"{MODEL}-{_FIRST}.mar", folder / "model_store")
+    config = write_server_config(ROOT / "config.properties", folder, {"model_store": str(folder / "model_store")})
+    os.environ["PREDICTION_LOG"] = str(folder / "log")
+    with (folder / "server.log").open("wb") as log, TorchServe(config, ROOT, staged, log.fileno()) as server:
+        server.wait_until_ready(_READY_S)
+        yield f"{server.addresses.inference}/predictions/{MODEL}"
+
+
+def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
+    stream = Stream(url, photos.known, story.asked)
+    with stream.running():
+        false_alarms = sum(_look(stream, _BEFORE, folder) for _ in range(2))
+        story.changed_s = time.perf_counter()
+        stream.pools.append(photos.corrected)
+        detected_after = next((n for n in range(_EVERY, _LAST + 1, _EVERY) if _look(stream, _EVERY, folder)), None)
+        story.detected_s = time.perf_counter()
+        # From here on with photos that nobody corrects, so that no version learns from them.
+        stream.pools[1] = photos.measured
+        before = _measure_all(url, photos)
+        inbox = write_corrections(folder / "inbox", ask_all(url, photos.corrected), _FIRST)
+        _run(folder, "monitoring.corrections", "corrections", "--from", str(inbox))
+        load = [Photo(photo.path.name, photo.path.read_bytes()) for photo in photos.known]
+        with run_in_background(Endpoint(url), load, _CLIENTS, _CLIENT_PAUSE_S) as samples:
+            story.loop_s = time.perf_counter()
+            options = ("--log", "log", "--config", str(folder / "config.properties"))
+            _run(folder, "scripts.loop", "data.csv", "corrections", *options, *_TRAINING, YES="1")
+            story.rolled_out_s = time.perf_counter()
+        stream.wait_for(200)
+    errors = [sample.error for sample in samples if sample.error] + [one.error for one in story.asked if one.error]
+    return {
+        "false_alarms": false_alarms,
+        "detected_after_photos": detected_after,
+        "before": before,
+        "after": _measure_all(url, photos),
+        "loop_s": round(story.rolled_out_s - story.loop_s),
+        "loop": msgspec.json.decode((folder / "build/loop/loops.jsonl").read_bytes()),
+        "requests": len(samples) + len(story.asked),
+        "failed": len(errors),
+        "failures": sorted(set(errors)),
+    }
+
+
+def _look(stream: Stream, count: int, folder: Path) -> bool:
+    """Return whether there is drift after *count* more photos."""
+    stream.wait_for(count)
+    command = ("monitoring.drift", "--archive", f"build/{MODEL}-{_FIRST}.mar", "--log", "log")
+    return _start(folder, *command) == _DRIFT_FOUND
+
+
+def _measure_all(url: str, photos: StoryPhotos) -> dict[str, float]:
+    """Return the accuracy of the version that serves, none of whose versions has learned from these photos."""
+    sets = {"new": photos.measured, "new_val": photos.measured_val, "known": photos.known}
+    return {name: round(measure(url, some), 4) for name, some in sets.items()}
+
+
+def _run(folder: Path, *command: str, **environment: str) -> None:
+    if code := _start(folder, *command, **environment):
+        raise ServerError(f"python -m {' '.join(command)} ended with {code}; its message is above")
+
+
+def _start(folder: Path, *command: str, **environment: str) -> int:
+    """Run a verb in *folder*, so that the checkout's own runs and archives stay as they are; return its exit code."""
+    variables = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-m", *command], cwd=folder, env=variables, check=False).returncode
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+from fruity.command import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Where corrections are collected from: a CSV, a folder of corrections, and the sink's folder or bucket.
+
+All of it comes from outside: each photo is decoded within the limits of serving, and compressed again.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from handler.problem import Problem
+from model_archive.storage import RegistryError, Storage, open_storage
+from monitoring.correction import Correction, CorrectionError, clean_photo, make_correction
+from monitoring.correction_folder import WORDS_FILE, read_words
+
+RECEIVED = "received"
+"""The folder of a sink's storage with an object for each word."""
+
+# Spreadsheets of countries with a decimal comma write semicolons.
+_DELIMITERS = ",;\t"
+
+
+class Word(NamedTuple):
+    """One correction of a source, and how to get its cleaned photo."""
+
+    place: str
+    correction: Correction
+    read_photo: Callable[[], bytes]
+    """Raises `CorrectionError`."""
+
+
+class Refused(NamedTuple):
+    place: str
+    reason: str
+
+
+def read_source(source: str) -> Iterator[Word | Refused]:
+    """Yield the words of *source*, a .csv file, a folder or gs://bucket/prefix; raise `CorrectionError`."""
+    path = Path(source)
+    if source.startswith("gs://") or (path / RECEIVED).is_dir():
+        return _read_received(source)
+    if path.suffix.lower() == ".csv":
+        return _read_csv(path)
+    if (path / WORDS_FILE).is_file():
+        return _read_folder(path)
+    raise CorrectionError(
+        f"{source} is not a source of corrections; name a .csv file, a folder with {WORDS_FILE} or {RECEIVED}/, or "
+        "gs://bucket/prefix"
+    )
+
+
+def _read_csv(path: Path) -> Iterator[Word | Refused]:
+    try:
+        # Spreadsheets put a byte order mark before the first column's name.
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            delimiter = max(_DELIMITERS, key=lines.readline().count)
+            lines.seek(0)
+            rows = csv.DictReader(lines, strict=True, delimiter=delimiter)
+            columns = rows.fieldnames or ()
+            if missing := [column for column in ("photo", "label") if column not in columns]:
+                raise CorrectionError(
+                    f"{path} has no column {' and no column '.join(missing)}, it has {', '.join(columns) or 'none'}; "
+                    "name them in its first line (required: photo, label; optional: who, version, answer)"
+                )
+            for row in rows:
+                yield _parse_row(row, f"{path}, line {rows.line_num}", path.parent)
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise CorrectionError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
+
+
+def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Word | Refused:
+    named = row.get("photo") or ""
+    photo = folder / named
+    try:
+        if not named or not photo.resolve().is_relative_to(folder.resolve()):
+            raise CorrectionError(f"photo is {named!r}; it must name a file inside {folder}")
+        content = _read_file(photo)
+        texts = {name: row.get(name) or "" for name in ("who", "version", "answer")}
+        digest = hashlib.sha256(content).hexdigest()
+        correction = make_correction(digest, row.get("label") or "", "csv", **texts)
+    except (CorrectionError, ValueError) as error:  # a path with a zero byte is a ValueError
+        return Refused(place, str(error))
+    return Word(place, correction, lambda: _clean(content))
+
+
+def _read_folder(folder: Path) -> Iterator[Word]:
+    for word in read_words(folder):
+        yield Word(f"{folder / word.photo}", word, lambda word=word: _clean(_read_file(folder / word.photo)))  # type: ignore[misc]
+
+
+def _read_received(uri: str) -> Iterator[Word | Refused]:
+    try:
+        storage = open_storage(uri, must_exist=True)
+        for name in storage.list_names(RECEIVED):
+            place = f"{storage.uri}/{RECEIVED}/{name}"
+            try:
+                word = msgspec.json.decode(_read_object(storage, f"{RECEIVED}/{name}"), type=Correction)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                yield Refused(place, str(error))
+                continue
+            yield Word(place, word, lambda word=word: _clean(_read_object(storage, word.photo)))  # type: ignore[misc]
+    except RegistryError as error:
+        raise CorrectionError(str(error)) from error
+
+
+def _read_object(storage: Storage, name: str) -> bytes:
+    return b"".join(storage.read(name))
+
+
+def _read_file(path: Path) -> bytes:
+    if not path.is_file():
+        raise CorrectionError(f"{path} is not a file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorrectionError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _clean(photo: bytes) -> bytes:
+    try:
+        return clean_photo(photo)
+    except Problem as problem:
+        raise CorrectionError(str(problem)) from problem

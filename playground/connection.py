@@ -1,0 +1,56 @@
+"""Whether the server answers, in words, and which versions it has."""
+
+from typing import Literal, NamedTuple
+
+import httpx
+import msgspec
+from fruity import AccessDenied, Client, Description, ServerError, Unavailable
+
+_MANAGEMENT = "http://127.0.0.1:8081"
+_BUSY = (429, 503)
+
+
+class Connection(NamedTuple):
+    """How a server is asked."""
+
+    url: str
+    key: str | None
+    version: str | None
+    """None: the one that serves."""
+
+    def open(self, *, patience_s: float = 10.0) -> Client:
+        return Client(self.url, key=self.key, version=self.version, patience_s=patience_s)
+
+
+class State(NamedTuple):
+    kind: Literal["ready", "busy", "away", "denied", "wrong"]
+    words: str
+    description: Description | None = None
+    """Of the model, where it is ready."""
+
+
+def check_server(connection: Connection) -> State:
+    """Return whether the server answers, and otherwise what a person can do."""
+    try:
+        with connection.open(patience_s=0.0) as client:
+            description = client.describe()
+    except AccessDenied:
+        return State("denied", "The server asks for an API key. Enter it at the left; its operator hands keys out.")
+    except Unavailable as reason:
+        if reason.status in _BUSY:
+            return State("busy", "The server is starting, or all its workers are busy. This page tries again.")
+        return State("away", f"No server answers at {connection.url}. `make serve` starts one; this page tries again.")
+    except ServerError as reason:
+        return State("wrong", f"The server at {connection.url} does not serve this version: {reason}")
+    return State("ready", f"fruity {description.version} answers", description)
+
+
+def list_versions() -> list[str]:
+    """Return the versions of a server on this machine, the default first; empty where only its proxy is reached."""
+    try:
+        response = httpx.get(f"{_MANAGEMENT}/models/fruity/all", timeout=1.0).raise_for_status()
+        models = msgspec.json.decode(response.content, type=list[dict[str, object]])
+    except (httpx.HTTPError, msgspec.DecodeError):
+        return []
+    models.sort(key=lambda model: not model.get("defaultVersion"))
+    return [str(model["modelVersion"]) for model in models if "modelVersion" in model]

@@ -1,0 +1,205 @@
+"""What a person does on the page."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.http_server import serve_http
+from tests.pictures import draw_corners, encode
+from tests.playground.browser import CHROMIUM, FakeServer, run_page, upload
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed (apt package chromium)"),
+]
+
+PHOTO = encode(draw_corners(400, 300), "JPEG")
+_WAIT_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture(scope="module")
+def server_url(server: FakeServer) -> Iterator[str]:
+    with serve_http(server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def url(server_url: str) -> Iterator[str]:
+    with run_page(server_url) as page_url:
+        yield page_url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    options = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, url: str, server: FakeServer) -> Iterator[Page]:
+    """Return the page, which must end without an error on its console."""
+    server.key = server.instead = None
+    server.corrections.clear()
+    errors: list[str] = []
+    context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(_WAIT_MS)
+    expect.set_options(timeout=_WAIT_MS)
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(url)
+    expect(page.get_by_text("fruity 1.0.0 answers")).to_be_visible()
+    yield page
+    context.close()
+    assert errors == []
+
+
+def test_an_uploaded_photo_gets_bars_a_heatmap_and_the_code_to_ask_the_same(page: Page, server_url: str) -> None:
+    upload(page, ("my lunch.jpg", PHOTO))
+
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+    expect(page.get_by_text("confident", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name="my lunch.jpg with the heatmap")).to_be_visible()
+    expect(page.get_by_text("inference 4.5 ms")).to_be_visible()
+    page.get_by_text("Use it from code").click()
+    expect(page.get_by_text(f"curl -T 'my lunch.jpg' {server_url}/predictions/fruity")).to_be_visible()
+
+
+PASTE = """(photo) => {
+  const bytes = Uint8Array.from(atob(photo), (letter) => letter.charCodeAt(0));
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], "pasted.jpg", { type: "image/jpeg" }));
+  return document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_pasted_photo_is_asked_about(page: Page) -> None:
+    photo = base64.b64encode(PHOTO).decode()
+
+    # The page takes the event once its script has loaded.
+    page.wait_for_function(f"(photo) => !({PASTE})(photo)", arg=photo)
+
+    expect(page.get_by_text("pasted.jpg").first).to_be_visible()
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+
+def test_a_photo_of_the_camera_is_asked_about(page: Page) -> None:
+    page.get_by_role("radio", name="Camera").click()
+    page.get_by_role("button", name="Take Photo").click()
+
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+
+def test_an_example_has_an_address_of_its_own(page: Page, url: str) -> None:
+    page.get_by_role("radio", name="Examples").click()
+    page.get_by_text("a cat").click()
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+    shared = page.context.new_page()
+    shared.goto(page.url)
+
+    expect(shared.get_by_text("banana · 75.0%")).to_be_visible(timeout=_WAIT_MS)
+    expect(shared.get_by_text("chelsea.png").first).to_be_visible()
+
+
+def test_two_versions_are_shown_side_by_side(page: Page) -> None:
+    upload(page, ("a.jpg", PHOTO))
+    field = page.get_by_role("combobox", name="Compare with")
+    field.fill("2.0.0")
+    field.press("Enter")
+
+    expect(page.get_by_text("fig · 75.0%")).to_be_visible()
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+
+def test_a_correction_is_sent_only_when_its_button_is_pressed(page: Page, server: FakeServer) -> None:
+    upload(page, ("a.jpg", PHOTO))
+    page.get_by_text("This is wrong").click()
+    field = page.get_by_role("combobox", name="It is")
+    field.fill("kiwi")
+    field.press("Enter")
+    assert server.corrections == []
+
+    page.get_by_role("button", name="Save the correction").click()
+
+    expect(page.get_by_text("Saved: a.jpg is kiwi.")).to_be_visible()
+    (sent,) = server.corrections
+    assert PHOTO in sent.body
+    assert all(value in sent.body for value in (b"kiwi", b"banana", b"1.0.0"))
+
+
+def test_many_photos_get_a_line_each_and_a_file_that_is_no_photo_says_why(page: Page) -> None:
+    upload(page, *((f"{number}.jpg", PHOTO) for number in range(5)), ("letter.pdf", b"%PDF-1.7"))
+
+    expect(page.get_by_text("this is a PDF")).to_be_visible()
+    expect(page.get_by_role("cell", name="75.0%")).to_have_count(5)
+
+
+def test_a_file_that_is_no_photo_gets_the_reason_in_words(page: Page) -> None:
+    upload(page, ("letter.pdf", b"%PDF-1.7"))
+
+    expect(page.get_by_text("This file cannot be used: this is a PDF.")).to_be_visible()
+
+
+def test_a_wrong_key_is_asked_for_and_then_used(page: Page, server: FakeServer) -> None:
+    server.key = "secret"
+    expect(page.get_by_text("The server asks for an API key.")).to_be_visible()
+
+    page.get_by_role("textbox", name="API key").fill("secret")
+    page.get_by_role("textbox", name="API key").press("Enter")
+    expect(page.get_by_text("fruity 1.0.0 answers")).to_be_visible()
+    upload(page, ("a.jpg", PHOTO))
+
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [((503, {"detail": "starting"}), "The server is starting"), ((502, b"<html>bad</html>"), "No server answers at")],
+)
+def test_a_server_that_is_not_ready_is_said_in_words_and_comes_back_by_itself(
+    page: Page, server: FakeServer, answer: tuple[int, object], words: str
+) -> None:
+    upload(page, ("a.jpg", PHOTO))
+    server.instead = answer
+    expect(page.get_by_text(words)).to_be_visible()
+
+    server.instead = None
+
+    expect(page.get_by_text("fruity 1.0.0 answers")).to_be_visible()
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+
+def test_nothing_serious_is_found_by_axe(page: Page) -> None:
+    upload(page, ("a.jpg", PHOTO))
+    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
+
+    found = Axe().run(page).response["violations"]
+
+    serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
+    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in serious] == []
+
+
+def test_the_page_fits_on_a_phone(browser: Browser, url: str, page: Page) -> None:
+    with ExitStack() as stack:
+        context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+        stack.callback(context.close)
+        phone = context.new_page()
+        phone.goto(url)
+        expect(phone.get_by_text("fruity 1.0.0 answers")).to_be_visible(timeout=_WAIT_MS)
+        upload(phone, ("a.jpg", PHOTO))
+        expect(phone.get_by_text("banana · 75.0%")).to_be_visible()
+
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390

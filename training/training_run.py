@@ -1,0 +1,127 @@
+"""A training run: from its configuration to the run folder, or to one sentence about what went wrong."""
+
+import errno
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from lightning import seed_everything
+from rich.console import Console
+from torch import nn
+
+from handler.spec import Preprocessing, read_spec
+from training.config import Config, ConfigError
+from training.data.photo_set import DataError, PhotoSet
+from training.data.sources import load_test_photos
+from training.distillation import load_teacher
+from training.evaluation.label_errors import LabelError, review_labels
+from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
+from training.interruption import InterruptionError
+from training.linear_probe import fit_linear_probe, has_linear_classifier
+from training.loader import load_photo_set
+from training.network import NetworkError, default_preprocessing, start_network
+from training.network_evaluation import EvaluationSet, evaluate_network, evaluate_refitted, print_summary
+from training.process_setup import choose_device, set_up_process
+from training.progress import print_line
+from training.run_folder import REPORT_FILE, RunError, check_free, point_latest
+from training.trackers import build_tracker
+from training.training_result import TrainingResult, write_result
+
+_EXIT_INTERRUPTED = 130
+
+
+def train(config: Config) -> Path | None:
+    """Return the finished run's folder, or None in every process but the first; raise as `train_and_report` catches."""
+    started_s = time.monotonic()
+    set_up_process(config.trainer)
+    seed_everything(config.seed, workers=True, verbose=False)
+    check_free(Path(config.runs) / config.id)
+    preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
+    photos = load_photo_set(config.data)
+    teacher = load_teacher(config.recipe, photos.labels)
+    evaluation_set = _build_evaluation_set(config, photos, preprocessing)
+    logs = Path(config.logs) / config.id
+    if config.resume and not any(logs.glob("*.ckpt")):
+        raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out")
+    tracker = build_tracker(config.tracker, logs, config.id)
+
+    network = start_network(config.network, config.recipe, len(photos.labels)).to(choose_device(config.trainer))
+    label_errors = _fit_probe(network, config, photos, preprocessing)
+    job = Job("fit", config, photos, preprocessing, tracker, teacher=teacher)
+    trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
+    evaluation = None
+    if trained.is_global_zero:
+        evaluation = evaluate_network(trained.network, evaluation_set, config.evaluation)
+    if config.recipe.refit_epochs:
+        trained = fine_tune_with_val(trained, job)
+        evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set) if evaluation else None
+    if evaluation is None:
+        return None
+    minutes = (time.monotonic() - started_s) / 60
+    result = TrainingResult(trained.network, evaluation, trained.epochs, minutes, label_errors=label_errors)
+    run = write_result(config, photos, evaluation_set, result, tracker)
+    point_latest(run)
+    for checkpoint in logs.glob("*.ckpt"):
+        checkpoint.unlink()
+    return run
+
+
+def _fit_probe(
+    network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing
+) -> list[LabelError] | None:
+    """Fit the classifier of *network* where the recipe says so; return the likely label errors that it shows."""
+    # Random features say nothing, and their norms change with the first batch.
+    can_start = config.network.weights != "random" and has_linear_classifier(network)
+    if config.recipe.method != "probe" and not (can_start and config.recipe.classifier == "probe"):
+        return None
+    features = fit_linear_probe(network, config, photos, preprocessing)
+    return review_labels(features.embeddings_ND, photos.of("train"))
+
+
+def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
+    test = photos.of("test")
+    if config.data.test is not None:
+        # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
+        cache, learned = Path(config.data.cache), {photo.digest for photo in photos.photos}
+        test = load_test_photos(config.data.test, photos.labels, cache=cache, learned=learned).photos
+    return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
+
+
+def train_and_report(config: Config) -> None:
+    """Train as *config* says and print what came of it; exit with a sentence where that fails."""
+    try:
+        run = train(config)
+    except (ConfigError, DataError, NetworkError) as error:
+        sys.exit(f"error: {error}")
+    except (RunError, OSError) as error:
+        sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
+    except (InterruptionError, KeyboardInterrupt) as stop:
+        print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
+        sys.exit(_EXIT_INTERRUPTED)
+    if run is not None:
+        spec = read_spec(run)
+        print_summary(spec.metrics, spec.intervals)
+        release = f"make publish-run RUN={run}\n        make set-release RUN={run} VERSION=…  (docs/deploy.md)"
+        lines = f"run     {run}\nreport  {run / REPORT_FILE}\nrelease {release}"
+        Console().print(lines, soft_wrap=True, highlight=False)
+
+
+def _explain(error: RunError | OSError) -> str:
+    if isinstance(error, RunError):
+        return str(error)
+    if error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
+    return f"{error.strerror or error} ({error.filename or 'no file named'}); fix this and run the same command again"
+
+
+def _explain_resume(config: Config) -> str:
+    """Return the command that resumes from the last checkpoint in a fresh shell; empty without one."""
+    if not any((Path(config.logs) / config.id).glob("*.ckpt")):
+        return ""
+    # Not resolved: the venv's python is a link to one that lacks our packages.
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
+    command = shlex.join([str(python), "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
+    return f"; to resume from its checkpoint:\n  {command}"
