@@ -38,6 +38,10 @@ class ContainerSettings:
     start_timeout_s: int = 120
     corrections_uri: str | None = None
     """Where corrections are kept that clients post, gs://bucket/prefix or a folder; None: nowhere."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces are sent; None: nowhere."""
+    otel_traces_sampler_arg: float = 1.0
+    """The share of the requests that are traced, of those that bring no trace of their own."""
     run_folder: Path = Path("/tmp/fruity")  # noqa: S108, the one folder that a read-only container can write to
 
 
@@ -71,6 +75,18 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def _share(value: str) -> float:
+    if not (re.fullmatch(r"[0-9]*\.?[0-9]+", value) and 0.0001 <= float(value) <= 1):
+        raise ValueError("it must be a number from 0.0001 to 1")
+    return float(value)
+
+
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError("it must be an address, as http://127.0.0.1:4318")
+    return value
 
 
 def _readable_file(value: str) -> Path:
@@ -115,5 +131,7 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "LOG_URI": (ExitCode.SETTING, _storage_uri),
     "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
     "CORRECTIONS_URI": (ExitCode.SETTING, _storage_uri),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (ExitCode.SETTING, _http_url),
+    "OTEL_TRACES_SAMPLER_ARG": (ExitCode.SETTING, _share),
     "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 _MAX_LINE_BYTES = 64 * 1024
@@ -23,13 +23,13 @@ def log(severity: str, message: str, **fields: object) -> None:
 
 
 @contextlib.contextmanager
-def log_pipe(name: str, record: Callable[[Mapping[str, object]], None] | None = None) -> Iterator[int]:
+def log_pipe(name: str, *records: Callable[[Mapping[str, object]], None]) -> Iterator[int]:
     """Yield a file descriptor for a child's stdout and stderr: JSON lines pass unchanged, others become JSON.
 
-    *record* is called with the fields of each JSON line.
+    Each of *records* is called with the fields of each JSON line.
     """
     read_end, write_end = os.pipe()
-    thread = threading.Thread(target=_copy, args=(read_end, name, record), name=f"log of {name}", daemon=True)
+    thread = threading.Thread(target=_copy, args=(read_end, name, records), name=f"log of {name}", daemon=True)
     thread.start()
     try:
         yield write_end
@@ -39,7 +39,7 @@ def log_pipe(name: str, record: Callable[[Mapping[str, object]], None] | None = 
         thread.join(timeout=1)
 
 
-def _copy(read_end: int, name: str, record: Callable[[Mapping[str, object]], None] | None) -> None:
+def _copy(read_end: int, name: str, records: Sequence[Callable[[Mapping[str, object]], None]]) -> None:
     with os.fdopen(read_end, "rb") as lines:
         while line := lines.readline(_MAX_LINE_BYTES):
             if not (text := line.decode(errors="replace").strip()):
@@ -48,7 +48,7 @@ def _copy(read_end: int, name: str, record: Callable[[Mapping[str, object]], Non
                 _log_text(name, text)
                 continue
             _write(fields)
-            if record is not None:
+            for record in records:
                 record(fields)
 
 

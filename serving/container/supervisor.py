@@ -72,7 +72,7 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     for_server = {"TORCHSERVE_ACCESS_LOG": "off", "PREDICTION_LOG": str(settings.prediction_log or "")}
     upload = open_upload(settings, {**environment, **for_server})
     with (
-        log_pipe("nginx", RequestMetrics(registry).record) as proxy_log,
+        log_pipe("nginx", RequestMetrics(registry).record, *open_spans(settings)) as proxy_log,
         log_pipe("torchserve") as server_log,
         log_pipe("corrections") as sink_log,
         serve_health(health, settings.run_folder),
@@ -103,6 +103,19 @@ def open_upload(settings: ContainerSettings, environment: Mapping[str, str]) -> 
         return LogUpload(log_settings.folder, open_storage(settings.log_uri))
     except (SettingsError, RegistryError) as error:
         raise ContainerExit(ExitCode.SETTING, str(error)) from error
+
+
+def open_spans(settings: ContainerSettings) -> list[Callable[[Mapping[str, object]], None]]:
+    """Return what sends the proxy's span of a line of the access log, none without OTEL_EXPORTER_OTLP_ENDPOINT."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return []
+    try:
+        # OpenTelemetry is in the image, but not in what `make serve` installs.
+        from serving.container.traces import ProxySpans
+    except ImportError as error:
+        reason = f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed; the extra `registry` has it"
+        raise ContainerExit(ExitCode.SETTING, reason) from error
+    return [ProxySpans().record]
 
 
 def write_server_config(config: Path, settings: ContainerSettings) -> Addresses:
