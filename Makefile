@@ -117,7 +117,7 @@ predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a fil
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
-	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
+	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
@@ -248,8 +248,8 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.dev  ## Generate docs/api.html from docs/openapi.yaml, the dry runs in docs/deploy.md, and the Grafana dashboards
-	@$(BIN)/python -m scripts.api_page
+docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
+	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
 	@$(BIN)/python -m scripts.dashboards
 

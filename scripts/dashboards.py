@@ -161,6 +161,7 @@ DRIFT = (
     Panel("Brightness", "percentunit", quantiles("fruity_brightness")),
     Panel("Contrast", "percentunit", quantiles("fruity_contrast")),
     Panel("Sharpness", "percentunit", quantiles("fruity_sharpness")),
+    Panel("Anisotropy", "percentunit", quantiles("fruity_anisotropy")),
     Panel("Sides of photos", "short", quantiles("fruity_photo_side_pixels"), "In pixels."),
     Panel("Size of photos", "bytes", quantiles("fruity_photo_bytes")),
 )
