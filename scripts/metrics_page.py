@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def refresh(page: str, declared: str) -> str:
-    """Return *page* with tables of the metrics that metrics.yaml explains, whose text is *declared*, and the container's."""
+    """Return *page* with the tables of what metrics.yaml, whose text is *declared*, and the supervisor explain."""
     workers, container = (_draw_table(metrics) for metrics in (read_metrics(declared), read_container_metrics()))
     return _TABLE.sub(lambda around: f"{around[1]}{container if around[2] else workers}\n{around[3]}", page)
 
