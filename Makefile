@@ -249,9 +249,10 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.train  ## Generate the table in docs/metrics.md, and the dry runs in docs/deploy.md
+docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
 	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
+	@$(BIN)/python -m scripts.dashboards
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

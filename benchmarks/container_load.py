@@ -86,11 +86,12 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, second
 def run_container(python: Path, photo: Photo) -> Iterator[Container]:
     """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
-        folder, port = Path(scratch), free_ports(1)[0]
+        folder, (port, metrics_port) = Path(scratch), free_ports(2)
         config = write_server_config(ROOT / "config.properties", folder, {})
         command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
-        with run_server(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
+        settings = {"PORT": str(port), "METRICS_PORT": str(metrics_port), "RUN_FOLDER": f"{folder}/run"}
+        with run_server(command, ROOT, settings) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
