@@ -103,7 +103,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
   promote unregister scale drift \
-  image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
+  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs clean bench \
   bench-quick bench-rollout bench-loop bench-drift bench-container
 
 help:  ## Print this help
@@ -231,6 +231,10 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 
 restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
 	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)
+
+drift-job: $(VENV)/.serve  ## Run make drift every hour in PROJECT, with the training IMAGE, ARCHIVE and LOG in buckets; DRY_RUN=1 prints
+	@$(BIN)/python -m scripts.drift_job --project=$(PROJECT) --region=$(REGION) --image=$(IMAGE) \
+	  --archive=$(ARCHIVE) --log=$(LOG)
 
 gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
