@@ -39,16 +39,7 @@ def summarize_reference(
     num_photos, num_labels = probabilities_NK.shape
     answers_N = probabilities_NK.argmax(axis=1)
     samples_M = np.sort(np.random.default_rng(seed).permutation(num_photos)[:_MAX_SAMPLES])
-    statistics = {
-        "confidence": probabilities_NK.max(axis=1),
-        "entropy": measure_entropy(probabilities_NK),
-        "brightness": predictions.brightness_N,
-        "contrast": predictions.contrast_N,
-        "sharpness": predictions.sharpness_N,
-        "anisotropy": predictions.anisotropy_N,
-    }
-    if familiarity is not None:
-        statistics["unfamiliarity"] = familiarity.score(predictions.embeddings_ND)
+    statistics = _list_statistics(predictions, probabilities_NK, familiarity)
     reference = {
         "num_photos": np.array(num_photos),
         "label_shares_K": (np.bincount(answers_N, minlength=num_labels) / num_photos).astype(np.float32),
@@ -60,6 +51,22 @@ def summarize_reference(
     for name, values_N in statistics.items():
         reference |= {f"{name}_N": values_N[samples_M].astype(np.float16), **_bin_values(name, values_N)}
     return reference
+
+
+def _list_statistics(
+    predictions: Predictions, probabilities_NK: NDArray[np.float32], familiarity: Familiarity | None
+) -> dict[str, NDArray[np.floating]]:
+    statistics: dict[str, NDArray[np.floating]] = {
+        "confidence": probabilities_NK.max(axis=1),
+        "entropy": measure_entropy(probabilities_NK),
+        "brightness": predictions.brightness_N,
+        "contrast": predictions.contrast_N,
+        "sharpness": predictions.sharpness_N,
+        "anisotropy": predictions.anisotropy_N,
+    }
+    if familiarity is not None:
+        statistics["unfamiliarity"] = familiarity.score(predictions.embeddings_ND)
+    return statistics
 
 
 def _bin_values(name: str, values_N: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
