@@ -120,7 +120,7 @@ predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a fil
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
-	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
+	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
@@ -259,8 +259,8 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.train  ## Generate docs/api.html from docs/openapi.yaml, and the dry runs in docs/deploy.md
-	@$(BIN)/python -m scripts.api_page
+docs: $(VENV)/.train  ## Generate the table in docs/metrics.md, and the dry runs in docs/deploy.md
+	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay

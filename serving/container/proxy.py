@@ -8,6 +8,7 @@ import socket
 import string
 import subprocess
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -155,7 +156,8 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         connections_per_client=settings.connections_per_client,
         inference=urlsplit(inference).netloc,
         listen=f"listen {settings.port} {tls if settings.tls_certificate else ''};",
-        docs=_ROOT / "docs" / "api.html",
+        api_page=_CONFIG_FOLDER / "api_page",
+        swagger_ui=files("swagger_ui") / "static",
         openapi=_ROOT / "docs" / "openapi.yaml",
     )
 
