@@ -103,7 +103,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
   promote unregister scale drift \
-  image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
+  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs clean bench \
   bench-quick bench-rollout bench-loop bench-drift bench-container
 
 help:  ## Print this help
@@ -120,7 +120,7 @@ predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a fil
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
-	@FRUITY_URL=$(URL) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
+	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
@@ -232,6 +232,10 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
 	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)
 
+drift-job: $(VENV)/.serve  ## Run make drift every hour in PROJECT, with the training IMAGE, ARCHIVE and LOG in buckets; DRY_RUN=1 prints
+	@$(BIN)/python -m scripts.drift_job --project=$(PROJECT) --region=$(REGION) --image=$(IMAGE) \
+	  --archive=$(ARCHIVE) --log=$(LOG)
+
 gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
 
@@ -240,8 +244,9 @@ gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM i
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
 	@$(BIN)/python -m scripts.serve --stage-only
 
+# One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop.
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
-	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -255,9 +260,10 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.train  ## Generate docs/api.html from docs/openapi.yaml, and the dry runs in docs/deploy.md
-	@$(BIN)/python -m scripts.api_page
+docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
+	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
+	@$(BIN)/python -m scripts.dashboards
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -84,7 +84,7 @@ CHANGES: Mapping[str, Change] = {
 
 def read_grocery(folder: Path) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
     """Return train in two halves and val; of each label's photos the half with the lower numbers is first."""
-    rows = list(csv.DictReader((folder / "labels.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((folder / "labels.csv").read_text(encoding="utf-8").splitlines()))
     by_split: dict[str, dict[str, list[Labelled]]] = {"train": {}, "val": {}}
     for row in sorted(rows, key=lambda row: row["file"]):
         photo = Labelled(folder / row["file"], row["label"], row["coarse_label"])

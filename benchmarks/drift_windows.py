@@ -42,15 +42,37 @@ class Setting:
     ) -> Window:
         """Return a window, each photo at most once; *others* of it are no groceries, and have any label."""
         weights_K = np.ones(len(self.labels), np.float32) if weights_K is None else weights_K
+        return self._build(rng, kind, self._choose(rng, weights_K, WINDOW - others), others)
+
+    def triple(self, k: int, rng: np.random.Generator) -> Window:
+        """Return a window in which label *k* has three times its share."""
+        of_label_N = np.flatnonzero(self.served_labels_N == k)
+        num_of_label = min(len(of_label_N), rng.binomial(WINDOW, 3 * len(of_label_N) / len(self.served_labels_N)))
+        others_K = (np.arange(len(self.labels)) != k).astype(np.float32)
+        chosen = [
+            rng.choice(of_label_N, num_of_label, replace=False),
+            self._choose(rng, others_K, WINDOW - num_of_label),
+        ]
+        return self._build(rng, "as they are", np.concatenate(chosen))
+
+    def drop_third(self, rng: np.random.Generator) -> Window:
+        """Return a window in which a third of the labels are gone."""
+        weights_K = np.ones(len(self.labels), np.float32)
+        weights_K[rng.choice(len(weights_K), len(weights_K) // 3, replace=False)] = 0
+        return self.draw(rng, weights_K=weights_K)
+
+    def _choose(self, rng: np.random.Generator, weights_K: Floats, num_photos: int) -> NDArray[np.int64]:
         weights_N = (weights_K * np.exp(rng.normal(0.0, _MIX_DEVIATION, len(weights_K))))[self.served_labels_N]
-        chosen = rng.choice(len(weights_N), WINDOW - others, replace=False, p=weights_N / weights_N.sum())
+        return rng.choice(len(weights_N), num_photos, replace=False, p=weights_N / weights_N.sum())
+
+    def _build(self, rng: np.random.Generator, kind: str, chosen: NDArray[np.int64], others: int = 0) -> Window:
         parts = [(self.served[kind], chosen)]
         labels_N = self.served_labels_N[chosen]
         if others:
             parts.append((self.served["other"], rng.choice(len(self.served["other"]), others, replace=False)))
             labels_N = np.concatenate([labels_N, rng.choice(self.served_labels_N, others)])
-        embeddings_NR = np.concatenate([pool.embeddings_ND[rows] for pool, rows in parts])
-        coordinates_NR = embeddings_NR @ self.familiarity.directions_DR
+        embeddings_ND = np.concatenate([pool.embeddings_ND[rows] for pool, rows in parts])
+        coordinates_NR = embeddings_ND @ self.familiarity.directions_DR
         statistics = {
             name: np.concatenate([pool.statistics[name][rows] for pool, rows in parts])
             for name in parts[0][0].statistics
@@ -58,19 +80,6 @@ class Setting:
         statistics["unfamiliarity"] = self.familiarity.score_coordinates(coordinates_NR)
         counts_K = np.bincount(labels_N, minlength=len(self.labels)).astype(np.float32)
         return Window(statistics, counts_K, coordinates_NR)
-
-    def triple(self, k: int, rng: np.random.Generator) -> Window:
-        """Return a window in which label *k* has three times its share."""
-        share = float((self.served_labels_N == k).mean())
-        weights_K = np.ones(len(self.labels), np.float32)
-        weights_K[k] = 3 * (1 - share) / max(1 - 3 * share, 1e-6)
-        return self.draw(rng, weights_K=weights_K)
-
-    def drop_third(self, rng: np.random.Generator) -> Window:
-        """Return a window in which a third of the labels are gone."""
-        weights_K = np.ones(len(self.labels), np.float32)
-        weights_K[rng.choice(len(weights_K), len(weights_K) // 3, replace=False)] = 0
-        return self.draw(rng, weights_K=weights_K)
 
 
 def list_drifts(setting: Setting) -> dict[str, Draw]:

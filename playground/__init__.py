@@ -1,1 +1,1 @@
-"""A web page to try a fruity server: it talks HTTP to it through the client, and stores nothing by itself."""
+"""A web page to try a fruity server: it talks HTTP to it, and stores a photo only with its correction."""

@@ -1,11 +1,17 @@
-"""What the right label is, said by a person: the photo and the label go to the server's corrections."""
+"""What the right label is, said by a person: photo and label are kept, to train with (docs/loop.md)."""
 
+import hashlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 import streamlit as st
 from fruity import Prediction
 
+from handler.problem import Problem
+from monitoring.correction import CorrectionError, clean_photo, make_correction
+from monitoring.correction_folder import add_word
 from playground.connection import Connection
 from playground.photo_input import NamedPhoto
 
@@ -25,15 +31,19 @@ def show_correction(photo: NamedPhoto, prediction: Prediction, labels: Sequence[
         if not label:
             st.error("Choose the right label first.")
             return
-        problem = _send(photo, prediction, label, who, connection)
-        if problem is None:
-            st.success(f"Saved: {photo.name} is {label}.")
+        try:
+            place = _send(photo, prediction, label, who, connection)
+        except CorrectionError as error:
+            st.error(f"The correction was not saved: {error}.")
         else:
-            st.error(problem)
+            st.success(f"Saved {place}: {photo.name} is {label}.")
 
 
-def _send(photo: NamedPhoto, prediction: Prediction, label: str, who: str, connection: Connection) -> str | None:
-    """Return why the correction was not saved, None if it was."""
+def _send(photo: NamedPhoto, prediction: Prediction, label: str, who: str, connection: Connection) -> str:
+    """Send the correction to the server, or keep it here where the server takes none; return where it is.
+
+    Raises `CorrectionError` with why it could not be saved.
+    """
     fields = {"label": label, "who": who, "version": prediction.version, "answer": prediction.best.label}
     try:
         response = httpx.post(
@@ -44,7 +54,20 @@ def _send(photo: NamedPhoto, prediction: Prediction, label: str, who: str, conne
             timeout=_TIMEOUT_S,
         )
     except httpx.HTTPError as error:
-        return f"The correction was not saved: {error}. Try again."
-    if response.status_code == httpx.codes.NOT_FOUND:
-        return "This server takes no corrections. Its operator starts that with CORRECTIONS_URI."
-    return None if response.is_success else f"The correction was not saved: {response.text[:200]}"
+        raise CorrectionError(f"the server does not answer ({error}); try again") from error
+    if response.is_success:
+        return "at the server"
+    if response.status_code != httpx.codes.NOT_FOUND:
+        raise CorrectionError(f"the server answered {response.status_code}: {response.text[:200]}")
+    return _keep(photo, label, who, prediction)
+
+
+def _keep(photo: NamedPhoto, label: str, who: str, prediction: Prediction) -> str:
+    folder = Path(os.environ.get("CORRECTIONS") or "corrections")
+    digest = hashlib.sha256(photo.content).hexdigest()
+    answered = {"who": who, "version": prediction.version, "answer": prediction.best.label}
+    try:
+        add_word(folder, make_correction(digest, label, "playground", **answered), clean_photo(photo.content))
+    except (OSError, Problem) as error:
+        raise CorrectionError(f"{folder} cannot keep it: {error}") from error
+    return f"in the folder {folder}"

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 from lightning.pytorch.loggers import Logger
-from numpy.typing import NDArray
 from torch import nn
 
-from handler.familiarity import Familiarity
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
-from training.data.photo_set import PhotoSet
+from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.label_errors import LabelError, format_label_errors
 from training.evaluation.network_outputs import Features, Predictions
 from training.evaluation.plots import rasterize_confusion
@@ -42,6 +40,8 @@ _MAX_LISTED = 200
 class TrainingResult(NamedTuple):
     network: nn.Module
     evaluation: EvaluationResult
+    learned: Sequence[Photo]
+    """What it has learned from."""
     epochs: Sequence[Mapping[str, float]]
     minutes: float
     pruning: Mapping[str, Any] | None = None
@@ -55,8 +55,10 @@ def write_result(
 ) -> Path:
     """Write and track the run and return its folder; raise `RunError`."""
     train = _embed_train(config, photos, evaluation_set, result.network)
-    familiarity = fit_familiarity(train, result.evaluation.predictions["val"])
-    figures = add_unfamiliar_shares(result.evaluation.figures, result.evaluation.predictions, familiarity)
+    unseen = result.evaluation.unseen
+    familiarity = fit_familiarity(train, unseen)
+    predictions = {**result.evaluation.predictions, "val": unseen}
+    figures = add_unfamiliar_shares(result.evaluation.figures, predictions, familiarity)
     result = result._replace(evaluation=replace(result.evaluation, figures=figures))
     evaluation = result.evaluation
     spec = _build_spec(config, photos, evaluation_set, result)
@@ -73,12 +75,12 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=_summarize_reference(config, photos, evaluation, familiarity),
+        reference=summarize_reference(unseen, _count_labels(photos), spec.temperature, familiarity, config.seed),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
         label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
-        learned=shorten_digests(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
+        learned=shorten_digests(result.learned),
     )
     if tracker is not None:
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)
@@ -87,18 +89,9 @@ def write_result(
     return run
 
 
-def _summarize_reference(
-    config: Config, photos: PhotoSet, evaluation: EvaluationResult, familiarity: Familiarity
-) -> dict[str, NDArray[Any]]:
+def _count_labels(photos: PhotoSet) -> list[int]:
     counts = Counter(photo.label for photo in photos.of("train"))
-    return summarize_reference(
-        evaluation.predictions["val"],
-        [counts[label] for label in photos.labels],
-        evaluation.decision.temperature,
-        # A network that has learned from val finds it more familiar than any new photo.
-        None if config.recipe.refit_epochs else familiarity,
-        config.seed,
-    )
+    return [counts[label] for label in photos.labels]
 
 
 def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import threading
+import time
 from pathlib import Path
 
 from handler.log_folder import is_finished, list_files
@@ -11,6 +12,7 @@ from model_archive.storage import RegistryError, Storage
 from serving.container.json_log import log
 
 INTERVAL_S = 10.0
+_POLL_S = 0.05
 
 
 class LogUpload:
@@ -49,15 +51,18 @@ class LogUpload:
         path.unlink()
 
     def _move_periodically(self) -> None:
-        while True:
-            is_last = self._ending.wait(INTERVAL_S)
-            try:
-                self.move_finished()
-            except (RegistryError, OSError) as error:
-                if not self._is_failing:
-                    log("WARNING", f"the prediction log stays in {self._folder} until it can be moved: {error}")
-                self._is_failing = True
-            else:
-                self._is_failing = False
-            if is_last:
-                return
+        while not self._ending.wait(INTERVAL_S):
+            self._try_to_move()
+        # A worker that was killed holds its lock until its memory is freed.
+        while list_files(self._folder):
+            self._try_to_move()
+            time.sleep(_POLL_S)
+
+    def _try_to_move(self) -> None:
+        try:
+            self.move_finished()
+            self._is_failing = False
+        except (RegistryError, OSError) as error:
+            if not self._is_failing:
+                log("WARNING", f"the prediction log stays in {self._folder} until it can be moved: {error}")
+            self._is_failing = True

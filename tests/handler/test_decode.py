@@ -1,4 +1,3 @@
-import io
 import struct
 import tracemalloc
 from typing import Any
@@ -7,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handler.decode import Header, decode_photo, decode_with_header
+from handler.decode import decode_photo
 from handler.settings import Limits
 from tests.pictures import (
     BLUE,
@@ -226,41 +225,3 @@ def test_heic_is_decoded_without_its_reader_registered_before(monkeypatch: pytes
     monkeypatch.delitem(Image.OPEN, "HEIF")
 
     assert read_corners(decode(photo)) == UPRIGHT
-
-
-@pytest.mark.parametrize(
-    ("image_format", "media_type"),
-    [
-        ("JPEG", "image/jpeg"),
-        ("PNG", "image/png"),
-        ("WEBP", "image/webp"),
-        ("AVIF", "image/avif"),
-        ("GIF", "image/gif"),
-        ("BMP", "image/bmp"),
-        ("TIFF", "image/tiff"),
-        ("HEIF", "image/heic"),
-    ],
-)
-def test_the_header_says_what_was_sent(image_format: str, media_type: str) -> None:
-    _, header = decode_with_header(encode(Image.new("RGB", (300, 200)), image_format), LIMITS, short_side=20)
-
-    assert header == Header(300, 200, media_type)
-
-
-def test_a_jpeg_with_a_second_picture_is_a_jpeg() -> None:
-    first, second = io.BytesIO(), Image.new("RGB", (30, 20), "blue")
-    Image.new("RGB", (30, 20), "red").save(first, "MPO", save_all=True, append_images=[second])
-
-    image, header = decode_with_header(first.getvalue(), LIMITS, short_side=20)
-
-    assert header == Header(30, 20, "image/jpeg")
-    assert image.getpixel((5, 5)) == (254, 0, 0)
-
-
-def test_the_header_of_a_turned_photo_has_the_size_that_was_sent() -> None:
-    image, header = decode_with_header(
-        encode_rotated(draw_corners().resize((60, 40)), "JPEG", 6), LIMITS, short_side=20
-    )
-
-    assert (header.width, header.height) == (60, 40)
-    assert image.size == (40, 60)

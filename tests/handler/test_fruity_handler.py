@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from handler.engine import EngineError, Outputs, Photos
 from handler.settings import SettingsError
 from handler.spec import SpecError
 from handler.worker_activity import WorkerActivity
-from tests.handler.worker import Response, Worker, replaced_engine
+from tests.handler.worker import Worker, first_labels, instances, raw, replaced_engine
 from tests.pictures import draw_corners, encode
 
 
@@ -41,23 +40,6 @@ class CountingEngine:
 @pytest.fixture(scope="module")
 def worker(default_folder: Path) -> Worker:
     return Worker(default_folder)
-
-
-def raw(photo: bytes, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
-    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", **headers}
-
-
-def instances(*photos: bytes, **parameters: int) -> tuple[dict[str, Any], dict[str, str]]:
-    listed = [{"b64": base64.b64encode(photo).decode()} for photo in photos]
-    body = json.dumps({"instances": listed, "parameters": parameters})
-    return {"body": bytearray(body.encode())}, {"Content-Type": "application/json"}
-
-
-def first_labels(response: Response) -> list[str]:
-    return [
-        entry["labels"][0]["label"] if "labels" in entry else f"error {entry['error']['status']}"
-        for entry in json.loads(response.body)["predictions"]
-    ]
 
 
 def test_a_coffee_is_an_espresso_and_a_cat_is_not_food(worker: Worker, coffee: bytes, cat: bytes) -> None:
@@ -198,47 +180,6 @@ def test_an_explanation_is_the_overlay_if_the_client_accepts_a_picture(worker: W
     assert (image.format, image.mode, image.size) == ("PNG", "RGB", (224, 224))
     assert first_labels(predicted) == ["espresso"]
     assert (refused.status, refused.content_type) == (415, "application/problem+json")
-
-
-def test_each_photo_that_was_answered_is_logged_with_its_place_in_the_request(
-    default_folder: Path, coffee: bytes, cat: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
-    worker = Worker(default_folder)
-
-    worker.answer(
-        raw(b"text"), instances(cat, b"", coffee), raw(coffee, **{"X-Request-Id": "mine"}), raw(cat, explain="True")
-    )
-
-    (path,) = tmp_path.iterdir()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["id"], line["labels"][0][0]) for line in lines] == [
-        ("request-1/0", "not food"),
-        ("request-1/2", "espresso"),
-        ("mine/0", "espresso"),
-        ("request-3/0", "not food"),
-    ]
-    assert [(line["width"], line["height"], line["media_type"]) for line in lines[:2]] == [
-        (451, 300, "image/png"),
-        (600, 400, "image/png"),
-    ]
-    assert (lines[1]["bytes"], lines[1]["version"]) == (len(coffee), "1.2.3")
-    statistics = lines[1]["statistics"]
-    assert statistics["confidence"] == lines[1]["labels"][0][1] > 0.8
-    assert 0.0 < statistics["entropy"] < 0.3
-    assert 0.3 < statistics["brightness"] < 0.5
-
-
-def test_a_probe_is_answered_and_not_logged(
-    default_folder: Path, coffee: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREDICTION_LOG", str(tmp_path))
-    worker = Worker(default_folder)
-
-    (probe,) = worker.answer(raw(coffee, **{"X-Probe": "readiness"}))
-
-    assert first_labels(probe) == ["espresso"]
-    assert not list(tmp_path.iterdir())
 
 
 def test_limits_come_from_the_model_configuration(default_folder: Path, coffee: bytes) -> None:

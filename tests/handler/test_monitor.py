@@ -1,35 +1,13 @@
 import logging
-import re
-from collections.abc import Iterable
 
-import numpy as np
 import pytest
-import yaml
 
-from handler.drift_reference import DriftReference, Histogram
-from handler.monitor import HISTOGRAMS, Monitor
-from handler.observation import Observation
-from handler.problem import MalformedRequest, NotAPhoto, Problem, UnusablePhoto
-from handler.spec import Spec
+from handler.problem import MalformedRequest, NotAPhoto, UnusablePhoto
+from tests.handler.emitted_metrics import Emitted, emitted, make_monitor, record
 from tests.handler.observations import APPLE, CHERRY, UNSURE_APPLE, observe
-from tests.handler.worker import METRICS, load_metrics
 from tests.specs import make_spec
 
 UNFAMILIAR_APPLE = UNSURE_APPLE._replace(unfamiliarity=1.5)
-REFERENCE = DriftReference(
-    num_photos=8,
-    label_shares_K=np.array([0.5, 0.25, 0.25, 0.0], dtype=np.float32),
-    histograms={
-        "confidence": Histogram((0.5,), (0.25, 0.75), None),
-        "brightness": Histogram((0.25, 0.5, 0.75), (0.25, 0.25, 0.25, 0.25), None),
-    },
-    embeddings_ND=np.zeros((0, 2), dtype=np.float32),
-)
-# As TorchServe's frontend reads a line (org.pytorch.serve.metrics.Metric), with the name of each dimension.
-_LINE = re.compile(r"\[METRICS\]([\w\s]+)\.[\w\s]+:([0-9\-,.e]+)\|#([^|]*)\|#type:([^|,]+)\|#hostname:[^,]+,[^,]+")
-_MODEL = ["ModelName:fruity", "ModelVersion:1.2.3"]
-
-Emitted = dict[tuple[str, ...], float]
 
 
 @pytest.fixture
@@ -38,40 +16,8 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def make_monitor(reference: DriftReference | None = REFERENCE, spec: Spec | None = None) -> Monitor:
-    return Monitor(load_metrics(), "fruity", "1.2.3", spec or make_spec(), reference, worker=1)
-
-
-def record(monitor: Monitor, *results: Observation | Problem, explain: bool = False) -> None:
-    """Record one request with *results*, answered if one of them is."""
-    answered = any(isinstance(result, Observation) for result in results)
-    monitor.record_request(explain=explain, answered=answered, results=results)
-
-
-def emitted(log: pytest.LogCaptureFixture, *names: str) -> Emitted:
-    """Return the value of each line, of *names* if given, by its metric's name and the values of its own labels."""
-    lines = [record.getMessage() for record in log.records]
-    matches = [_LINE.fullmatch(line) for line in lines]
-    assert None not in matches, lines
-    found: Emitted = {}
-    for match in filter(None, matches):
-        labels = match[3].split(",")
-        assert labels[:2] == _MODEL
-        assert all(label.count(":") == 1 for label in labels)
-        key = (match[1], *(label.partition(":")[2] for label in labels[2:]))
-        assert key not in found, f"two lines for {key}"
-        found[key] = float(match[2])
-    return {key: value for key, value in found.items() if not names or key[0] in names}
-
-
 def buckets(found: Emitted, name: str) -> dict[str, float]:
     return {key[1]: value for key, value in found.items() if key[0] == f"{name}_bucket"}
-
-
-def declared() -> Iterable[tuple[str, str]]:
-    for kind, metrics in yaml.safe_load(METRICS.read_text())["model_metrics"].items():
-        # TorchServe's worker emits PredictionTime.
-        yield from ((metric["name"], kind) for metric in metrics if metric["name"] != "PredictionTime")
 
 
 def test_requests_and_photos_are_counted_by_what_came_of_them(log: pytest.LogCaptureFixture) -> None:
@@ -185,41 +131,6 @@ def test_photos_are_counted_by_the_bins_of_the_reference(log: pytest.LogCaptureF
     }
 
 
-def test_a_worker_that_starts_emits_the_reference_and_zeros(log: pytest.LogCaptureFixture) -> None:
-    make_monitor().emit_constants()
-
-    found = emitted(log)
-    assert found["fruity_worker_starts_total",] == 1
-    assert found["fruity_reference_photos",] == 8
-    assert {key[1:]: value for key, value in found.items() if key[0] == "fruity_reference_share"} == {
-        ("confidence", "0"): 0.25,
-        ("confidence", "1"): 0.75,
-        **{("brightness", str(number)): 0.25 for number in range(4)},
-        ("label", "apple"): 0.5,
-        ("label", "banana"): 0.25,
-        ("label", "cherry"): 0.25,
-        ("label", "not food"): 0.0,
-    }
-    zeros = {key for key, value in found.items() if value == 0}
-    assert {key[1:] for key in zeros if key[0] == "fruity_reference_bin_total"} == {
-        key[1:] for key in found if key[0] == "fruity_reference_share"
-    }
-    assert ("fruity_requests_total", "explanations", "refused") in zeros
-    assert ("fruity_labels_total", "not food") in zeros
-    assert {("fruity_confidence_bucket", "+Inf"), ("fruity_confidence_sum",), ("fruity_confidence_count",)} <= zeros
-
-
-def test_an_archive_without_a_reference_has_no_metrics_of_it(log: pytest.LogCaptureFixture) -> None:
-    monitor = make_monitor(reference=None)
-
-    monitor.emit_constants()
-    record(monitor, observe(APPLE))
-    monitor.emit()
-
-    assert not [message for message in log.messages if "fruity_reference" in message]
-    assert [message for message in log.messages if "fruity_labels_total" in message]
-
-
 def test_labels_that_torchserve_would_take_apart_are_counted(log: pytest.LogCaptureFixture) -> None:
     monitor = make_monitor(None, make_spec(("fish, fried: hot|cold", "a\nb", "cherry", "not food")))
 
@@ -238,34 +149,3 @@ def test_a_worker_tells_its_memory_from_that_of_the_others(log: pytest.LogCaptur
     ((key, num_bytes),) = emitted(log).items()
     assert key == ("fruity_worker_memory_bytes", "1")
     assert 1e7 < num_bytes < 1e11
-
-
-def test_an_older_server_that_lacks_a_metric_gets_the_others(log: pytest.LogCaptureFixture) -> None:
-    metrics = load_metrics()
-    counters, gauges = metrics.cache.values()
-    del counters["fruity_labels_total"]
-    gauges.clear()
-    monitor = Monitor(metrics, "fruity", "1.2.3", make_spec(), REFERENCE, worker=0)
-
-    monitor.emit_constants()
-    log.clear()
-    record(monitor, observe(APPLE))
-    monitor.emit()
-
-    names = {name for name, *_ in emitted(log)}
-    assert "fruity_photos_total" in names
-    assert not names & {"fruity_labels_total", "fruity_worker_memory_bytes"}
-
-
-def test_every_metric_emitted_is_declared_and_every_one_declared_is_emitted(log: pytest.LogCaptureFixture) -> None:
-    monitor = make_monitor()
-
-    monitor.emit_constants()
-    record(monitor, observe(UNFAMILIAR_APPLE))
-    monitor.record_batch(1, decode_seconds=[0.1], inference_seconds=0.1, handler_seconds=0.1)
-    monitor.record_logged(["written"])
-    monitor.emit()
-
-    kinds = {(match[1], match[4].lower()) for message in log.messages if (match := _LINE.fullmatch(message))}
-    assert kinds == set(declared())
-    assert {name.removesuffix("_bucket") for name, _ in declared() if name.endswith("_bucket")} == set(HISTOGRAMS)

@@ -1,5 +1,7 @@
 """A TorchServe worker in this process: TorchServe's own context and metrics around our handler."""
 
+import base64
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,3 +70,20 @@ def replaced_engine(worker: Worker, engine: object) -> Iterator[None]:
     worker.handler._engine = engine  # type: ignore[assignment]  # a fake that raises
     yield
     worker.handler._engine = real
+
+
+def raw(photo: bytes, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
+    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", **headers}
+
+
+def instances(*photos: bytes, **parameters: int) -> tuple[dict[str, Any], dict[str, str]]:
+    listed = [{"b64": base64.b64encode(photo).decode()} for photo in photos]
+    body = json.dumps({"instances": listed, "parameters": parameters})
+    return {"body": bytearray(body.encode())}, {"Content-Type": "application/json"}
+
+
+def first_labels(response: Response) -> list[str]:
+    return [
+        entry["labels"][0]["label"] if "labels" in entry else f"error {entry['error']['status']}"
+        for entry in json.loads(response.body)["predictions"]
+    ]

@@ -1,6 +1,7 @@
 import numpy as np
 
 from handler.engine import Floats
+from handler.familiarity import normalise
 from monitoring.embedding_tests import compare_embeddings
 
 WIDTH = 12
@@ -10,7 +11,7 @@ def draw(num_photos: int, seed: int) -> Floats:
     """Return unit embeddings around two directions."""
     rng = np.random.default_rng(seed)
     embeddings_NR = rng.normal(size=(num_photos, WIDTH)) + 4 * np.eye(WIDTH)[rng.integers(2, size=num_photos)]
-    return (embeddings_NR / np.linalg.norm(embeddings_NR, axis=1, keepdims=True)).astype(np.float32)
+    return normalise(embeddings_NR.astype(np.float32))
 
 
 BEFORE = draw(300, seed=0)

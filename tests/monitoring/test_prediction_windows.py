@@ -1,5 +1,6 @@
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_line_that_cannot_be_read_is_counted_and_left_out(line: bytes, tmp_pat
 
 
 @pytest.mark.parametrize("changes", [{"time": "yesterday"}, {"time": "2026-11-26T08:00:00"}, {"embedding": b"odd"}])
-def test_a_line_with_a_damaged_time_or_embedding_is_counted(changes: dict[str, object], tmp_path: Path) -> None:
+def test_a_line_with_a_damaged_time_or_embedding_is_counted(changes: dict[str, Any], tmp_path: Path) -> None:
     log = read_log(write_log(tmp_path / "a.jsonl", [log_photo(0, **changes)]), "1.1.0")
 
     assert (len(log.photos), log.num_unreadable) == (0, 1)

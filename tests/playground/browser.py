@@ -33,6 +33,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.key: str | None = None
         self.instead: tuple[int, object] | None = None
+        self.takes_corrections = True
         self.corrections: list[Request] = []
 
     def __call__(self, request: Request) -> Any:
@@ -40,6 +41,8 @@ class FakeServer:
             return self.instead
         if self.key is not None and request.headers.get("x-api-key") != self.key:
             return refuse(401, "the key is wrong")
+        if request.path == "/corrections" and not self.takes_corrections:
+            return 404, {}
         if request.path == "/corrections":
             self.corrections.append(request)
             return 201, {}
@@ -63,11 +66,19 @@ def _label(version: str) -> dict[str, Any]:
 
 
 @contextmanager
-def run_page(server_url: str) -> Iterator[str]:
-    """Run the page in front of the server at *server_url*; yields its own URL."""
+def run_page(server_url: str, corrections: Path) -> Iterator[str]:
+    """Run the page in front of the server at *server_url*; yields its own URL.
+
+    It keeps corrections in the folder *corrections* where the server takes none.
+    """
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "streamlit", "run", "playground/app.py", f"--server.port={port}"]
-    environment = {**os.environ, "FRUITY_URL": server_url, "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"}
+    environment = {
+        **os.environ,
+        "FRUITY_URL": server_url,
+        "CORRECTIONS": str(corrections),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'client'}",
+    }
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -3,11 +3,13 @@
 import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from monitoring.correction_folder import read_words
 from tests.http_server import serve_http
 from tests.pictures import draw_corners, encode
 from tests.playground.browser import CHROMIUM, FakeServer, run_page, upload
@@ -33,8 +35,13 @@ def server_url(server: FakeServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def url(server_url: str) -> Iterator[str]:
-    with run_page(server_url) as page_url:
+def corrections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "corrections"
+
+
+@pytest.fixture(scope="module")
+def url(server_url: str, corrections: Path) -> Iterator[str]:
+    with run_page(server_url, corrections) as page_url:
         yield page_url
 
 
@@ -50,7 +57,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, url: str, server: FakeServer) -> Iterator[Page]:
     """Return the page, which must end without an error on its console."""
-    server.key = server.instead = None
+    server.key, server.instead, server.takes_corrections = None, None, True
     server.corrections.clear()
     errors: list[str] = []
     context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
@@ -124,20 +131,44 @@ def test_two_versions_are_shown_side_by_side(page: Page) -> None:
     expect(page.get_by_text("banana · 75.0%")).to_be_visible()
 
 
-def test_a_correction_is_sent_only_when_its_button_is_pressed(page: Page, server: FakeServer) -> None:
+def correct(page: Page, label: str) -> None:
     upload(page, ("a.jpg", PHOTO))
     page.get_by_text("This is wrong").click()
     field = page.get_by_role("combobox", name="It is")
-    field.fill("kiwi")
+    field.fill(label)
     field.press("Enter")
-    assert server.corrections == []
-
     page.get_by_role("button", name="Save the correction").click()
 
-    expect(page.get_by_text("Saved: a.jpg is kiwi.")).to_be_visible()
+
+def test_a_correction_goes_to_the_server(page: Page, server: FakeServer, corrections: Path) -> None:
+    correct(page, "kiwi")
+
+    expect(page.get_by_text("Saved at the server: a.jpg is kiwi.")).to_be_visible()
     (sent,) = server.corrections
     assert PHOTO in sent.body
     assert all(value in sent.body for value in (b"kiwi", b"banana", b"1.0.0"))
+    assert not corrections.exists()
+
+
+def test_a_correction_is_kept_here_where_the_server_takes_none(
+    page: Page, server: FakeServer, corrections: Path
+) -> None:
+    server.takes_corrections = False
+
+    correct(page, "kiwi")
+
+    expect(page.get_by_text("Saved in the folder")).to_be_visible()
+    (kept,) = read_words(corrections)
+    assert (kept.label, kept.answer, kept.version, kept.source) == ("kiwi", "banana", "1.0.0", "playground")
+    assert (corrections / kept.photo).exists()
+
+
+def test_a_label_that_a_spreadsheet_would_run_is_not_saved(page: Page, server: FakeServer) -> None:
+    server.takes_corrections = False
+
+    correct(page, "=cmd()")
+
+    expect(page.get_by_text("The correction was not saved")).to_be_visible()
 
 
 def test_many_photos_get_a_line_each_and_a_file_that_is_no_photo_says_why(page: Page) -> None:

@@ -22,7 +22,7 @@ def summarize_reference(
     predictions: Predictions,
     train_counts_K: Sequence[int],
     temperature: float,
-    familiarity: Familiarity | None = None,
+    familiarity: Familiarity,
     seed: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Return the arrays of reference.npz.
@@ -33,22 +33,13 @@ def summarize_reference(
       open at both ends, for PSI; and `<name>_N`: the values of at most 512 photos;
     - `embedding_mean_D`, `embedding_std_D`, and `embeddings_ND` of these 512 photos.
 
-    Without *familiarity* there is no unfamiliarity.
+    The network must not have learned from the photos of *predictions*.
     """
     probabilities_NK = to_probabilities(predictions.logits_NK, temperature).astype(np.float32)
     num_photos, num_labels = probabilities_NK.shape
     answers_N = probabilities_NK.argmax(axis=1)
     samples_M = np.sort(np.random.default_rng(seed).permutation(num_photos)[:_MAX_SAMPLES])
-    statistics = {
-        "confidence": probabilities_NK.max(axis=1),
-        "entropy": measure_entropy(probabilities_NK),
-        "brightness": predictions.brightness_N,
-        "contrast": predictions.contrast_N,
-        "sharpness": predictions.sharpness_N,
-        "anisotropy": predictions.anisotropy_N,
-    }
-    if familiarity is not None:
-        statistics["unfamiliarity"] = familiarity.score(predictions.embeddings_ND)
+    statistics = _list_statistics(predictions, probabilities_NK, familiarity)
     reference = {
         "num_photos": np.array(num_photos),
         "label_shares_K": (np.bincount(answers_N, minlength=num_labels) / num_photos).astype(np.float32),
@@ -60,6 +51,20 @@ def summarize_reference(
     for name, values_N in statistics.items():
         reference |= {f"{name}_N": values_N[samples_M].astype(np.float16), **_bin_values(name, values_N)}
     return reference
+
+
+def _list_statistics(
+    predictions: Predictions, probabilities_NK: NDArray[np.float32], familiarity: Familiarity
+) -> dict[str, NDArray[np.floating]]:
+    return {
+        "confidence": probabilities_NK.max(axis=1),
+        "entropy": measure_entropy(probabilities_NK),
+        "unfamiliarity": familiarity.score(predictions.embeddings_ND),
+        "brightness": predictions.brightness_N,
+        "contrast": predictions.contrast_N,
+        "sharpness": predictions.sharpness_N,
+        "anisotropy": predictions.anisotropy_N,
+    }
 
 
 def _bin_values(name: str, values_N: NDArray[np.floating]) -> dict[str, NDArray[Any]]:

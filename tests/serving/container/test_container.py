@@ -1,6 +1,7 @@
 """All processes of the container, without a container."""
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -121,3 +122,24 @@ def test_an_invalid_setting_ends_the_container_in_one_line(tmp_path: Path) -> No
     [line] = container.lines()
     assert "s3://bucket/1.0.0" in line["message"]
     assert (line["severity"], line["exit_code"]) == ("CRITICAL", ExitCode.ARCHIVE)
+
+
+@pytest.mark.server
+def test_the_prediction_log_is_moved_at_the_end_without_probes_and_with_the_request_ids(
+    nginx: None, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    with run_container(tmp_path, LOG_URI=str(moved)) as container:
+        # A client cannot keep its request out of the log.
+        for request_id, headers in (("first", {}), ("second", {"X-Probe": "readiness"})):
+            given = {"X-Request-Id": request_id, **headers}
+            httpx.post(f"{container.url}{PREDICT}", content=coffee(), headers=given, timeout=60).raise_for_status()
+        # The golden sample was asked when it started and is asked every 5 s.
+        container.process.send_signal(signal.SIGTERM)
+        code = container.process.wait(timeout=60)
+
+    lines = [json.loads(line) for path in moved.iterdir() for line in path.read_text().splitlines()]
+    assert code == ExitCode.STOPPED
+    assert sorted(line["id"] for line in lines) == ["first/0", "second/0"]
+    assert [line["labels"][0][0] for line in lines] == [ESPRESSO, ESPRESSO]
+    assert not list((tmp_path / "run" / "predictions").iterdir())

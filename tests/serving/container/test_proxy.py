@@ -69,12 +69,12 @@ def test_other_methods_are_refused(client: httpx.Client, method: str) -> None:
 
 
 def test_secrets_and_the_internal_header_are_removed(client: httpx.Client) -> None:
-    internal = {"explain": "True", "describe": "True"}
+    internal = {"explain": "True", "describe": "True", "X-Probe": "1"}
     headers = {"Authorization": "Bearer x", "Cookie": "a=b", "X-API-Key": "k", "X-Top-K": "3", **internal}
 
     asked = client.post(PREDICT, content=b"photo", headers=headers).json()["headers"]
 
-    assert {"authorization", "cookie", "x-api-key", "explain", "describe"} & set(asked) == set()
+    assert {"authorization", "cookie", "x-api-key", "explain", "describe", "x-probe"} & set(asked) == set()
     assert asked["x-top-k"] == "3"
 
 

@@ -8,6 +8,8 @@ from handler.familiarity import Familiarity
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.reference import summarize_reference
 
+FAMILIARITY = Familiarity(np.eye(3, 1, dtype=np.float32), np.array(0.5, np.float32))
+
 
 def make_predictions(num_photos: int) -> Predictions:
     """Return those of two labels, each with a probability of 0.5, 0.88 or 0.98 for its first one."""
@@ -20,9 +22,7 @@ def make_predictions(num_photos: int) -> Predictions:
 
 def test_what_is_written_is_read_as_the_drift_reference(tmp_path: Path) -> None:
     predictions = make_predictions(num_photos=30)
-    familiarity = Familiarity(np.eye(3, 1, dtype=np.float32), np.array(0.5, np.float32))
-
-    np.savez(tmp_path / "reference.npz", **summarize_reference(predictions, [7, 2], 1.0, familiarity))  # type: ignore[arg-type]  # savez
+    np.savez(tmp_path / "reference.npz", **summarize_reference(predictions, [7, 2], 1.0, FAMILIARITY))  # type: ignore[arg-type]  # savez
 
     reference = read_drift_reference(tmp_path)
     assert reference is not None
@@ -44,14 +44,8 @@ def test_samples_are_of_the_same_photos_as_the_embeddings_and_at_most_512() -> N
     predictions = make_predictions(num_photos=600)
     predictions.embeddings_ND[:, 2] = predictions.brightness_N
 
-    reference = summarize_reference(predictions, [7, 2], 1.0)
+    reference = summarize_reference(predictions, [7, 2], 1.0, FAMILIARITY)
 
     assert reference["num_photos"] == 600
     assert reference["brightness_N"].shape == (512,)
     assert np.array_equal(reference["brightness_N"], reference["embeddings_ND"][:, 2])
-
-
-def test_a_network_that_has_learned_from_val_has_no_unfamiliarity_of_val() -> None:
-    reference = summarize_reference(make_predictions(num_photos=5), [7, 2], 1.0, familiarity=None)
-
-    assert {name for name in reference if name.startswith("unfamiliarity")} == set()

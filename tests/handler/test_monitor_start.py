@@ -1,0 +1,89 @@
+import logging
+from collections.abc import Iterable
+
+import pytest
+import yaml
+
+from handler.monitor import HISTOGRAMS, Monitor
+from tests.handler.emitted_metrics import LINE, REFERENCE, emitted, make_monitor, record
+from tests.handler.observations import APPLE, UNSURE_APPLE, observe
+from tests.handler.worker import METRICS, load_metrics
+from tests.specs import make_spec
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="ts.metrics")
+    return caplog
+
+
+def declared() -> Iterable[tuple[str, str]]:
+    for kind, metrics in yaml.safe_load(METRICS.read_text())["model_metrics"].items():
+        # TorchServe's worker emits PredictionTime.
+        yield from ((metric["name"], kind) for metric in metrics if metric["name"] != "PredictionTime")
+
+
+def test_a_worker_that_starts_emits_the_reference_and_zeros(log: pytest.LogCaptureFixture) -> None:
+    make_monitor().emit_constants()
+
+    found = emitted(log)
+    assert found["fruity_worker_starts_total",] == 1
+    assert found["fruity_reference_photos",] == 8
+    assert {key[1:]: value for key, value in found.items() if key[0] == "fruity_reference_share"} == {
+        ("confidence", "0"): 0.25,
+        ("confidence", "1"): 0.75,
+        **{("brightness", str(number)): 0.25 for number in range(4)},
+        ("label", "apple"): 0.5,
+        ("label", "banana"): 0.25,
+        ("label", "cherry"): 0.25,
+        ("label", "not food"): 0.0,
+    }
+    zeros = {key for key, value in found.items() if value == 0}
+    assert {key[1:] for key in zeros if key[0] == "fruity_reference_bin_total"} == {
+        key[1:] for key in found if key[0] == "fruity_reference_share"
+    }
+    assert ("fruity_requests_total", "explanations", "refused") in zeros
+    assert ("fruity_labels_total", "not food") in zeros
+    assert {("fruity_confidence_bucket", "+Inf"), ("fruity_confidence_sum",), ("fruity_confidence_count",)} <= zeros
+
+
+def test_an_archive_without_a_reference_has_no_metrics_of_it(log: pytest.LogCaptureFixture) -> None:
+    monitor = make_monitor(reference=None)
+
+    monitor.emit_constants()
+    record(monitor, observe(APPLE))
+    monitor.emit()
+
+    assert not [message for message in log.messages if "fruity_reference" in message]
+    assert [message for message in log.messages if "fruity_labels_total" in message]
+
+
+def test_an_older_server_that_lacks_a_metric_gets_the_others(log: pytest.LogCaptureFixture) -> None:
+    metrics = load_metrics()
+    counters, gauges = metrics.cache.values()
+    del counters["fruity_labels_total"]
+    gauges.clear()
+    monitor = Monitor(metrics, "fruity", "1.2.3", make_spec(), REFERENCE, worker=0)
+
+    monitor.emit_constants()
+    log.clear()
+    record(monitor, observe(APPLE))
+    monitor.emit()
+
+    names = {name for name, *_ in emitted(log)}
+    assert "fruity_photos_total" in names
+    assert not names & {"fruity_labels_total", "fruity_worker_memory_bytes"}
+
+
+def test_every_metric_emitted_is_declared_and_every_one_declared_is_emitted(log: pytest.LogCaptureFixture) -> None:
+    monitor = make_monitor()
+
+    monitor.emit_constants()
+    record(monitor, observe(UNSURE_APPLE._replace(unfamiliarity=1.5)))
+    monitor.record_batch(1, decode_seconds=[0.1], inference_seconds=0.1, handler_seconds=0.1)
+    monitor.record_logged(["written"])
+    monitor.emit()
+
+    kinds = {(match[1], match[4].lower()) for message in log.messages if (match := LINE.fullmatch(message))}
+    assert kinds == set(declared())
+    assert {name.removesuffix("_bucket") for name, _ in declared() if name.endswith("_bucket")} == set(HISTOGRAMS)
