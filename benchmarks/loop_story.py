@@ -78,7 +78,7 @@ def _serve(folder: Path) -> Iterator[str]:
 
 
 def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
-    stream = Stream(url, photos.known, story.asked)
+    stream = Stream(url, photos.world, story.asked)
     with stream.running():
         false_alarms = 0
         for _ in range(2):
