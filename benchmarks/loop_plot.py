@@ -1,4 +1,4 @@
-"""The story of a loop as a picture: unfamiliar photos, accuracy and version over time."""
+"""The story of a loop as a picture: confidence, accuracy and version over time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,17 +29,17 @@ class Story:
 def draw_story(story: Story, path: Path) -> None:
     """Write the picture as SVG."""
     figure = Figure(figsize=(11, 5.5), layout="constrained")
-    unfamiliar, accuracy = figure.subplots(2, 1, sharex=True)
+    confidence, accuracy = figure.subplots(2, 1, sharex=True)
     known = [one for one in story.asked if one.at_s < story.changed_s or one.is_known]
     new = [one for one in story.asked if not one.is_known]
-    _draw_mean(unfamiliar, story, story.asked, lambda one: one.unfamiliar, "all photos", "#d9480f")
-    unfamiliar.set_title(f"share of unfamiliar photos, of the last {_MEAN_OF}", loc="left", fontsize=10)
+    _draw_mean(confidence, story, story.asked, lambda one: one.confidence, "all photos", "#d9480f")
+    confidence.set_title(f"mean probability of the first label, of the last {_MEAN_OF} photos", loc="left", fontsize=10)
     _draw_mean(accuracy, story, known, lambda one: one.is_right, "the 71 old labels", "#495057")
     _draw_mean(accuracy, story, new, lambda one: one.is_right, "the 10 new labels", "#2f9e44")
     accuracy.set_title(f"accuracy, of the last {_MEAN_OF} photos", loc="left", fontsize=10)
     accuracy.set(xlabel="minutes", ylim=(-0.03, 1.03))
     accuracy.legend(loc="center left", fontsize=8)
-    for axes in (unfamiliar, accuracy):
+    for axes in (confidence, accuracy):
         _draw_versions(axes, story)
         _draw_events(axes, story)
         axes.spines[["top", "right"]].set_visible(False)
@@ -49,7 +49,7 @@ def draw_story(story: Story, path: Path) -> None:
 
 
 def _draw_mean(
-    axes: Axes, story: Story, asked: Sequence[Asked], value: Callable[[Asked], bool], label: str, colour: str
+    axes: Axes, story: Story, asked: Sequence[Asked], value: Callable[[Asked], float], label: str, colour: str
 ) -> None:
     values = np.array([value(one) for one in asked], dtype=float)
     means = [values[max(0, end - _MEAN_OF) : end].mean() for end in range(1, len(values) + 1)]

@@ -26,7 +26,8 @@ class Asked(NamedTuple):
     answer: str = ""
     """The first label."""
     version: str = ""
-    unfamiliar: bool = False
+    confidence: float = 0.0
+    """The probability of `answer`."""
     error: str = ""
 
     @property
@@ -88,4 +89,4 @@ def _ask(client: httpx.Client, url: str, photo: KnownPhoto, *, is_known: bool) -
         found = read_first_label(response.content)
     except (httpx.HTTPError, NoLabel) as error:
         return Asked(at_s, photo, is_known, error=type(error).__name__)
-    return Asked(at_s, photo, is_known, found.best.label, found.version, bool(found.unfamiliar))
+    return Asked(at_s, photo, is_known, found.best.label, found.version, found.best.probability)

@@ -24,7 +24,7 @@ def write_grocery(folder: Path, labels: int = 20) -> Path:
 def answer(request: Request) -> tuple[int, object]:
     """Label each photo as its bytes say."""
     labels = [{"label": request.body.decode().rpartition(" ")[0], "probability": 1.0}]
-    return 200, {"version": "1.0.0", "predictions": [{"labels": labels, "unfamiliar": True}]}
+    return 200, {"version": "1.0.0", "predictions": [{"labels": labels}]}
 
 
 def test_no_photo_is_both_learned_and_measured(tmp_path: Path) -> None:
@@ -75,9 +75,7 @@ def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> Non
         assert ask_all(url, photos.corrected[:2]) == [(photo, photo.label) for photo in photos.corrected[:2]]
     draw_story(story, tmp_path / "loop.svg")
 
-    assert {(one.version, one.is_right, one.unfamiliar, one.error) for one in story.asked} == {
-        ("1.0.0", True, True, "")
-    }
+    assert {(one.version, one.is_right, one.confidence, one.error) for one in story.asked} == {("1.0.0", True, 1.0, "")}
     assert {one.is_known for one in story.asked[:12]} == {True}
     assert {one.is_known for one in story.asked[12:]} == {True, False}
     assert "the 10 new labels" in (tmp_path / "loop.svg").read_text()
