@@ -113,13 +113,8 @@ def test_what_is_absent_is_left_out_and_a_list_that_is_cut_names_its_length() ->
     page = render_report(SPEC, METRICS | changes | {"data": DATA | {"num_near_duplicates": 700}}, [], "")
     assert page.count("data:image/svg") == 3
     assert "<td>0.0 %</td>" not in page
-    for text in (
-        "are right",
-        "trained on half of val",
-        "1 labels have no photo",
-        "700 photos",
-        "duplicates (the first 1)",
-    ):
+    texts = ("are right", "trained on half of val", "1 labels have no photo", "700 photos", "duplicates (the first 1)")
+    for text in texts:
         assert text in page
 
 
