@@ -75,7 +75,7 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(unseen, spec.temperature, config.seed),
+        reference=summarize_reference(unseen, _count_labels(photos), spec.temperature, familiarity, config.seed),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
@@ -87,6 +87,11 @@ def write_result(
         _track(tracker, config, evaluation, confusion, mistakes)
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
+
+
+def _count_labels(photos: PhotoSet) -> list[int]:
+    counts = Counter(photo.label for photo in photos.of("train"))
+    return [counts[label] for label in photos.labels]
 
 
 def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:

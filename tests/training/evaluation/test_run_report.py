@@ -11,7 +11,6 @@ from handler.spec import Provenance, Spec
 from training.data.photo_set import Photo
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import draw_confusion, rasterize_confusion
-from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_confusions, find_mistakes, judge_calibration, render_report
 from training.network import default_preprocessing
 
@@ -71,6 +70,8 @@ PREDICTIONS = Predictions(
     np.array([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]], np.float32),
     np.arange(8, dtype=np.float32).reshape(4, 2),
     np.array([0, 1, 0, 1]),
+    LIGHT,
+    LIGHT,
     LIGHT,
     LIGHT,
 )
@@ -142,14 +143,3 @@ def test_the_confusion_matrix_names_up_to_40_labels(num_labels: int, is_named: b
     confusion = np.eye(num_labels, dtype=int).tolist()
     assert ("label-2" in draw_confusion(confusion, labels)) == is_named
     assert rasterize_confusion(confusion, labels).reshape(-1, 3).std() > 0
-
-
-def test_the_reference_holds_what_drift_is_measured_from() -> None:
-    reference = summarize_reference(PREDICTIONS, temperature=1.0)
-    assert reference["num_photos"] == 4
-    assert reference["label_shares_K"].tolist() == [0.5, 0.5]
-    assert reference["embedding_mean_D"].tolist() == [3.0, 4.0]
-    assert reference["embeddings_ND"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    for name in ("confidence", "brightness", "contrast"):
-        assert len(reference[f"{name}_shares"]) == len(reference[f"{name}_edges_E"]) + 1
-        assert reference[f"{name}_shares"].sum() == pytest.approx(1.0)
