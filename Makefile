@@ -9,6 +9,8 @@ DATA ?= data/photos
 CORRECTIONS ?=
 INBOX ?=
 LOG ?= build/predictions
+WINDOW ?= 200
+REPORT ?=
 LOOP_THRESHOLDS ?=
 YES ?=
 experiment ?= quick
@@ -91,17 +93,18 @@ MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
-INCLUDED_IN_train = registry serve
+INCLUDED_IN_train = registry monitor serve
+INCLUDED_IN_monitor = serve
 INCLUDED_IN_playground = serve
-INCLUDED_IN_dev = train registry playground serve
+INCLUDED_IN_dev = train registry monitor playground serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
-  promote unregister scale \
-  image image-size image-test cloud-image deploy restore-traffic gpu-vm setup test check format lock docs clean bench \
-  bench-quick bench-rollout bench-loop bench-container
+  promote unregister scale drift \
+  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs clean bench \
+  bench-quick bench-rollout bench-loop bench-drift bench-container
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -188,6 +191,10 @@ rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compar
 loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
 	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
 
+drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from those of ARCHIVE's training; REPORT=drift.html shows it
+	@$(BIN)/python -m monitoring.drift --archive '$(call escaped,$(ARCHIVE))' --log '$(call escaped,$(LOG))' \
+	  --window $(WINDOW) $(if $(REPORT),--report '$(call escaped,$(REPORT))')
+
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
 	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
 
@@ -225,6 +232,10 @@ deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in
 restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
 	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)
 
+drift-job: $(VENV)/.serve  ## Run make drift every hour in PROJECT, with the training IMAGE, ARCHIVE and LOG in buckets; DRY_RUN=1 prints
+	@$(BIN)/python -m scripts.drift_job --project=$(PROJECT) --region=$(REGION) --image=$(IMAGE) \
+	  --archive=$(ARCHIVE) --log=$(LOG)
+
 gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
 
@@ -233,8 +244,9 @@ gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM i
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
 	@$(BIN)/python -m scripts.serve --stage-only
 
+# One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop.
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
-	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -248,10 +260,10 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.train  ## Generate docs/api.html, the table in docs/metrics.md, and the dry runs in docs/deploy.md
-	@$(BIN)/python -m scripts.api_page
+docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
 	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
+	@$(BIN)/python -m scripts.dashboards
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -269,6 +281,9 @@ bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times 
 
 bench-loop: $(VENV)/.dev  ## Measure the story of the loop: ten new labels, drift, corrections, the next version (20 minutes)
 	@$(BIN)/python -m benchmarks.loop_story
+
+bench-drift: $(VENV)/.dev  ## Measure drift detection on Grocery Store: false alarms, what is found in 200 photos (10 minutes)
+	@$(BIN)/python -m benchmarks.drift_detection
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load

@@ -16,13 +16,14 @@ RUN sh slim.sh /opt/fruity "$DEVICE"
 
 WORKDIR /fruity
 COPY config.properties log4j2.xml pyproject.toml ./
-COPY docs/api.html docs/openapi.yaml docs/
+COPY docs/openapi.yaml docs/
 COPY handler handler
 COPY model_archive/*.py model_archive/
 COPY monitoring monitoring
 COPY scripts scripts
 COPY serving serving
 COPY dockerfiles/serve/*.conf dockerfiles/serve/*.js dockerfiles/serve/
+COPY dockerfiles/serve/api_page dockerfiles/serve/api_page
 ARG ARCHIVE=model_archive/default/fruity-1.0.0
 COPY ${ARCHIVE}.* model_archive/default/
 # The root file system is read-only at run time, so Python's bytecode is compiled now.

@@ -17,6 +17,7 @@ COPY serving/java.py serving/torch_shim.py serving/
 RUN python -m scripts.prepare_venv train --venv /opt/fruity ${TORCH_INDEX:+--torch-index "${TORCH_INDEX}"}
 COPY handler handler
 COPY model_archive model_archive
+COPY monitoring monitoring
 COPY scripts scripts
 COPY serving serving
 COPY training training

@@ -36,6 +36,8 @@ class DriftReference:
     """Of val: what the shares are of."""
     label_shares_K: Floats
     """By class index, the share of the photos that have it as their first label."""
+    train_counts_K: Floats | None
+    """Train photos of each label, the mix that the model is for; references of older archives have none."""
     histograms: Mapping[str, Histogram]
     """By statistic; older references lack some."""
     embeddings_ND: Floats
@@ -58,6 +60,7 @@ def read_drift_reference(folder: Path) -> DriftReference | None:
         return DriftReference(
             num_photos=int(arrays["num_photos"]),
             label_shares_K=arrays["label_shares_K"],
+            train_counts_K=arrays.get("train_counts_K"),
             histograms={name: _read_histogram(arrays, name) for name in STATISTICS if f"{name}_edges_E" in arrays},
             embeddings_ND=arrays["embeddings_ND"],
         )

@@ -1,0 +1,1 @@
+"""How what is served is watched: the prediction log, drift, corrections and the loop."""

@@ -34,8 +34,9 @@ def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "included"),
     [
-        ("dev", ["train", "registry", "playground", "serve"]),
-        ("train", ["registry", "serve"]),
+        ("dev", ["train", "registry", "monitor", "playground", "serve"]),
+        ("train", ["registry", "monitor", "serve"]),
+        ("monitor", ["serve"]),
         ("registry", ["serve"]),
         ("playground", ["serve"]),
     ],

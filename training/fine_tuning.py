@@ -50,19 +50,8 @@ class Job:
     preprocessing: Preprocessing
     logger: Logger | None = None
     callbacks: tuple[Callback, ...] = ()
-    with_val: bool = False
     teacher: Teacher | None = None
     """Whose answers are learned instead of the labels."""
-
-    @property
-    def train(self) -> tuple[Photo, ...]:
-        """The photos that it learns from."""
-        return self.photos.of("train") + (self.photos.of("val") if self.with_val else ())
-
-    @property
-    def seed(self) -> int:
-        # Another one gives other crops than those of the first epochs.
-        return self.config.seed + self.with_val
 
     @property
     def checkpoint(self) -> Path:
@@ -84,8 +73,10 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     mixing = build_mixing(config.augment, len(job.photos.labels))
     if config.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    class_weights_K = weigh_classes(job.train, job.photos.labels) if config.recipe.class_weighting else None
-    module = FineTuning(network, config.recipe, job.preprocessing, mixing, job.seed, class_weights_K, job.teacher)
+    class_weights_K = (
+        weigh_classes(job.photos.of("train"), job.photos.labels) if config.recipe.class_weighting else None
+    )
+    module = FineTuning(network, config.recipe, job.preprocessing, mixing, config.seed, class_weights_K, job.teacher)
     resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
     with warnings.catch_warnings():
         for message in _IGNORED_WARNINGS:
@@ -97,14 +88,15 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     return TrainedNetwork(kept, trainer.is_global_zero, module.epochs)
 
 
-def fine_tune_with_val(trained: TrainedNetwork, job: Job) -> TrainedNetwork:
-    """Return *trained* after `recipe.refit_epochs` more epochs at a lower rate, on train and val: val is spent."""
+def refit(trained: TrainedNetwork, job: Job) -> TrainedNetwork:
+    """Return *trained* after `recipe.refit_epochs` more epochs at a lower rate, on the job's train photos."""
     recipe = job.config.recipe
     whole = {"warmup_epochs": 0.0, "freeze_epochs": 0, "start_size": None, "patience": 0, "keep": "last"}
     recipe = msgspec.structs.replace(recipe, epochs=recipe.refit_epochs, lr=recipe.lr * recipe.refit_lr_share, **whole)
-    config = msgspec.structs.replace(job.config, recipe=recipe)
+    # Another seed gives other crops than those of the first epochs.
+    config = msgspec.structs.replace(job.config, recipe=recipe, seed=job.config.seed + 1)
     # A teacher that has not learned from val may be wrong about it.
-    job = replace(job, name="refit", config=config, with_val=True, teacher=None)
+    job = replace(job, name="refit", config=config, teacher=None)
     return fine_tune(trained.network, job)._replace(epochs=trained.epochs)
 
 
@@ -115,12 +107,12 @@ def weigh_classes(photos: Sequence[Photo], labels: Sequence[str]) -> Tensor:
 
 
 def _build_data(job: Job) -> PhotoData:
-    size, augment, labels = job.config.recipe.train_size, job.config.augment, job.photos.labels
-    size = max(size or job.preprocessing.size, job.teacher.size if job.teacher else 0)
+    config, augment, labels = job.config, job.config.augment, job.photos.labels
+    size = max(config.recipe.train_size or job.preprocessing.size, job.teacher.size if job.teacher else 0)
     short_side = draft_side(size, augment.min_area)
-    train = AugmentedPhotos(job.train, labels, build_augmentation(augment, size), short_side, job.seed)
+    train = AugmentedPhotos(job.photos.of("train"), labels, build_augmentation(augment, size), short_side, config.seed)
     val = ServedPhotos(job.photos.of("val"), labels, job.preprocessing)
-    return PhotoData(train, val, job.config.recipe.batch, job.config.trainer.workers, job.seed)
+    return PhotoData(train, val, config.recipe.batch, config.trainer.workers, config.seed)
 
 
 def _build_trainer(job: Job) -> Trainer:

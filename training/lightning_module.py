@@ -25,6 +25,8 @@ from training.network import freeze_layers, group_parameters
 from training.progress import print_line
 
 _SIZE_STEP = 32
+_MIN_SPANS = 5
+"""How often the moving average's span fits into the steps: the start then keeps a weight of e^-5 at the end."""
 
 
 class FineTuning(LightningModule):
@@ -44,7 +46,7 @@ class FineTuning(LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
-        self.average = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        self.average = ModelEmaV3(network, decay=recipe.ema_decay) if recipe.ema_decay else None
         self.train_loss = MeanMetric()
         # Part of the checkpoint, so that a resumed epoch's mean counts the batches before the stop.
         self.train_loss.persistent(True)
@@ -147,7 +149,7 @@ class FineTuning(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
-            self.average.update(self.network, step=self.global_step)
+            self.average.update(self.network)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         recipe = self._recipe
@@ -155,6 +157,8 @@ class FineTuning(LightningModule):
             group_parameters(self.network, recipe.lr, recipe.layer_decay, recipe.weight_decay)
         )
         num_steps = int(self.trainer.estimated_stepping_batches)
+        if self.average is not None:
+            self.average.decay = limit_decay(recipe.ema_decay, num_steps)
         schedule = schedule_lr(optimizer, num_steps, round(num_steps * recipe.warmup_epochs / recipe.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -162,6 +166,15 @@ class FineTuning(LightningModule):
         recipe = self._recipe
         train_size = recipe.train_size or self._preprocessing.size
         return size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, train_size)
+
+
+def limit_decay(decay: float, num_steps: int) -> float:
+    """Return *decay*, or less where its average would span more than a fifth of *num_steps*.
+
+    It is the same for all steps: timm's warm-up starts at 0, so that the first epochs show the weights as the highest
+    learning rate left them (docs/training_log.md).
+    """
+    return min(decay, max(0.0, 1.0 - _MIN_SPANS / num_steps))
 
 
 def schedule_lr(optimizer: Optimizer, num_steps: int, num_warmup: int) -> LRScheduler:

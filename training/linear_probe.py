@@ -6,7 +6,7 @@ Axes: N photos, D embedding, K class.
 import hashlib
 import os
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import msgspec
@@ -93,7 +93,9 @@ def embed_split(
 ) -> Predictions:
     """Return the predictions for *split*; from the cache, the logits may come from another classifier."""
     bfloat16 = config.trainer.precision == "bf16-mixed"
-    key = msgspec.json.encode([photos.digest, split, digest_backbone(network), preprocessing, mirror, bfloat16])
+    columns = [column.name for column in fields(Predictions)]
+    made_from = [photos.digest, split, digest_backbone(network), preprocessing, mirror, bfloat16, columns]
+    key = msgspec.json.encode(made_from)
     path = Path(config.data.cache) / "features" / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
     if path.exists():
         with np.load(path) as arrays:

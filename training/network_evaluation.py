@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from handler.spec import Preprocessing
 from training.config import EvaluationConfig
-from training.data.photo_set import Photo
+from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.decision import Decided, Decision, decide, decide_held_out, fit_decision, warn_of_few_photos
 from training.evaluation.intervals import Intervals
 from training.evaluation.measures import evaluate_split
@@ -41,6 +41,13 @@ class EvaluationResult:
     predictions: Mapping[str, Predictions]
     figures: Mapping[str, Any]
     robustness: Mapping[str, Mapping[str, float]]
+    held_back: Predictions | None = None
+    """After a refit, for the photos of val that it did not learn from; val in `predictions` is from before."""
+
+    @property
+    def unseen(self) -> Predictions:
+        """The predictions of the network that is kept for photos of val that it has not learned from."""
+        return self.held_back or self.predictions["val"]
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
@@ -87,12 +94,17 @@ def evaluate_decision(
     return EvaluationResult(decision, predictions, _measure(evaluation_set, predictions, decision, held_out), {})
 
 
-def evaluate_refitted(network: nn.Module, before: EvaluationResult, evaluation_set: EvaluationSet) -> EvaluationResult:
-    """Return the figures of *network*, which has learned from val since *before*: the figures of val stay."""
+def evaluate_refitted(
+    network: nn.Module, before: EvaluationResult, evaluation_set: EvaluationSet, learned: PhotoSet
+) -> EvaluationResult:
+    """Return the figures of *network*, which has learned train of *learned* since *before*: the figures of val stay."""
     after = evaluate_decision(network, evaluation_set, before.decision)
-    val = replace(before.predictions["val"], embeddings_ND=after.predictions["val"].embeddings_ND)
+    unseen = {photo.digest for photo in learned.of("val")}
+    is_unseen_N = np.array([photo.digest in unseen for photo in evaluation_set.splits["val"]])
+    held_back = Predictions(**{name: rows[is_unseen_N] for name, rows in vars(after.predictions["val"]).items()})
+    predictions = {**after.predictions, "val": before.predictions["val"]}
     figures = {**after.figures, "val": before.figures["val"]}
-    return EvaluationResult(before.decision, {**after.predictions, "val": val}, figures, before.robustness)
+    return EvaluationResult(before.decision, predictions, figures, before.robustness, held_back)
 
 
 def print_summary(

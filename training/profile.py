@@ -94,7 +94,9 @@ def profile_training(config: Config) -> Speed:
     longest = sorted(operators, key=lambda operator: -operator.self_cpu_time_total)[:_NUM_DRAWN]
     seconds = {operator.key: operator.self_cpu_time_total / 1e6 / _NUM_TRACED for operator in longest}
     (folder / "profile.svg").write_text(draw_profile(waits_s, steps_s, seconds))
-    speed = Speed(float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.train)))
+    speed = Speed(
+        float(np.median(waits_s)), float(np.median(steps_s)), min(config.recipe.batch, len(job.photos.of("train")))
+    )
     (folder / "speed.json").write_text(json.dumps(speed._asdict()))
     return speed
 

@@ -52,7 +52,7 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     evaluation_set = EvaluationSet(splits, photos.labels, photos.groups, spec.preprocessing)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
     pruning = {"of": run.resolve().name, "amount": amount, **_compare(before, network, spec)}
-    result = TrainingResult(network, evaluation, (), (time.monotonic() - started_s) / 60, pruning)
+    result = TrainingResult(network, evaluation, photos.of("train"), (), (time.monotonic() - started_s) / 60, pruning)
     pruned = write_result(config, photos, evaluation_set, result, None)
     job.checkpoint.unlink()
     return pruned

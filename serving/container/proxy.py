@@ -8,6 +8,7 @@ import socket
 import string
 import subprocess
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -29,6 +30,9 @@ _MAX_FILES = 32_768
 _START_S = 30
 # Busy clients get an answer with `Connection: close` in this time, before idle connections are closed.
 _CLOSE_HEADER_S = 0.5
+
+# Of the access log; serving/container/traces.py reads them.
+_TRACE_FIELDS = '"traceparent":"00-$trace_id-$span_id-$trace_flags","parent_span":"$parent_span","end_s":$msec,'
 
 
 class _NginxTemplate(string.Template):
@@ -140,6 +144,9 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
     corrections = _NginxTemplate((_CONFIG_FOLDER / "corrections.conf").read_text()).substitute(folder=folder)
+    share_percent = f"{100 * settings.otel_traces_sampler_arg:.2f}"
+    traces = _NginxTemplate((_CONFIG_FOLDER / "traces.conf").read_text()).substitute(share=share_percent)
+    is_traced = settings.otel_exporter_otlp_endpoint is not None
     return _NginxTemplate((_CONFIG_FOLDER / "nginx.conf").read_text()).substitute(
         folder=folder,
         # Only root can start workers as another user, and that user could not read the folder.
@@ -149,13 +156,16 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
         keys=keys,
+        traces=traces if is_traced else "",
+        trace_fields=_TRACE_FIELDS if is_traced else "",
         corrections=corrections if settings.corrections_uri else "",
         rate_zone=zone if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
         connections_per_client=settings.connections_per_client,
         inference=urlsplit(inference).netloc,
         listen=f"listen {settings.port} {tls if settings.tls_certificate else ''};",
-        docs=_ROOT / "docs" / "api.html",
+        api_page=_CONFIG_FOLDER / "api_page",
+        swagger_ui=files("swagger_ui") / "static",
         openapi=_ROOT / "docs" / "openapi.yaml",
     )
 

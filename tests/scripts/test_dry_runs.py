@@ -20,7 +20,7 @@ def test_the_dry_runs_on_the_page_are_fresh_also_inside_another_make(
 
     dry_runs.main()
 
-    assert page.count("$ DRY_RUN=1 make ") == 2
+    assert page.count("$ DRY_RUN=1 make ") == 3
     assert copy.read_text() == page, "docs/deploy.md is stale; run make docs"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
 from tests.training.tiny_runs import read_metrics, run_training
 from training.data.photo_set import DataError, Photo
@@ -50,12 +51,18 @@ def test_a_data_test_of_copies_alone_is_refused(photo_folder: Path, tmp_path: Pa
         run_training(photo_folder, tmp_path, f"data.test={photo_folder / 'train'}")
 
 
-def test_after_a_refit_val_is_not_evaluated(tmp_path: Path) -> None:
+def test_after_a_refit_the_half_of_val_that_was_learned_is_not_evaluated(tmp_path: Path) -> None:
     folder = write_image_folder(tmp_path / "photos", dict.fromkeys(("apple", "banana", "carrot", "leek"), 10))
     run = run_training(folder, tmp_path, "recipe.refit_epochs=1", "recipe.epochs=1", "recipe.warmup_epochs=0")
-    assert len(np.load(run / LEARNED_FILE)) == 40
+    assert len(np.load(run / LEARNED_FILE)) == 38
+    assert evaluate_run(run, str(folder), tmp_path / "data").summary["val"]["photos"] == 2
+    # By the network that is served, so a twentieth of what it has not seen is unfamiliar: at least one photo.
+    assert read_spec(run).metrics["val"]["unfamiliar_share"] == 0.5
+
+
+def test_a_run_is_not_evaluated_on_what_it_has_learned(trained_run: Path, photo_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has learned from all photos of"):
-        evaluate_run(run, str(folder), tmp_path / "data")
+        evaluate_run(trained_run, str(photo_folder / "train"), tmp_path / "data")
 
 
 def test_a_run_without_the_record_says_so_and_counts_copies(

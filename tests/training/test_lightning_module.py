@@ -3,7 +3,7 @@ import torch
 
 from training.data.photo_set import PhotoSet
 from training.fine_tuning import weigh_classes
-from training.lightning_module import schedule_lr, size_of_epoch
+from training.lightning_module import limit_decay, schedule_lr, size_of_epoch
 
 
 def learning_rates(num_steps: int, num_warmup: int) -> list[float]:
@@ -45,3 +45,8 @@ def test_rare_labels_weigh_more(photo_set: PhotoSet) -> None:
     weights_K = weigh_classes(photo_set.of("train")[2:], photo_set.labels)
 
     assert torch.allclose(weights_K, torch.tensor([30 / (4 * 6), 30 / 32, 30 / 32, 30 / 32]))
+
+
+@pytest.mark.parametrize(("num_steps", "decay"), [(10_000, 0.998), (1000, 0.995), (100, 0.95), (5, 0.0)])
+def test_the_moving_average_spans_at_most_a_fifth_of_the_steps(num_steps: int, decay: float) -> None:
+    assert limit_decay(0.998, num_steps) == pytest.approx(decay)

@@ -20,8 +20,8 @@ def clusters(num_classes: int, num_photos: int, seed: int) -> Predictions:
     classes_N = np.arange(num_photos) % num_classes
     centres_KD = np.eye(num_classes, 6) * 5.0 + 3.0
     embeddings_ND = (centres_KD[classes_N] + random.normal(0.0, 1.0, (num_photos, 6))).astype(np.float32)
-    nothing = np.zeros(num_photos, np.float32)
-    return Predictions(np.zeros((num_photos, num_classes), np.float32), embeddings_ND, classes_N, nothing, nothing)
+    nothing = [np.zeros(num_photos, np.float32)] * 4
+    return Predictions(np.zeros((num_photos, num_classes), np.float32), embeddings_ND, classes_N, *nothing)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])

@@ -1,13 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from handler.photo_statistics import measure_photos
+from handler.preprocess import preprocess_photo
 from handler.spec import read_spec
 from tests.training.pictures import write_image_folder
 from tests.training.tiny_runs import run_training
 from training.config import EvaluationConfig
+from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import PhotoSet
 from training.evaluate_run import evaluate_run, main
 from training.evaluation.network_outputs import predict_batches
@@ -63,4 +67,7 @@ def test_embeddings_are_what_the_classifier_sees(photo_set: PhotoSet) -> None:
     expected_NK = torch.from_numpy(found.embeddings_ND) @ weights["classifier.weight"].T + weights["classifier.bias"]
     assert torch.allclose(torch.from_numpy(found.logits_NK), expected_NK, atol=1e-5)
     assert [photo_set.labels[index] for index in found.classes_N] == [photo.label for photo in photos]
-    assert 0.0 < found.brightness_N.min() < found.brightness_N.max() < 1.0
+    squares_BHWC = np.stack([preprocess_photo(p.path.read_bytes(), PREPROCESSING, TRAINING_LIMITS) for p in photos])
+    served = measure_photos(squares_BHWC)
+    assert np.array_equal(found.brightness_N, served.brightness_B)
+    assert np.array_equal(found.anisotropy_N, served.anisotropy_B)

@@ -120,7 +120,9 @@ def test_a_refit_learns_from_val_and_keeps_its_figures_from_before(
 ) -> None:
     refitted = run_training(photo_folder, tmp_path, "recipe.refit_epochs=1")
 
-    assert read_spec(refitted).metrics["val"] == read_spec(trained_run).metrics["val"]
+    before, after = (read_spec(run).metrics["val"] for run in (trained_run, refitted))
+    # What is unfamiliar depends on the network that is kept.
+    assert {**after, "unfamiliar_share": before["unfamiliar_share"]} == before
     assert read_spec(refitted).temperature == read_spec(trained_run).temperature
     assert not torch.equal(read_classifier(refitted), read_classifier(trained_run))
 

@@ -6,8 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from training.data.inspection import Inspected
-from training.data.photo_set import SPLITS, DataError, SkippedPhoto
+from training.data.photo_set import SPLITS, DataError, PhotoSet, SkippedPhoto
 
 Sorted = tuple[list[Inspected], list[SkippedPhoto]]
 """What is kept, and what is skipped."""
@@ -32,6 +34,17 @@ def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -
     return [
         place(item, "val") if item.photo.split == "train" and _scene_of(item) in chosen else item for item in placed
     ]
+
+
+def learn_half_of_val(photo_set: PhotoSet, seed: int) -> PhotoSet:
+    """Return *photo_set* with half of the scenes of val, chosen by *seed*, in train; the other half stays in val."""
+    scenes = sorted({photo.scene or photo.digest for photo in photo_set.of("val")})
+    learned = set(np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 2].tolist())
+    photos = (
+        replace(photo, split="train") if photo.split == "val" and (photo.scene or photo.digest) in learned else photo
+        for photo in photo_set.photos
+    )
+    return replace(photo_set, photos=tuple(photos))
 
 
 def place(item: Inspected, split: str) -> Inspected:

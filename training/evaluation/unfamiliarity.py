@@ -36,7 +36,10 @@ def embed_train(network: nn.Module, photos: PhotoSet, preprocessing: Preprocessi
 
 
 def fit_familiarity(train: Predictions, val: Predictions) -> Familiarity:
-    """Return the principal directions of *train*, with the distance over which a twentieth of *val* is as threshold."""
+    """Return the principal directions of *train*, with the distance over which a twentieth of *val* is as threshold.
+
+    The network must not have learned from *val*: photos that it has learned are closer than new ones.
+    """
     unit_ND = normalise(train.embeddings_ND.astype(np.float64))
     num_photos, width = unit_ND.shape
     num_directions = max(1, min(_MAX_DIRECTIONS, width // _MIN_WIDTH_PER_DIRECTION, num_photos))

@@ -16,7 +16,8 @@ GROUPS = ("fruit", "fruit", "vegetable")
 LOGITS = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0], [1.0, 0.0, 0.5]]
 CLASSES = [0, 1, 0, 2, 2]
 LIGHT = np.linspace(0.1, 0.9, 5, dtype=np.float32)
-PREDICTIONS = Predictions(np.array(LOGITS, np.float32), np.zeros((5, 2), np.float32), np.array(CLASSES), LIGHT, LIGHT)
+EMBEDDINGS = np.zeros((5, 2), np.float32)
+PREDICTIONS = Predictions(np.array(LOGITS, np.float32), EMBEDDINGS, np.array(CLASSES), LIGHT, LIGHT, LIGHT, LIGHT)
 
 
 @pytest.fixture

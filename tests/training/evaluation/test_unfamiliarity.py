@@ -17,9 +17,9 @@ def draw(num_photos: int, seed: int) -> Predictions:
     """Return photos whose embeddings are noise around the centre of their label."""
     classes_N = np.arange(num_photos) % NUM_LABELS
     noise_ND = 0.3 * np.random.default_rng(seed).normal(size=(num_photos, WIDTH))
-    light_N = np.zeros(num_photos, dtype=np.float32)
+    statistics = [np.zeros(num_photos, dtype=np.float32)] * 4
     embeddings_ND = (CENTRES_KD[classes_N] + noise_ND).astype(np.float32)
-    return Predictions(np.zeros((num_photos, NUM_LABELS), np.float32), embeddings_ND, classes_N, light_N, light_N)
+    return Predictions(np.zeros((num_photos, NUM_LABELS), np.float32), embeddings_ND, classes_N, *statistics)
 
 
 def others(num_photos: int) -> Floats:

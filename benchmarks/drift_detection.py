@@ -1,0 +1,155 @@
+"""Measure drift detection on Grocery Store: false alarms, and what is found in 200 photos: make bench-drift.
+
+Photos that neither model nor reference has seen: the model is fruity 1.0.0, whose network learned from ImageNet; the
+reference is val, photographed in other shops than train; the served photos are half of train, the other half gives the
+directions of the embedding. First labels are the true ones with the errors that fruity 2.0.0 makes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from rich.progress import track
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+from benchmarks.drift_photos import CHANGES, Change, Labelled, Model, Pool, answer, find_directions, read_grocery
+from benchmarks.drift_plot import draw_drift
+from benchmarks.drift_windows import WINDOW, Setting, list_drifts, make_reference
+from handler.engine import Photos
+from handler.familiarity import Familiarity
+from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
+from monitoring.drift_tests import Window
+
+_ROOT = Path(__file__).resolve().parent.parent
+_ARCHIVE = _ROOT / "model_archive" / "default" / "fruity-1.0.0.mar"
+_WRONG = 0.14
+"""The share of wrong first labels."""
+_NUM_LABELS = 8
+"""Of the most frequent ones, each tripled."""
+
+
+_Item = TypeVar("_Item")
+
+
+class Rate(NamedTuple):
+    """How many of the windows were called drift, and how many times by which test."""
+
+    found: int
+    tries: int
+    tests: Mapping[str, int]
+
+    def __str__(self) -> str:
+        interval = binomtest(self.found, self.tries).proportion_ci()
+        return f"{self.found / self.tries:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def main() -> None:
+    asked = _parse_arguments()
+    if not (asked.data / "labels.csv").exists():
+        sys.exit(f"{asked.data} does not hold the Grocery Store photos (labels.csv, train, val): name them with --data")
+    pools, sets = _measure_photos(asked.data)
+    fine = _make_setting(pools, *sets)
+    coarse = _make_setting(pools, *([photo._replace(label=photo.coarse_label) for photo in photos] for photos in sets))
+    rng = np.random.default_rng(0)
+    weeks = [_try(fine, fine.draw, LOOKS_A_WEEK, rng) for _ in track(range(asked.weeks), "weeks without drift")]
+    rates = {
+        name: _try(fine, draw, asked.tries, rng) for name, draw in _follow(list_drifts(fine).items(), "kinds of drift")
+    }
+    tripled = {
+        share: (name, rate)
+        for setting in (fine, coarse)
+        for share, name, rate in _triple_labels(setting, asked.tries, rng)
+    }
+    _print_table(weeks, rates, tripled)
+    draw_drift({name: rate.found / rate.tries for name, rate in rates.items()}, _fractions(tripled), asked.plot)
+
+
+def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[Labelled], ...]]:
+    model, sets = Model(_ARCHIVE), read_grocery(data)
+    train, served, val = (model.preprocess(photos) for photos in track(sets, "reading photos"))
+    rng = np.random.default_rng(0)
+    kinds: dict[str, Callable[[], Photos]] = {
+        "train": lambda: train,
+        "val": lambda: val,
+        "as they are": lambda: served,
+        **{name: partial(_change_photos, change, served, rng) for name, change in CHANGES.items()},
+        "other": model.preprocess_other,
+    }
+    return {name: model.measure(make()) for name, make in _follow(kinds.items(), "embedding photos")}, sets
+
+
+def _change_photos(change: Change, photos_NHWC: Photos, rng: np.random.Generator) -> Photos:
+    return np.stack([change(photo_HWC, rng) for photo_HWC in photos_NHWC])
+
+
+def _make_setting(
+    pools: Mapping[str, Pool], train: list[Labelled], served: list[Labelled], val: list[Labelled]
+) -> Setting:
+    labels = tuple(sorted({photo.label for photo in train}))
+    directions_DR = find_directions(pools["train"].embeddings_ND)
+    distances_N = Familiarity(directions_DR, np.ones((), np.float32)).score(pools["val"].embeddings_ND)
+    familiarity = Familiarity(directions_DR, np.array(np.quantile(distances_N, 0.95), np.float32))
+    train_counts_K = np.bincount(answer(train, labels, 0.0, 0), minlength=len(labels)).astype(np.float32)
+    val_labels_N = answer(val, labels, _WRONG, 1)
+    reference, reference_MR = make_reference(pools["val"], val_labels_N, train_counts_K, familiarity)
+    return Setting(reference, reference_MR, labels, familiarity, pools, answer(served, labels, _WRONG, 2))
+
+
+def _triple_labels(setting: Setting, tries: int, rng: np.random.Generator) -> Iterator[tuple[float, str, Rate]]:
+    shares_K = np.bincount(setting.served_labels_N, minlength=len(setting.labels)) / len(setting.served_labels_N)
+    for k in track(np.argsort(-shares_K)[:_NUM_LABELS].tolist(), "tripled labels"):
+        yield float(shares_K[k]), setting.labels[k], _try(setting, partial(setting.triple, k), tries, rng)
+
+
+def _try(setting: Setting, draw: Callable[[np.random.Generator], Window], tries: int, rng: np.random.Generator) -> Rate:
+    found, tests = 0, dict[str, int]()
+    for _ in range(tries):
+        drifted = {one.name for one in setting.compare(draw(rng)) if one.drifted}
+        found += bool(drifted)
+        for name in drifted:
+            tests[name] = tests.get(name, 0) + 1
+    return Rate(found, tries, tests)
+
+
+def _print_table(weeks: list[Rate], rates: Mapping[str, Rate], tripled: Mapping[float, tuple[str, Rate]]) -> None:
+    alarms = Rate(sum(week.found for week in weeks), sum(week.tries for week in weeks), {})
+    alarmed = Rate(sum(bool(week.found) for week in weeks), len(weeks), {})
+    print(f"| windows of {WINDOW} photos | called drift (95 % interval) | target | found by |")
+    print("| --- | ---: | ---: | --- |")
+    print(f"| {alarms.tries:,} undrifted windows | {alarms} | < 1 % | |")
+    week = f"{len(weeks)} weeks of {LOOKS_A_WEEK} such windows, any alarm"
+    print(f"| {week} | {alarmed} | < {FALSE_ALARMS_A_WEEK:.0%} | |")
+    for name, rate in rates.items():
+        print(f"| {name} | {rate} | ≥ 95 % | {_list_tests(rate)} |")
+    for share, (name, rate) in sorted(tripled.items(), reverse=True):
+        print(f"| {name} ({share:.1%}) tripled | {rate} | ≥ 95 % | {_list_tests(rate)} |")
+
+
+def _list_tests(rate: Rate) -> str:
+    often = sorted(rate.tests, key=lambda name: -rate.tests[name])
+    return ", ".join(f"{name} {rate.tests[name] / rate.tries:.0%}" for name in often[:3])
+
+
+def _follow(items: Collection[_Item], what: str) -> Iterable[_Item]:
+    return track(items, what, total=len(items))
+
+
+def _fractions(tripled: Mapping[float, tuple[str, Rate]]) -> dict[float, float]:
+    return {share: rate.found / rate.tries for share, (_, rate) in sorted(tripled.items())}
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift_detection", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data" / "grocery")
+    parser.add_argument("--weeks", type=int, default=60, help="simulated weeks without drift (default: %(default)s)")
+    parser.add_argument("--tries", type=int, default=100, help="windows of each kind of drift (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, default=_ROOT / "docs" / "drift.svg")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Windows of photos, undrifted and drifted, drawn for drift detection. Axes: N photos, R direction, K class."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.drift_photos import CHANGES, Pool
+from handler.drift_reference import DriftReference, Histogram
+from handler.engine import Floats
+from handler.familiarity import Familiarity
+from monitoring.drift_level import Comparison
+from monitoring.drift_tests import Window, compare_window
+
+WINDOW = 200
+_NUM_SAMPLES = 512
+_MIX_DEVIATION = 0.3
+"""Of the logarithm of each label's weight: from window to window a label's share varies by about a third."""
+
+Draw = Callable[[np.random.Generator], Window]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A reference of one shop, and photos of other shops that are served; `labels_N` are the first labels."""
+
+    reference: DriftReference
+    reference_MR: Floats
+    labels: tuple[str, ...]
+    familiarity: Familiarity
+    served: Mapping[str, Pool]
+    """By kind: `as they are`, each change, and `other` pictures."""
+    served_labels_N: NDArray[np.int64]
+
+    def compare(self, window: Window) -> list[Comparison]:
+        return compare_window(window, self.reference, self.reference_MR, self.labels)
+
+    def draw(
+        self, rng: np.random.Generator, kind: str = "as they are", weights_K: Floats | None = None, others: int = 0
+    ) -> Window:
+        """Return a window, each photo at most once; *others* of it are no groceries, and have any label."""
+        weights_K = np.ones(len(self.labels), np.float32) if weights_K is None else weights_K
+        return self._build(rng, kind, self._choose(rng, weights_K, WINDOW - others), others)
+
+    def triple(self, k: int, rng: np.random.Generator) -> Window:
+        """Return a window in which label *k* has three times its share."""
+        of_label_N = np.flatnonzero(self.served_labels_N == k)
+        num_of_label = min(len(of_label_N), rng.binomial(WINDOW, 3 * len(of_label_N) / len(self.served_labels_N)))
+        others_K = (np.arange(len(self.labels)) != k).astype(np.float32)
+        chosen = [
+            rng.choice(of_label_N, num_of_label, replace=False),
+            self._choose(rng, others_K, WINDOW - num_of_label),
+        ]
+        return self._build(rng, "as they are", np.concatenate(chosen))
+
+    def drop_third(self, rng: np.random.Generator) -> Window:
+        """Return a window in which a third of the labels are gone."""
+        weights_K = np.ones(len(self.labels), np.float32)
+        weights_K[rng.choice(len(weights_K), len(weights_K) // 3, replace=False)] = 0
+        return self.draw(rng, weights_K=weights_K)
+
+    def _choose(self, rng: np.random.Generator, weights_K: Floats, num_photos: int) -> NDArray[np.int64]:
+        weights_N = (weights_K * np.exp(rng.normal(0.0, _MIX_DEVIATION, len(weights_K))))[self.served_labels_N]
+        return rng.choice(len(weights_N), num_photos, replace=False, p=weights_N / weights_N.sum())
+
+    def _build(self, rng: np.random.Generator, kind: str, chosen: NDArray[np.int64], others: int = 0) -> Window:
+        parts = [(self.served[kind], chosen)]
+        labels_N = self.served_labels_N[chosen]
+        if others:
+            parts.append((self.served["other"], rng.choice(len(self.served["other"]), others, replace=False)))
+            labels_N = np.concatenate([labels_N, rng.choice(self.served_labels_N, others)])
+        embeddings_ND = np.concatenate([pool.embeddings_ND[rows] for pool, rows in parts])
+        coordinates_NR = embeddings_ND @ self.familiarity.directions_DR
+        statistics = {
+            name: np.concatenate([pool.statistics[name][rows] for pool, rows in parts])
+            for name in parts[0][0].statistics
+        }
+        statistics["unfamiliarity"] = self.familiarity.score_coordinates(coordinates_NR)
+        counts_K = np.bincount(labels_N, minlength=len(self.labels)).astype(np.float32)
+        return Window(statistics, counts_K, coordinates_NR)
+
+
+def list_drifts(setting: Setting) -> dict[str, Draw]:
+    """Return what draws a window of each kind of drift, but a tripled label."""
+    changes = {name: partial(setting.draw, kind=name) for name in CHANGES}
+    return {
+        "a third of the labels gone": setting.drop_third,
+        **changes,
+        "half the photos no groceries": partial(setting.draw, others=WINDOW // 2),
+    }
+
+
+def make_reference(
+    val: Pool, val_labels_N: NDArray[np.int64], train_counts_K: Floats, familiarity: Familiarity
+) -> tuple[DriftReference, Floats]:
+    """Return the reference that training would have written, and its coordinates_MR."""
+    coordinates_NR = val.embeddings_ND @ familiarity.directions_DR
+    statistics = {**val.statistics, "unfamiliarity": familiarity.score_coordinates(coordinates_NR)}
+    shares_K = np.bincount(val_labels_N, minlength=len(train_counts_K)) / len(val)
+    histograms = {name: Histogram((), (1.0,), values_N[:_NUM_SAMPLES]) for name, values_N in statistics.items()}
+    samples_ND = val.embeddings_ND[:_NUM_SAMPLES]
+    reference = DriftReference(len(val), shares_K.astype(np.float32), train_counts_K, histograms, samples_ND)
+    return reference, coordinates_NR[:_NUM_SAMPLES]

@@ -1,0 +1,123 @@
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from handler.drift_reference import STATISTICS, DriftReference, Histogram
+from handler.engine import Floats
+from monitoring.drift_level import Comparison
+from monitoring.drift_tests import STATISTIC_TOLERANCES, Window, compare_window
+
+NUM_LABELS = 40
+LABELS = [f"label {k}" for k in range(NUM_LABELS)]
+
+
+def draw(num_photos: int, seed: int) -> dict[str, Floats]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.beta(4, 4, num_photos).astype(np.float32) for name in STATISTICS}
+
+
+def draw_counts(weights_K: Floats, seed: int, num_photos: int = 200) -> Floats:
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(num_photos, weights_K / weights_K.sum()).astype(np.float32)
+
+
+def make_reference(values: Mapping[str, Floats], *, with_samples: bool = True) -> DriftReference:
+    histograms = {}
+    for name, values_N in values.items():
+        edges = np.quantile(values_N, np.linspace(0.1, 0.9, 9))
+        shares = np.bincount(np.searchsorted(edges, values_N, side="right"), minlength=10) / len(values_N)
+        samples_N = values_N.astype(np.float16).astype(np.float32) if with_samples else None
+        histograms[name] = Histogram(tuple(edges.tolist()), tuple(shares.tolist()), samples_N)
+    shares_K = np.full(NUM_LABELS, 1 / NUM_LABELS, np.float32)
+    return DriftReference(
+        300, shares_K, np.full(NUM_LABELS, 60.0, np.float32), histograms, np.zeros((300, 2), np.float32)
+    )
+
+
+UNIFORM_K = np.ones(NUM_LABELS, np.float32)
+REFERENCE = make_reference(draw(300, seed=0))
+
+
+def find(
+    statistics: Mapping[str, Floats], counts_K: Floats, reference: DriftReference = REFERENCE
+) -> dict[str, Comparison]:
+    found = compare_window(Window(statistics, counts_K, None), reference, None, LABELS)
+    return {comparison.name: comparison for comparison in found if comparison.drifted}
+
+
+@pytest.mark.parametrize("with_samples", [True, False])
+def test_windows_of_the_same_photos_as_the_reference_have_not_drifted(with_samples: bool) -> None:
+    reference = make_reference(draw(300, seed=0), with_samples=with_samples)
+
+    found = [find(draw(200, seed), draw_counts(UNIFORM_K, seed), reference) for seed in range(1, 51)]
+
+    assert found == [{}] * 50
+
+
+@pytest.mark.parametrize("with_samples", [True, False])
+@pytest.mark.parametrize("name", STATISTICS)
+def test_a_statistic_that_moves_is_found_and_no_other(name: str, with_samples: bool) -> None:
+    sign = -1 if STATISTIC_TOLERANCES[name].direction == "less" else 1
+    statistics = draw(200, seed=1)
+
+    found = find(
+        {**statistics, name: statistics[name] + sign * np.float32(0.25)},
+        draw_counts(UNIFORM_K, 1),
+        make_reference(draw(300, seed=0), with_samples=with_samples),
+    )
+
+    assert set(found) == {name}
+    assert (found[name].after - found[name].before) * sign == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "shift"), [("confidence", 0.3), ("entropy", -0.3), ("unfamiliarity", -0.3)])
+def test_a_more_certain_model_and_more_familiar_photos_are_no_drift(name: str, shift: float) -> None:
+    statistics = draw(200, seed=1)
+
+    assert find({**statistics, name: statistics[name] + np.float32(shift)}, draw_counts(UNIFORM_K, 1)) == {}
+
+
+def test_a_difference_as_between_shops_is_no_drift_however_many_photos_show_it() -> None:
+    statistics = draw(5000, seed=1)
+    moved = {**statistics, "brightness": statistics["brightness"] + np.float32(0.07)}
+
+    found = compare_window(Window(moved, draw_counts(UNIFORM_K, 1, 5000), None), REFERENCE, None, LABELS)
+
+    brightness = next(comparison for comparison in found if comparison.name == "brightness")
+    assert brightness.p < 1e-4
+    assert not brightness.drifted
+
+
+def test_a_third_of_the_labels_gone_is_another_mix() -> None:
+    weights_K = UNIFORM_K.copy()
+    weights_K[: NUM_LABELS // 3] = 0
+
+    assert "mix of labels" in find(draw(200, seed=1), draw_counts(weights_K, 1))
+
+
+def test_a_label_that_rises_is_named() -> None:
+    weights_K = UNIFORM_K.copy()
+    weights_K[7] = 8
+
+    found = find(draw(200, seed=1), draw_counts(weights_K, 1))["label 7"]
+
+    assert found.before == pytest.approx(1 / NUM_LABELS)
+    assert found.after == pytest.approx(8 / (NUM_LABELS + 7), abs=0.05)
+
+
+def test_statistics_that_reference_or_log_lack_are_left_out() -> None:
+    window = Window({**draw(200, seed=1), "entropy": np.zeros(0, np.float32)}, draw_counts(UNIFORM_K, 1), None)
+
+    found = compare_window(window, make_reference({"entropy": draw(300, 0)["entropy"]}), None, LABELS)
+
+    assert {comparison.name for comparison in found} == {"mix of labels"}
+
+
+def test_an_older_reference_gives_the_labels_of_val() -> None:
+    shares_K = np.zeros(NUM_LABELS, np.float32)
+    shares_K[:2] = 0.5
+    older = DriftReference(300, shares_K, None, {}, np.zeros((300, 2), np.float32))
+
+    assert find({}, draw_counts(shares_K, 1), older) == {}
+    assert "mix of labels" in find({}, draw_counts(UNIFORM_K, 1), older)
