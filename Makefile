@@ -244,8 +244,9 @@ gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM i
 setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` alone needs 0.5)
 	@$(BIN)/python -m scripts.serve --stage-only
 
+# One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop.
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
-	$(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -259,9 +260,10 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.train  ## Generate the table in docs/metrics.md, and the dry runs in docs/deploy.md
+docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
 	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
+	@$(BIN)/python -m scripts.dashboards
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

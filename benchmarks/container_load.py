@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -53,17 +54,21 @@ def main() -> None:
     sys.exit(1 if any(figures[what]["failed"] for what in ("idle", "kills", "stops")) else 0)
 
 
-def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000) -> dict[str, Any]:
-    """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy."""
+def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, seconds: float = 4) -> dict[str, Any]:
+    """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy.
+
+    Each load takes *seconds*, but those that wait for kills and stops.
+    """
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
-        _measure_speed(container.torchserve, photo)
+        speed_of = partial(_measure_speed, photo=photo, seconds=seconds)
+        speed_of(container.torchserve)
         costs = [
-            1 - _measure_speed(container.proxy, photo) / _measure_speed(container.torchserve, photo)
+            1 - speed_of(container.proxy) / speed_of(container.torchserve)
             for _ in track(range(pairs), "With and without the reverse proxy")
         ]
         pss_mb = container.server.pss_mb()
-        beside_idle = _load_beside_idle_connections(container, photo, idle)
+        beside_idle = _load_beside_idle_connections(container, photo, idle, seconds)
         beside_kills = _kill_workers(container, photo, tries)
     stops_s, at_stops = zip(*(_stop(python, photo) for _ in track(range(tries), "SIGTERM")), strict=True)
     stopped = count_failures([sample for samples in at_stops for sample in samples], _REFUSED)
@@ -81,11 +86,12 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000) -> dic
 def run_container(python: Path, photo: Photo) -> Iterator[Container]:
     """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
-        folder, port = Path(scratch), free_ports(1)[0]
+        folder, (port, metrics_port) = Path(scratch), free_ports(2)
         config = write_server_config(ROOT / "config.properties", folder, {})
         command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
-        with run_server(command, ROOT, {"PORT": str(port), "RUN_FOLDER": f"{folder}/run"}) as server:
+        settings = {"PORT": str(port), "METRICS_PORT": str(metrics_port), "RUN_FOLDER": f"{folder}/run"}
+        with run_server(command, ROOT, settings) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
@@ -93,11 +99,11 @@ def run_container(python: Path, photo: Photo) -> Iterator[Container]:
                 yield Container(server, management, proxy, torchserve, start_s)
 
 
-def _measure_speed(endpoint: Endpoint, photo: Photo) -> float:
-    return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=4).photos_per_s
+def _measure_speed(endpoint: Endpoint, photo: Photo, seconds: float) -> float:
+    return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=seconds).photos_per_s
 
 
-def _load_beside_idle_connections(container: Container, photo: Photo, idle: int) -> Sequence[Sample]:
+def _load_beside_idle_connections(container: Container, photo: Photo, idle: int, seconds: float) -> Sequence[Sample]:
     """Return what clients saw while *idle* connections sent nothing."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -106,7 +112,7 @@ def _load_beside_idle_connections(container: Container, photo: Photo, idle: int)
         for _ in track(range(idle), "Idle connections"):
             stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
         with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
-            time.sleep(5)
+            time.sleep(seconds)
     return samples
 
 

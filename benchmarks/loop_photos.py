@@ -11,8 +11,8 @@ from typing import NamedTuple
 NUM_NEW = 10
 NUM_CORRECTED = 10
 """Photos of each new label that people correct."""
-# Enough for the corrections and for as many to measure on.
-_MIN_TRAIN = 25
+# Of a label that comes later: enough for the corrections, and to measure on, also in other shops, which val has.
+_MIN_TRAIN, _MIN_VAL = 25, 3
 
 
 class KnownPhoto(NamedTuple):
@@ -44,7 +44,7 @@ def choose_photos(grocery: Path, seed: int = 0) -> StoryPhotos:
             splits[row["split"]][photo.label].append(photo)
     train, val = splits["train"], splits["val"]
     shuffled = random.Random(seed)  # noqa: S311, a benchmark repeats its choices
-    often = sorted(label for label in train if len(train[label]) >= _MIN_TRAIN)
+    often = sorted(label for label in train if len(train[label]) >= _MIN_TRAIN and len(val[label]) >= _MIN_VAL)
     new = tuple(sorted(shuffled.sample(often, NUM_NEW)))
     for label in new:
         shuffled.shuffle(train[label])

@@ -29,11 +29,12 @@ from serving.model_store import ROOT, stage
 from serving.torchserve import MODEL, TorchServe
 
 _FIRST = "1.0.0"
-_TRAINING = ("network=lite0", "evaluation.robustness_photos=0", "tracker=none")
+_TRAINING = ("network=lite0", "recipe.class_weighting=true", "evaluation.robustness_photos=0", "tracker=none")
 _CLIENTS = 2
 _CLIENT_PAUSE_S = 0.2
 _READY_S = 90
-# Looks for drift: two before the new labels come, which must find nothing, then one every 25 photos.
+# Photos between looks for drift: two looks before the new labels come, which must find nothing, then one after another.
+# A look compares the last full 200 of the log, so that drift is found when it has 200 more.
 _BEFORE, _EVERY, _LAST = 200, 25, 400
 _DRIFT_FOUND = 3
 
@@ -78,10 +79,13 @@ def _serve(folder: Path) -> Iterator[str]:
 def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
     stream = Stream(url, photos.known, story.asked)
     with stream.running():
-        false_alarms = sum(_look(stream, _BEFORE, folder) for _ in range(2))
+        false_alarms = 0
+        for _ in range(2):
+            stream.wait_for(_BEFORE)
+            false_alarms += _has_drifted(folder)
         story.changed_s = time.perf_counter()
         stream.pools.append(photos.corrected)
-        detected_after = next((n for n in range(_EVERY, _LAST + 1, _EVERY) if _look(stream, _EVERY, folder)), None)
+        detected_after = _wait_for_drift(stream, folder)
         story.detected_s = time.perf_counter()
         # From here on with photos that nobody corrects, so that no version learns from them.
         stream.pools[1] = photos.measured
@@ -109,11 +113,20 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
     }
 
 
-def _look(stream: Stream, count: int, folder: Path) -> bool:
-    """Return whether there is drift after *count* more photos."""
-    stream.wait_for(count)
-    command = ("monitoring.drift", "--archive", f"build/{MODEL}-{_FIRST}.mar", "--log", "log")
-    return _start(folder, *command) == _DRIFT_FOUND
+def _wait_for_drift(stream: Stream, folder: Path) -> int | None:
+    """Return how many photos had come in when drift was found, None if it was not."""
+    num_before = stream.num_asked
+    while (num_seen := stream.num_asked - num_before) < _LAST:
+        if num_seen and _has_drifted(folder):
+            return num_seen
+        stream.wait_for(_EVERY)
+    return None
+
+
+def _has_drifted(folder: Path) -> bool:
+    return (
+        _start(folder, "monitoring.drift", "--archive", f"build/{MODEL}-{_FIRST}.mar", "--log", "log") == _DRIFT_FOUND
+    )
 
 
 def _measure_all(url: str, photos: StoryPhotos) -> dict[str, float]:

@@ -42,6 +42,10 @@ class Stream:
         self.pools: list[Sequence[KnownPhoto]] = [known]
         self._url, self._asked, self._stop = url, asked, Event()
 
+    @property
+    def num_asked(self) -> int:
+        return len(self._asked)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         thread = Thread(target=self._run)
@@ -54,8 +58,8 @@ class Stream:
 
     def wait_for(self, count: int) -> None:
         """Return once *count* more photos were sent."""
-        target = len(self._asked) + count
-        while len(self._asked) < target:
+        target = self.num_asked + count
+        while self.num_asked < target:
             time.sleep(0.05)
 
     def _run(self) -> None:

@@ -35,6 +35,7 @@ from handler.problem import Problem
 from handler.request import DESCRIBE, PNG, PROBE, NamedPhoto, Request, is_explanation, lower_names, read_request
 from handler.settings import read_settings
 from handler.spec import read_spec
+from handler.tracing import BatchTimes, open_tracing
 from handler.worker_activity import WorkerActivity, claim_number
 
 Input = ModelInput | Problem
@@ -63,6 +64,7 @@ class FruityHandler:
         self._activity = WorkerActivity(folder, os.getpid())
         log_settings = read_log_settings(os.environ)
         self._log = None if log_settings is None else PredictionLog(log_settings, self._version, self._spec)
+        self._tracing = open_tracing(os.environ)
         reference, number = read_drift_reference(folder), claim_number(folder)
         self._monitor = Monitor(context.metrics, self._model, self._version, self._spec, reference, number)
         self._warm_up()
@@ -94,6 +96,9 @@ class FruityHandler:
         if counted:
             num_photos = sum(isinstance(given, ModelInput) for given in inputs)
             self._monitor.record_batch(num_photos, decode_seconds, inference_seconds, time.perf_counter() - started)
+        if self._tracing is not None:
+            times = BatchTimes(started, preprocessed, inference_seconds)
+            self._tracing.record_batch(headers, requests, inputs, decode_seconds, times)
         return [answer.body for answer in answers]
 
     def _warm_up(self) -> None:

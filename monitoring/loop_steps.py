@@ -207,9 +207,10 @@ def _train(commands: LoopCommands, manifest: Path, run_id: str) -> Path:
 
 def _build(loop: Loop, trained: Path) -> Path:
     """Return the new archive; that of an earlier loop with the same run, if there is one."""
-    chosen = loop.folder / trained.name / "version"
-    if not chosen.exists():
-        old, labels = read_identity(loop.serving), read_spec(trained).labels
+    chosen, old = loop.folder / trained.name / "version", read_identity(loop.serving)
+    # Another version may have been rolled out since it was chosen.
+    if not chosen.exists() or version_order(chosen.read_text()) < version_order(old.version):
+        labels = read_spec(trained).labels
         taken = [version for path in BUILD.glob("*.mar") if (version := version_in(path.name))]
         chosen.write_text(next_version(old.version, old.spec.labels, labels, taken))
     version = chosen.read_text()

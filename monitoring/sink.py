@@ -21,13 +21,11 @@ import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, create_form_parser
 
-from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge
+from handler.problem import MEDIA_TYPE, MalformedRequest, NotAPhoto, Problem, TooLarge
 from handler.settings import Limits
 from model_archive.storage import RegistryError, Storage, open_storage
 from monitoring.correction import CorrectionError, clean_photo, make_correction
 from monitoring.correction_sources import RECEIVED
-
-PATH = "/corrections"
 
 _MAX_FIELD_BYTES = 1000
 # The photo, and room for the other fields.
@@ -37,10 +35,12 @@ _FIELDS = ("label", "who", "version", "answer")
 _NICENESS = 10
 
 
-class _Unavailable(Problem):
-    status = 503
-    title = "The correction could not be kept"
-    kind = "unavailable"
+_UNAVAILABLE = {
+    "type": "urn:fruity:unavailable",
+    "title": "The correction could not be kept",
+    "status": 503,
+    "detail": "the place where corrections are kept does not answer; try again later",
+}
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def keep(storage: Storage, form: dict[str, bytes], client: str) -> dict[str, str]:
-    """Keep the correction of *form* in *storage*; return what was understood. Raises a `Problem`.
+    """Keep the correction of *form* in *storage*; return what was understood. Raises a `Problem` or `RegistryError`.
 
     *client* is whose key it was sent with: who says so, unless the form names somebody.
     """
@@ -74,13 +74,9 @@ def keep(storage: Storage, form: dict[str, bytes], client: str) -> dict[str, str
         raise MalformedRequest(str(error)) from error
     name = f"{word.time:%Y%m%dT%H%M%S}-{digest[:16]}-{secrets.token_hex(4)}.json"
     objects = {word.photo: clean_photo(photo), f"{RECEIVED}/{name}": msgspec.json.encode(word)}
-    try:
-        # The word last: where it is, its photo is.
-        for place, content in objects.items():
-            storage.create(place, io.BytesIO(content), len(content))
-    except RegistryError as error:
-        print(f"corrections: {error}", file=sys.stderr, flush=True)
-        raise _Unavailable("the place where corrections are kept does not answer; try again later") from error
+    # The word last: where it is, its photo is.
+    for place, content in objects.items():
+        storage.create(place, io.BytesIO(content), len(content))
     return {"digest": digest, "label": word.label}
 
 
@@ -120,7 +116,10 @@ class _Page(BaseHTTPRequestHandler):
             form = read_form(self.headers.get("Content-Type", ""), self._read_body())
             self._answer(HTTPStatus.CREATED, keep(self.server.storage, form, self.headers.get("X-Client", "")))
         except Problem as problem:
-            self._answer(problem.status, problem.document(), "application/problem+json")
+            self._answer(problem.status, problem.document(), MEDIA_TYPE)
+        except RegistryError as error:
+            print(f"corrections: {error}", file=sys.stderr, flush=True)
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE, MEDIA_TYPE)
 
     def _read_body(self) -> bytes:
         length = int(self.headers.get("Content-Length", 0))

@@ -1,17 +1,21 @@
-"""Write the table of metrics in docs/metrics.md from handler/metrics.yaml: python -m scripts.metrics_page."""
+"""Write the tables of metrics in docs/metrics.md, of workers and supervisor: python -m scripts.metrics_page."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import yaml
+from prometheus_client import CollectorRegistry
 
+from serving.container.exporter import RequestMetrics
+from serving.container.health import Health
+from serving.container.process_metrics import ProcessMetrics
 from serving.model_store import ROOT
 
 METRICS = ROOT / "handler" / "metrics.yaml"
 PAGE = ROOT / "docs" / "metrics.md"
 
-_TABLE = re.compile(r"(<!-- make docs -->\n).*(<!-- end -->)", flags=re.DOTALL)
+_TABLE = re.compile(r"(<!-- make docs(, container)? -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 _KIND = re.compile(r"  (counter|gauge|histogram):")
 _METRIC = re.compile(r"    - \{name: (\w+), ")
 _COMMENT = re.compile(r"    # (.*)")
@@ -32,12 +36,25 @@ def main() -> None:
 
 
 def refresh(page: str, declared: str) -> str:
-    """Return *page* with a table of the metrics that the text of metrics.yaml *declared* explains by a comment."""
-    rows = [
-        f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.meaning} |" for one in read_metrics(declared)
-    ]
-    table = "\n".join(["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *rows])
-    return _TABLE.sub(lambda around: f"{around[1]}{table}\n{around[2]}", page)
+    """Return *page* with the tables of what metrics.yaml, whose text is *declared*, and the supervisor explain."""
+    workers, container = (_draw_table(metrics) for metrics in (read_metrics(declared), read_container_metrics()))
+    return _TABLE.sub(lambda around: f"{around[1]}{container if around[2] else workers}\n{around[3]}", page)
+
+
+def _draw_table(metrics: Iterator[Metric]) -> str:
+    rows = [f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.meaning} |" for one in metrics]
+    return "\n".join(["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *rows])
+
+
+def read_container_metrics() -> Iterator[Metric]:
+    """Yield those of the supervisor."""
+    registry = CollectorRegistry()
+    RequestMetrics(registry)
+    registry.register(ProcessMetrics(Health(), ROOT))
+    for family in registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = tuple(label for label in family.samples[0].labels if label != "le")
+        yield Metric(name, family.type, labels, family.documentation)
 
 
 def read_metrics(declared: str) -> Iterator[Metric]:

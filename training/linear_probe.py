@@ -1,12 +1,12 @@
 """A linear probe: only the classifier is fitted, to the features of the frozen network, which are kept in a cache.
 
-Axes: N photos, D embedding, K class.
+Axes: N photos of a split, M photos in the cache, D embedding, K class.
 """
 
 import hashlib
 import os
 import warnings
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,8 @@ from handler.spec import Preprocessing
 from training.config import Config
 from training.data.photo_set import PhotoSet
 from training.evaluation.calibration import mean_nll
-from training.evaluation.network_outputs import Predictions, predict_batches
+from training.evaluation.network_outputs import Features, Predictions, predict_batches
+from training.learned_photos import shorten_digests
 from training.loader import serve_batches
 from training.network import NetworkError, classifier_prefixes
 from training.progress import track
@@ -38,7 +39,7 @@ def has_linear_classifier(network: nn.Module) -> bool:
     return isinstance(network.get_classifier(), nn.Linear)  # type: ignore[operator]
 
 
-def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Predictions:
+def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Features:
     """Fit the linear classifier of *network* to train at each zoom, every second mirrored; raise `NetworkError`.
 
     Returns the features of train at the first zoom.
@@ -59,7 +60,7 @@ def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, prepr
 
 
 def fit_classifier(
-    views: list[Predictions], val: Predictions, *, class_weighting: bool = False
+    views: Sequence[Features | Predictions], val: Features | Predictions, *, class_weighting: bool = False
 ) -> tuple[Floats, Floats]:
     """Return weights_KD and biases_K, with the penalty that fits *val* best; each train photo is in all *views*."""
     embeddings_ND = np.concatenate([view.embeddings_ND for view in views])
@@ -90,24 +91,43 @@ def embed_split(
     preprocessing: Preprocessing,
     *,
     mirror: bool = False,
-) -> Predictions:
-    """Return the predictions for *split*; from the cache, the logits may come from another classifier."""
+) -> Features:
+    """Return the features of *split*. Those of a photo are computed once, also if several data sets have it."""
     bfloat16 = config.trainer.precision == "bf16-mixed"
-    columns = [column.name for column in fields(Predictions)]
-    made_from = [photos.digest, split, digest_backbone(network), preprocessing, mirror, bfloat16, columns]
-    key = msgspec.json.encode(made_from)
-    path = Path(config.data.cache) / "features" / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
-    if path.exists():
+    made_by = msgspec.json.encode([digest_backbone(network), preprocessing, mirror, bfloat16])
+    folder = Path(config.data.cache) / "features" / hashlib.sha256(made_by).hexdigest()[:32]
+    listed = photos.of(split)
+    digests_N, classes_N = shorten_digests(listed), np.array([photos.labels.index(photo.label) for photo in listed])
+    known_M, embeddings_MD = _read_embeddings(folder)
+    new_N = ~np.isin(digests_N, known_M)
+    if new_N.any():
+        chosen = [photo for photo, is_new in zip(listed, new_N, strict=True) if is_new]
+        batches = serve_batches(chosen, photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
+        shown = track(batches, f"computing features of {split}")
+        computed = predict_batches(network, shown, preprocessing, mirror=mirror, bfloat16=bfloat16)
+        _write_embeddings(folder, digests_N[new_N], computed.embeddings_ND)
+        known_M, embeddings_MD = _read_embeddings(folder)
+    order_M = np.argsort(known_M)
+    rows_N = order_M[np.searchsorted(known_M, digests_N, sorter=order_M)]
+    return Features(embeddings_MD[rows_N], classes_N)
+
+
+def _read_embeddings(folder: Path) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Return the digests of all photos in *folder* and their embeddings."""
+    digests, embeddings = [np.empty(0, dtype=np.uint64)], []
+    for path in sorted(folder.glob("[!.]*.npz")):
         with np.load(path) as arrays:
-            return Predictions(**arrays)
-    batches = serve_batches(photos.of(split), photos.labels, preprocessing, config.recipe.batch, config.trainer.workers)
-    shown = track(batches, f"computing features of {split}")
-    predictions = predict_batches(network, shown, preprocessing, mirror=mirror, bfloat16=bfloat16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    np.savez(partial, **asdict(predictions))
-    partial.replace(path)
-    return predictions
+            digests.append(arrays["digests_N"])
+            embeddings.append(arrays["embeddings_ND"])
+    return np.concatenate(digests), np.concatenate(embeddings) if embeddings else np.empty((0, 0), dtype=np.float32)
+
+
+def _write_embeddings(folder: Path, digests_N: NDArray[np.uint64], embeddings_ND: NDArray[np.float32]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(digests_N.tobytes()).hexdigest()[:16]
+    partial = folder / f".{os.getpid()}-{name}.npz"
+    np.savez(partial, allow_pickle=False, digests_N=digests_N, embeddings_ND=embeddings_ND)
+    partial.replace(folder / f"{name}.npz")
 
 
 def digest_backbone(network: nn.Module) -> str:

@@ -15,7 +15,7 @@ from handler.spec import Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.label_errors import LabelError, format_label_errors
-from training.evaluation.network_outputs import Predictions
+from training.evaluation.network_outputs import Features, Predictions
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_mistakes, render_report
@@ -119,7 +119,9 @@ def _track(
     track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
 
 
-def _embed_train(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module) -> Predictions:
+def _embed_train(
+    config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module
+) -> Features | Predictions:
     if config.recipe.method == "probe" and config.recipe.probe_zooms[0] == 1.0:
         # The probe was fitted to them, so they are in the cache.
         return embed_split(network, "train", config, photos, evaluation_set.preprocessing)

@@ -18,6 +18,8 @@ class ContainerSettings:
     """Each field is the environment variable of the same name in capitals."""
 
     port: int = 8080
+    metrics_port: int = 8084
+    """Of the supervisor's metrics, on loopback."""
     model_uri: str | None = None
     """A registry and a version, gs://bucket/prefix/1.0.0 or /folder/1.0.0; None: the archive in the image."""
     public_key: Path | None = None
@@ -36,6 +38,10 @@ class ContainerSettings:
     start_timeout_s: int = 120
     corrections_uri: str | None = None
     """Where corrections are kept that clients post, gs://bucket/prefix or a folder; None: nowhere."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces are sent; None: nowhere."""
+    otel_traces_sampler_arg: float = 1.0
+    """The share of the requests that are traced, of those that bring no trace of their own."""
     run_folder: Path = Path("/tmp/fruity")  # noqa: S108, the one folder that a read-only container can write to
 
 
@@ -71,6 +77,18 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _share(value: str) -> float:
+    if not (re.fullmatch(r"[0-9]*\.?[0-9]+", value) and 0.0001 <= float(value) <= 1):
+        raise ValueError("it must be a number from 0.0001 to 1")
+    return float(value)
+
+
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        raise ValueError("it must be an address, as http://127.0.0.1:4318")
+    return value
+
+
 def _readable_file(value: str) -> Path:
     with Path(value).open("rb"):
         # Symbolic links are kept: Kubernetes and certbot rotate a secret by changing one.
@@ -100,6 +118,7 @@ def _networks(value: str) -> tuple[str, ...]:
 # By hand: the errors of msgspec name no range, and its lax mode would read `PUBLIC_KEY=null` as not set.
 _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
+    "METRICS_PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
     "MODEL_URI": (ExitCode.ARCHIVE, _archive_uri),
     "PUBLIC_KEY": (ExitCode.SIGNATURE, _readable_file),
     "API_KEYS": (ExitCode.KEYS, _readable_file),
@@ -112,5 +131,7 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "LOG_URI": (ExitCode.SETTING, _storage_uri),
     "START_TIMEOUT_S": (ExitCode.SETTING, _whole_number(1, 3600)),
     "CORRECTIONS_URI": (ExitCode.SETTING, _storage_uri),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": (ExitCode.SETTING, _http_url),
+    "OTEL_TRACES_SAMPLER_ARG": (ExitCode.SETTING, _share),
     "RUN_FOLDER": (ExitCode.SPACE, lambda value: Path(value).absolute()),
 }

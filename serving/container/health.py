@@ -36,6 +36,7 @@ class Health:
 
     def __init__(self, unready_reason: str = "the model is not loaded yet") -> None:
         self.unready_reason = unready_reason
+        self.queued_requests = 0
         self.clock: Callable[[], float] = time.monotonic
         self._last_answer_s = self.clock()
         self._stopping = False
@@ -96,6 +97,8 @@ def watch_model(
 def _check_periodically(server: TorchServe, settings: ContainerSettings, health: Health, version: str) -> None:
     # The default version may change at run time; each archive has its own golden samples.
     def golden_of(default: Version) -> list[GoldenSample]:
+        # Before the golden sample is sent, which a full queue refuses.
+        health.queued_requests = default.job_queue_status.pending_requests
         try:
             archive = settings.run_folder / STORE / Path(default.model_url).name
             return _read_golden_sample(archive, default.model_version)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 _MAX_LINE_BYTES = 64 * 1024
@@ -23,10 +23,13 @@ def log(severity: str, message: str, **fields: object) -> None:
 
 
 @contextlib.contextmanager
-def log_pipe(name: str) -> Iterator[int]:
-    """Yield a file descriptor for a child's stdout and stderr: JSON lines pass unchanged, others become JSON."""
+def log_pipe(name: str, *records: Callable[[Mapping[str, object]], None]) -> Iterator[int]:
+    """Yield a file descriptor for a child's stdout and stderr: JSON lines pass unchanged, others become JSON.
+
+    Each of *records* is called with the fields of each JSON line.
+    """
     read_end, write_end = os.pipe()
-    thread = threading.Thread(target=_copy, args=(read_end, name), name=f"log of {name}", daemon=True)
+    thread = threading.Thread(target=_copy, args=(read_end, name, records), name=f"log of {name}", daemon=True)
     thread.start()
     try:
         yield write_end
@@ -36,18 +39,27 @@ def log_pipe(name: str) -> Iterator[int]:
         thread.join(timeout=1)
 
 
-def _copy(read_end: int, name: str) -> None:
+def _copy(read_end: int, name: str, records: Sequence[Callable[[Mapping[str, object]], None]]) -> None:
     with os.fdopen(read_end, "rb") as lines:
         while line := lines.readline(_MAX_LINE_BYTES):
-            if text := line.decode(errors="replace").strip():
-                _copy_line(name, text)
+            if not (text := line.decode(errors="replace").strip()):
+                continue
+            if (fields := _read_fields(text)) is None:
+                _log_text(name, text)
+                continue
+            _write(fields)
+            for record in records:
+                record(fields)
 
 
-def _copy_line(name: str, text: str) -> None:
+def _read_fields(text: str) -> dict[str, object] | None:
     with contextlib.suppress(ValueError):
         if isinstance(fields := json.loads(text), dict):
-            _write(fields)
-            return
+            return fields
+    return None
+
+
+def _log_text(name: str, text: str) -> None:
     match = _NGINX.fullmatch(text)
     severity, message = (_SEVERITIES.get(match[1], "DEFAULT"), match[2]) if match else ("DEFAULT", text)
     log(severity, message, logger=name)

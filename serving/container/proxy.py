@@ -31,6 +31,9 @@ _START_S = 30
 # Busy clients get an answer with `Connection: close` in this time, before idle connections are closed.
 _CLOSE_HEADER_S = 0.5
 
+# Of the access log; serving/container/traces.py reads them.
+_TRACE_FIELDS = '"traceparent":"00-$trace_id-$span_id-$trace_flags","parent_span":"$parent_span","end_s":$msec,'
+
 
 class _NginxTemplate(string.Template):
     delimiter = "%"
@@ -141,6 +144,9 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
     corrections = _NginxTemplate((_CONFIG_FOLDER / "corrections.conf").read_text()).substitute(folder=folder)
+    share_percent = f"{100 * settings.otel_traces_sampler_arg:.2f}"
+    traces = _NginxTemplate((_CONFIG_FOLDER / "traces.conf").read_text()).substitute(share=share_percent)
+    is_traced = settings.otel_exporter_otlp_endpoint is not None
     return _NginxTemplate((_CONFIG_FOLDER / "nginx.conf").read_text()).substitute(
         folder=folder,
         # Only root can start workers as another user, and that user could not read the folder.
@@ -150,6 +156,8 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
         keys=keys,
+        traces=traces if is_traced else "",
+        trace_fields=_TRACE_FIELDS if is_traced else "",
         corrections=corrections if settings.corrections_uri else "",
         rate_zone=zone if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",

@@ -5,6 +5,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from serving.container.exit_codes import ContainerExit, ExitCode
 
 # For the archive, packed and unpacked, and for request bodies that nginx buffers on disk.
@@ -32,11 +34,41 @@ def check_folder(folder: Path) -> None:
 
 def check_memory(cgroup: Path = _CGROUP) -> None:
     """Check the memory limit of this container's cgroup, version 2 or 1; no limit is fine."""
-    files = (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes")
-    limit = next((file.read_text().strip() for file in files if file.exists()), "max")
-    if limit != "max" and int(limit) < _MIN_MEMORY_BYTES:
-        needed = f"{int(limit) / 1e6:.0f} MB, the model needs {_MIN_MEMORY_BYTES / 1e6:.0f} MB"
+    limit_bytes = _read_memory_limit(cgroup)
+    if limit_bytes is not None and limit_bytes < _MIN_MEMORY_BYTES:
+        needed = f"{limit_bytes / 1e6:.0f} MB, the model needs {_MIN_MEMORY_BYTES / 1e6:.0f} MB"
         raise ContainerExit(ExitCode.MEMORY, f"the container's memory limit is {needed}; set it to 1 GB")
+
+
+def read_memory(cgroup: Path = _CGROUP) -> tuple[int, int]:
+    """Return the bytes in use without the cache of files, and their limit: the cgroup's, else the machine's."""
+    machine = psutil.virtual_memory()
+    used = _read_first(cgroup / "memory.current", cgroup / "memory" / "memory.usage_in_bytes")
+    if used is None:
+        return machine.used, machine.total
+    stat = _read_first(cgroup / "memory.stat", cgroup / "memory" / "memory.stat") or ""
+    cached = {name: int(value) for name, value in (line.split() for line in stat.splitlines())}
+    # Version 1 has its own files' cache under the first name, and that of all below under the second.
+    inactive = cached.get("total_inactive_file", cached.get("inactive_file", 0))
+    return int(used) - inactive, min(_read_memory_limit(cgroup) or machine.total, machine.total)
+
+
+def read_throttled_s(cgroup: Path = _CGROUP) -> float:
+    """Return how long the processes of this container waited for their share of CPU; 0 if it is not known."""
+    stat = _read_first(cgroup / "cpu.stat", cgroup / "cpu" / "cpu.stat") or ""
+    times = {name: int(value) for name, value in (line.split() for line in stat.splitlines())}
+    # Microseconds in version 2, nanoseconds in version 1.
+    return times.get("throttled_usec", 0) / 1e6 + times.get("throttled_time", 0) / 1e9
+
+
+def _read_memory_limit(cgroup: Path) -> int | None:
+    limit = _read_first(cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes")
+    return None if limit in (None, "max") else int(limit)
+
+
+def _read_first(*files: Path) -> str | None:
+    """Return the text of the first of *files* that exists."""
+    return next((file.read_text().strip() for file in files if file.exists()), None)
 
 
 def check_clock(now_s: float | None = None, program: Path = Path(__file__)) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from prometheus_client import CollectorRegistry
 from ts.model_server import load_properties
 
 from handler.prediction_log import read_log_settings
@@ -23,6 +24,7 @@ from model_archive.storage import RegistryError, open_storage
 from serving.container.archive_placement import STORE, place_archive
 from serving.container.container_settings import ContainerSettings, read_settings
 from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.exporter import RequestMetrics, serve_metrics
 from serving.container.health import Health, serve_health, watch_model
 from serving.container.json_log import log, log_pipe
 from serving.container.log_upload import LogUpload
@@ -65,15 +67,16 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     check_folder(settings.run_folder)
     archive = place_archive(settings)
     addresses = write_server_config(config, settings)
-    health = Health()
+    health, registry = Health(), CollectorRegistry()
     # The reverse proxy has an access log with more fields.
     for_server = {"TORCHSERVE_ACCESS_LOG": "off", "PREDICTION_LOG": str(settings.prediction_log or "")}
     upload = open_upload(settings, {**environment, **for_server})
     with (
-        log_pipe("nginx") as proxy_log,
+        log_pipe("nginx", RequestMetrics(registry).record, *open_spans(settings)) as proxy_log,
         log_pipe("torchserve") as server_log,
         log_pipe("corrections") as sink_log,
         serve_health(health, settings.run_folder),
+        serve_metrics(settings.metrics_port, registry, health, settings.run_folder),
         run_sink(settings, sink_log),
         Proxy(settings, addresses.inference, proxy_log) as proxy,
         TorchServe(settings.run_folder / "config.properties", ROOT, archive, server_log, for_server) as server,
@@ -100,6 +103,19 @@ def open_upload(settings: ContainerSettings, environment: Mapping[str, str]) -> 
         return LogUpload(log_settings.folder, open_storage(settings.log_uri))
     except (SettingsError, RegistryError) as error:
         raise ContainerExit(ExitCode.SETTING, str(error)) from error
+
+
+def open_spans(settings: ContainerSettings) -> list[Callable[[Mapping[str, object]], None]]:
+    """Return what sends the proxy's span of a line of the access log, none without OTEL_EXPORTER_OTLP_ENDPOINT."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        return []
+    try:
+        # OpenTelemetry is in the image, but not in what `make serve` installs.
+        from serving.container.traces import ProxySpans
+    except ImportError as error:
+        reason = f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {error.name} is not installed; the extra `registry` has it"
+        raise ContainerExit(ExitCode.SETTING, reason) from error
+    return [ProxySpans().record]
 
 
 def write_server_config(config: Path, settings: ContainerSettings) -> Addresses:

@@ -13,9 +13,13 @@ from benchmarks.scenarios import QUICK
 from serving.model_store import ROOT
 from tests.conftest import DEFAULT_ARCHIVE
 
+SHORT = replace(QUICK, seconds=0.2, warm_up_s=0.2, max_seconds=1.0)
+
 
 @pytest.fixture
 def run_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    monkeypatch.setattr("benchmarks.bench.QUICK", SHORT)
+
     def run(*arguments: str) -> Path:
         out = tmp_path / "out"
         monkeypatch.setattr(sys, "argv", ["bench", "--serve-venv", sys.prefix, "--out", str(out), *arguments])
@@ -29,7 +33,7 @@ def run_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def test_a_run_writes_table_figures_and_plot_and_prints_the_table(
     run_bench: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.bench.QUICK", replace(QUICK, rounds=2, seconds=0.2))
+    monkeypatch.setattr("benchmarks.bench.QUICK", replace(SHORT, rounds=2))
 
     out = run_bench("--quick", "--only", "no server, batch", "--archive", str(DEFAULT_ARCHIVE))
 

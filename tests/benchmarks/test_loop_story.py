@@ -8,11 +8,11 @@ from tests.http_server import Request, serve_http
 
 
 def write_grocery(folder: Path, labels: int = 20) -> Path:
-    """Write a data set of *labels* with 30 train and 2 val photos each; each photo has its own bytes."""
+    """Write a data set of *labels* with 29 train and 3 val photos each; each photo has its own bytes."""
     rows = []
     for label in (f"label {number:02}" for number in range(labels)):
         for number in range(32):
-            split = "train" if number < 30 else "val"
+            split = "train" if number < 29 else "val"
             (folder / f"{label}-{number}.jpg").write_bytes(f"{label} {number}".encode())
             rows.append((f"{label}-{number}.jpg", label, split))
     with (folder / "labels.csv").open("w", newline="") as lines:
@@ -30,7 +30,7 @@ def test_no_photo_is_both_learned_and_measured(tmp_path: Path) -> None:
     photos = choose_photos(write_grocery(tmp_path))
 
     sets = [photos.learned, photos.known, photos.corrected, photos.measured, photos.measured_val]
-    assert [len(some) for some in sets] == [300, 20, 100, 200, 20]
+    assert [len(some) for some in sets] == [290, 30, 100, 190, 30]
     assert len({photo.path for some in sets for photo in some}) == 640
     for some in sets[:2]:
         assert {photo.label for photo in some}.isdisjoint(photos.new_labels)
@@ -46,7 +46,7 @@ def test_the_first_version_gets_the_other_labels_and_people_correct_the_new_ones
     said = write_corrections(tmp_path / "inbox", [(photo, "wrong") for photo in photos.corrected], "1.0.0")
 
     with (tmp_path / "data.csv").open() as lines:
-        assert [row["split"] for row in csv.DictReader(lines)] == ["train"] * 300 + ["val"] * 20
+        assert [row["split"] for row in csv.DictReader(lines)] == ["train"] * 290 + ["val"] * 30
     with said.open() as lines:
         rows = list(csv.DictReader(lines))
     assert {(row["version"], row["answer"]) for row in rows} == {("1.0.0", "wrong")}

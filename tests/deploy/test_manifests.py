@@ -60,7 +60,7 @@ def test_compose_mounts_files_that_exist_and_opens_ports_on_loopback_only() -> N
     mounts = [mount.split(":")[0] for service in services for mount in service.get("volumes", [])]
 
     assert [mount for mount in mounts if mount.startswith(".") and not (DEPLOY / mount).exists()] == []
-    assert "./monitoring/grafana_dashboard.json" in mounts
+    assert "./monitoring/dashboards" in mounts
     assert {port.partition(":")[0] for service in services for port in service.get("ports", [])} == {"127.0.0.1"}
 
 

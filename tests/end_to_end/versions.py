@@ -59,7 +59,7 @@ def raise_on(photo: bytes) -> Edit:
     )
 
 
-def write_thresholds(folder: Path, watch_seconds: float = 3) -> Path:
+def write_thresholds(folder: Path, watch_seconds: float = 2) -> Path:
     """Write fruity's own thresholds with a short watch and room for a noisy machine; return their path."""
     thresholds = msgspec.structs.replace(
         read_thresholds(), watch_seconds=watch_seconds, canary_seconds=watch_seconds, latency_ratio=3.0
@@ -86,4 +86,4 @@ def _set_version(manifest: bytes, version: str) -> bytes:
 
 def _shrink(config: bytes) -> bytes:
     # The drain waits for one response timeout.
-    return json.dumps({**yaml.safe_load(config), "minWorkers": 1, "maxWorkers": 1, "responseTimeout": 8}).encode()
+    return json.dumps({**yaml.safe_load(config), "minWorkers": 1, "maxWorkers": 1, "responseTimeout": 5}).encode()

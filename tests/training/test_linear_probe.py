@@ -70,12 +70,28 @@ def test_features_are_computed_once_and_mirrored_ones_are_kept_apart(photo_set: 
     network, config = build_network("test_efficientnet", "random", 4), tiny_config(tmp_path, tmp_path)
     first = embed_split(network, "val", config, photo_set, PREPROCESSING)
 
-    again = embed_split(network, "val", config, replace(photo_set, photos=()), PREPROCESSING)
+    (kept,) = (tmp_path / "data" / "features").rglob("*.npz")
+    before = kept.stat().st_mtime_ns
+    again = embed_split(network, "val", config, photo_set, PREPROCESSING)
     mirrored = embed_split(network, "val", config, photo_set, PREPROCESSING, mirror=True)
 
     assert np.array_equal(again.embeddings_ND, first.embeddings_ND)
+    assert kept.stat().st_mtime_ns == before
     assert not np.allclose(mirrored.embeddings_ND, first.embeddings_ND)
-    assert np.allclose(mirrored.brightness_N, first.brightness_N)
+
+
+def test_a_photo_that_another_set_has_is_not_computed_again(photo_set: PhotoSet, tmp_path: Path) -> None:
+    network, config = build_network("test_efficientnet", "random", 4), tiny_config(tmp_path, tmp_path)
+    apples = replace(photo_set, photos=photo_set.photos[::-1][5:], labels=photo_set.labels[::-1])
+    embed_split(network, "train", config, apples, PREPROCESSING)
+
+    features = embed_split(network, "train", config, photo_set, PREPROCESSING)
+
+    counts = sorted(len(np.load(path)["digests_N"]) for path in (tmp_path / "data" / "features").rglob("*.npz"))
+    scratch = embed_split(network, "train", tiny_config(tmp_path, tmp_path / "new"), photo_set, PREPROCESSING)
+    assert counts == [32 - len(apples.of("train")), len(apples.of("train"))]
+    assert np.allclose(features.embeddings_ND, scratch.embeddings_ND, atol=1e-5)
+    assert [photo_set.labels[index] for index in features.classes_N] == [one.label for one in photo_set.of("train")]
 
 
 def test_the_digest_of_a_backbone_sees_its_weights_but_not_the_classifier() -> None:

@@ -17,6 +17,15 @@ from training.loader import Example
 
 
 @dataclass(frozen=True)
+class Features:
+    """One row for each photo, in the photos' order: what a classifier learns from."""
+
+    embeddings_ND: NDArray[np.float32]
+    classes_N: NDArray[np.int64]
+    """The right class indices."""
+
+
+@dataclass(frozen=True)
 class Predictions:
     """One row for each photo, in the photos' order."""
 

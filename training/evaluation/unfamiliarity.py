@@ -13,7 +13,7 @@ from torch import nn
 from handler.familiarity import Familiarity, normalise
 from handler.spec import Preprocessing
 from training.data.photo_set import PhotoSet
-from training.evaluation.network_outputs import Predictions, predict_batches
+from training.evaluation.network_outputs import Features, Predictions, predict_batches
 from training.int8_photos import draw_evenly
 from training.loader import serve_batches
 from training.progress import track
@@ -35,7 +35,7 @@ def embed_train(network: nn.Module, photos: PhotoSet, preprocessing: Preprocessi
     return predict_batches(network, track(batches, "embedding photos of train"), preprocessing)
 
 
-def fit_familiarity(train: Predictions, val: Predictions) -> Familiarity:
+def fit_familiarity(train: Features | Predictions, val: Predictions) -> Familiarity:
     """Return the principal directions of *train*, with the distance over which a twentieth of *val* is as threshold.
 
     The network must not have learned from *val*: photos that it has learned are closer than new ones.

@@ -28,6 +28,7 @@ class RunningContainer:
     port: int
     config: Path
     log: Path
+    metrics_port: int
 
     @property
     def url(self) -> str:
@@ -64,14 +65,15 @@ def is_ready(url: str) -> bool:
 @contextmanager
 def run_container(folder: Path, *, wait: bool = True, **environment: str) -> Iterator[RunningContainer]:
     """Run while the block does; its log, stdout alone, goes to *folder*/container.log."""
-    port, log, config = free_ports(1)[0], folder / "container.log", write_config(folder)
+    (port, metrics_port), log, config = free_ports(2), folder / "container.log", write_config(folder)
     command = [sys.executable, "-m", "serving.container.supervisor", "--config", str(config)]
-    settings = {"PORT": str(port), "RUN_FOLDER": str(folder / "run"), **environment}
+    ports = {"PORT": str(port), "METRICS_PORT": str(metrics_port)}
+    settings = {**ports, "RUN_FOLDER": str(folder / "run"), **environment}
     with (
         log.open("wb") as output,
         subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stdout=output) as process,
     ):
-        container = RunningContainer(process, port, config, log)
+        container = RunningContainer(process, port, config, log, metrics_port)
         try:
             if wait:
                 container.wait_until(lambda: is_ready(container.url))

@@ -15,11 +15,13 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("PUBLIC_KEY", "API_KEYS", "TLS_CERTIFICATE", "TLS_KEY")}
     for file in files.values():
         file.touch()
-    numbers = {"PORT": 80, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
+    ports = {"PORT": 80, "METRICS_PORT": 81}
+    numbers = {**ports, "CONNECTIONS_PER_CLIENT": 9, "REQUESTS_PER_CLIENT": 8, "START_TIMEOUT_S": 7}
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
     rest |= {"PREDICTION_LOG": "/logs", "LOG_URI": "gs://b/logs/"}
     rest["CORRECTIONS_URI"] = "gs://b/said/"
+    rest |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.0.0.1:4318", "OTEL_TRACES_SAMPLER_ARG": "0.25"}
 
     settings = read_settings({**environment, **rest})
 
@@ -27,6 +29,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         **{name.lower(): value for name, value in {**files, **numbers}.items()},
         "model_uri": "gs://b/p/1.0.0",
         "trusted_proxies": ("10.0.0.0/8", "fd00::/8"),
+        "otel_exporter_otlp_endpoint": "http://10.0.0.1:4318",
+        "otel_traces_sampler_arg": 0.25,
         "run_folder": Path("/run/fruity"),
         "prediction_log": Path("/logs"),
         "log_uri": "gs://b/logs",
@@ -50,6 +54,8 @@ def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
     [
         *(("PORT", value, ExitCode.SETTING, "1 to 65535") for value in ("x" * 40, "65536", "-1", "٣")),
         ("CONNECTIONS_PER_CLIENT", "0", ExitCode.SETTING, "1 to 100000"),
+        *(("OTEL_TRACES_SAMPLER_ARG", value, ExitCode.SETTING, "0.0001 to 1") for value in ("0", "1.01", "nan", "1%")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", ExitCode.SETTING, "http://127.0.0.1:4318"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
         ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
         *(("CORRECTIONS_URI", uri, ExitCode.SETTING, "gs://bucket/prefix") for uri in ("s3://x", "gs://", "a b")),

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from serving.container.exit_codes import ContainerExit, ExitCode
-from serving.container.resources import check_clock, check_folder, check_memory, count_oom_kills
+from serving.container.resources import (
+    check_clock,
+    check_folder,
+    check_memory,
+    count_oom_kills,
+    read_memory,
+    read_throttled_s,
+)
 
 
 def test_the_folder_is_created_for_this_user_alone_and_empty(tmp_path: Path) -> None:
@@ -59,3 +66,48 @@ def test_processes_that_the_kernel_killed_are_counted(tmp_path: Path) -> None:
     assert count_oom_kills(tmp_path) == 0
     (tmp_path / "memory.events").write_text("low 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n")
     assert count_oom_kills(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"memory.current": 900, "memory.max": 2000, "memory.stat": "anon 5\ninactive_file 300\n"},
+        {
+            "memory/memory.usage_in_bytes": 900,
+            "memory/memory.limit_in_bytes": 2000,
+            "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300\n",
+        },
+    ],
+)
+def test_memory_in_use_is_the_containers_without_the_cache_of_files(tmp_path: Path, files: dict[str, object]) -> None:
+    write(tmp_path, files)
+
+    assert read_memory(tmp_path) == (600, 2000)
+
+
+def test_memory_without_a_limit_is_limited_by_the_machine(tmp_path: Path) -> None:
+    used, machine = read_memory(tmp_path)
+    write(tmp_path, {"memory.current": 900, "memory.max": "max", "memory.stat": ""})
+
+    assert 0 < used < machine
+    assert read_memory(tmp_path) == (900, machine)
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"),
+    [
+        ({}, 0),
+        ({"cpu.stat": "usage_usec 9\nnr_throttled 2\nthrottled_usec 1500000\n"}, 1.5),
+        ({"cpu/cpu.stat": "nr_periods 9\nnr_throttled 2\nthrottled_time 1500000000\n"}, 1.5),
+    ],
+)
+def test_the_time_without_cpu_is_in_seconds(tmp_path: Path, files: dict[str, object], seconds: float) -> None:
+    write(tmp_path, files)
+
+    assert read_throttled_s(tmp_path) == seconds
+
+
+def write(folder: Path, files: dict[str, object]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"{text}\n")

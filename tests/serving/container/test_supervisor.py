@@ -36,13 +36,13 @@ def own_signals() -> Iterator[None]:
 def test_main_serves_reloads_and_stops_by_signal(
     nginx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_ports(1)[0]
+    port, metrics_port = free_ports(2)
     (tmp_path / "keys").write_text(f"alice {'0' * 64}\n")
     monkeypatch.setattr(health, "INTERVAL_S", 0.1)
     monkeypatch.setattr(supervisor, "_REAP_INTERVAL_S", 0.1)
     monkeypatch.setattr(sys, "argv", ["supervisor", "--config", str(write_config(tmp_path))])
     settings = {"PORT": str(port), "RUN_FOLDER": str(tmp_path / "run"), "API_KEYS": str(tmp_path / "keys")}
-    for name, value in {**settings, "TORCHSERVE_ACCESS_LOG": ""}.items():
+    for name, value in {**settings, "METRICS_PORT": str(metrics_port), "TORCHSERVE_ACCESS_LOG": ""}.items():
         monkeypatch.setenv(name, value)
     signalling = threading.Thread(target=signal_when_ready, args=(f"http://127.0.0.1:{port}",))
     signalling.start()

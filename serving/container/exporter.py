@@ -1,0 +1,71 @@
+"""The supervisor's own metrics, in Prometheus's format on loopback: requests as clients see them, and the container."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
+
+from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.health import Health
+from serving.container.process_metrics import ProcessMetrics
+
+# From a small photo's answer to more than the proxy's longest wait; the objective of half a second is one of them.
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_API = ("predictions", "explanations")
+_ROUTES = {**{name: name for name in (*_API, "corrections", "docs")}, "openapi.yaml": "docs"}
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    request_method: str
+    request_url: str
+    status: int
+    latency: Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+s$")]
+
+
+class _Line(msgspec.Struct, rename="camel"):
+    """What is read of a line of the access log (dockerfiles/serve/nginx.conf)."""
+
+    http_request: _Request
+
+
+class RequestMetrics:
+    """Counts the lines of nginx's access log: time from a request's first byte to its answer's last."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ("route", "code")
+        text = "Time of a request as its client sees it; code 499: the client gave up."
+        self._seconds = Histogram("fruity_proxy_request_seconds", text, names, buckets=_BUCKETS_S, registry=registry)
+        # `rate` does not see the first value of a series, so those of the objectives start at 0.
+        for route in _API:
+            for code in ("200", "500", "503", "504"):
+                self._seconds.labels(route, code)
+
+    def record(self, line: Mapping[str, object]) -> None:
+        """Count *line* if it is one of a request."""
+        with contextlib.suppress(msgspec.ValidationError):
+            request = msgspec.convert(line, _Line).http_request
+            # A fixed set: paths are the clients' own.
+            route = _ROUTES.get(request.request_url.lstrip("/").partition("/")[0], "other")
+            # GET describes the model, which takes another time.
+            if route in _API and request.request_method not in ("POST", "PUT"):
+                route = "docs"
+            self._seconds.labels(route, request.status).observe(float(request.latency[:-1]))
+
+
+@contextlib.contextmanager
+def serve_metrics(port: int, registry: CollectorRegistry, health: Health, run_folder: Path) -> Iterator[None]:
+    """Answer at *port* of loopback while the block runs; raises `ContainerExit` if it is in use."""
+    registry.register(ProcessMetrics(health, run_folder))
+    try:
+        server, _ = start_http_server(port, "127.0.0.1", registry)
+    except OSError as error:
+        reason = f"METRICS_PORT is {port}, which cannot be opened ({error.strerror}); choose another one"
+        raise ContainerExit(ExitCode.PORT, reason) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
