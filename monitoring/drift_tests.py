@@ -67,11 +67,10 @@ def compare_window(
     return results
 
 
-def expected_counts(reference: DriftReference) -> Floats:
-    """Return photos of train by label, which are more than val's; those of val where an older reference lacks them."""
-    if reference.train_counts_K is not None:
-        return reference.train_counts_K
-    return np.rint(reference.label_shares_K * reference.num_photos)
+def known_mixes(reference: DriftReference) -> list[Floats]:
+    """Return the photos by label of train, which are more, and of val; older references lack those of train."""
+    val_K = np.rint(reference.label_shares_K * reference.num_photos)
+    return [val_K] if reference.train_counts_K is None else [reference.train_counts_K, val_K]
 
 
 def _test_statistics(window: Window, reference: DriftReference) -> Iterator[Comparison]:
@@ -121,17 +120,27 @@ def _make_comparable(histogram: Histogram, values_N: Floats, num_photos: int) ->
 
 
 def _test_labels(after_K: Floats, reference: DriftReference, labels: Sequence[str]) -> Iterator[Comparison]:
-    before_K = expected_counts(reference)
-    yield _test_mix(after_K, before_K)
-    seen = np.flatnonzero(before_K + after_K)
-    shares_before_K, shares_after_K = before_K / before_K.sum(), after_K / after_K.sum()
-    for k in seen[np.abs(shares_after_K - shares_before_K)[seen] >= _SHARE_TOLERANCE]:
+    """Compare with the mixes of train and of val, which differ though neither has drifted: the nearer one counts."""
+    mixes = known_mixes(reference)
+    yield min((_test_mix(after_K, before_K) for before_K in mixes), key=_distance)
+    seen = np.flatnonzero(np.sum([*mixes, after_K], axis=0)).tolist()
+    for k in seen:
+        nearest = min((_test_label(labels[k], k, after_K, before_K, len(seen)) for before_K in mixes), key=_distance)
+        if nearest.effect >= nearest.tolerance:
+            yield nearest
+
+
+def _distance(comparison: Comparison) -> tuple[bool, float]:
+    return comparison.drifted, comparison.effect
+
+
+def _test_label(name: str, k: int, after_K: Floats, before_K: Floats, num_tests: int) -> Comparison:
+    before, after = float(before_K[k] / before_K.sum()), float(after_K[k] / after_K.sum())
+    p = 1.0
+    if abs(after - before) >= _SHARE_TOLERANCE:
         table = [[after_K[k], after_K.sum() - after_K[k]], [before_K[k], before_K.sum() - before_K[k]]]
-        p = stats.fisher_exact(np.array(table, dtype=int)).pvalue
-        before, after = float(shares_before_K[k]), float(shares_after_K[k])
-        yield Comparison(
-            "label shift", labels[k], abs(after - before), _SHARE_TOLERANCE, adjust(p, len(seen)), before, after
-        )
+        p = adjust(stats.fisher_exact(np.array(table, dtype=int)).pvalue, num_tests)
+    return Comparison("label shift", name, abs(after - before), _SHARE_TOLERANCE, p, before, after)
 
 
 def _test_mix(after_K: Floats, before_K: Floats) -> Comparison:
