@@ -4,7 +4,7 @@ Axes: N photos of the window, M of the reference, K class, R direction of the em
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -120,18 +120,21 @@ def _make_comparable(histogram: Histogram, values_N: Floats, num_photos: int) ->
 
 
 def _test_labels(after_K: Floats, reference: DriftReference, labels: Sequence[str]) -> Iterator[Comparison]:
-    """Compare with the mixes of train and of val, which differ though neither has drifted: the nearer one counts."""
+    """Compare with the mixes of train and of val, which differ though neither has drifted.
+
+    The effect is the distance from the nearer one, the p-value that of the first, which has most photos.
+    """
     mixes = known_mixes(reference)
-    yield min((_test_mix(after_K, before_K) for before_K in mixes), key=_distance)
+    yield _take_nearest([_test_mix(after_K, before_K) for before_K in mixes])
     seen = np.flatnonzero(np.sum([*mixes, after_K], axis=0)).tolist()
     for k in seen:
-        nearest = min((_test_label(labels[k], k, after_K, before_K, len(seen)) for before_K in mixes), key=_distance)
+        nearest = _take_nearest([_test_label(labels[k], k, after_K, before_K, len(seen)) for before_K in mixes])
         if nearest.effect >= nearest.tolerance:
             yield nearest
 
 
-def _distance(comparison: Comparison) -> tuple[bool, float]:
-    return comparison.drifted, comparison.effect
+def _take_nearest(comparisons: Sequence[Comparison]) -> Comparison:
+    return replace(comparisons[0], effect=min(comparison.effect for comparison in comparisons))
 
 
 def _test_label(name: str, k: int, after_K: Floats, before_K: Floats, num_tests: int) -> Comparison:
