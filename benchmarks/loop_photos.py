@@ -5,10 +5,13 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
 NUM_NEW = 10
+NUM_KEPT = 3
+"""Photos of each old label that no version learns from: val has none of 21 labels."""
 NUM_CORRECTED = 10
 """Photos of each new label that people correct."""
 # Of a label that comes later: enough for the corrections, and to measure on, also in other shops, which val has.
@@ -24,9 +27,13 @@ class KnownPhoto(NamedTuple):
 class StoryPhotos:
     new_labels: tuple[str, ...]
     learned: Sequence[KnownPhoto]
-    """Train of the other 71 labels."""
+    """Train of the other 71 labels, but for `NUM_KEPT` of each."""
+    val: Sequence[KnownPhoto]
+    """Val of the other 71 labels."""
     known: Sequence[KnownPhoto]
-    """Val of the other 71 labels: the old world, on which also both versions are measured."""
+    """`val` and what was kept of train: both versions are measured on it."""
+    world: Sequence[KnownPhoto]
+    """The old world: photos of `known`, each label as often as in `learned`."""
     corrected: Sequence[KnownPhoto]
     """Train photos of the new labels, which come in and are corrected."""
     measured: Sequence[KnownPhoto]
@@ -46,12 +53,16 @@ def choose_photos(grocery: Path, seed: int = 0) -> StoryPhotos:
     shuffled = random.Random(seed)  # noqa: S311, a benchmark repeats its choices
     often = sorted(label for label in train if len(train[label]) >= _MIN_TRAIN and len(val[label]) >= _MIN_VAL)
     new = tuple(sorted(shuffled.sample(often, NUM_NEW)))
-    for label in new:
+    for label in sorted(train):
         shuffled.shuffle(train[label])
+    known = {label: [*photos[:NUM_KEPT], *val[label]] for label, photos in train.items() if label not in new}
+    learned = {label: train[label][NUM_KEPT:] for label in known}
     return StoryPhotos(
         new_labels=new,
-        learned=_join(photos for label, photos in train.items() if label not in new),
-        known=_join(photos for label, photos in val.items() if label not in new),
+        learned=_join(learned.values()),
+        val=_join(val[label] for label in known),
+        known=_join(known.values()),
+        world=_join(list(islice(cycle(known[label]), len(learned[label]))) for label in known),
         corrected=_join(train[label][:NUM_CORRECTED] for label in new),
         measured=_join(train[label][NUM_CORRECTED:] for label in new),
         measured_val=_join(val[label] for label in new),
@@ -60,7 +71,7 @@ def choose_photos(grocery: Path, seed: int = 0) -> StoryPhotos:
 
 def write_data(photos: StoryPhotos, path: Path) -> None:
     """Write the manifest of the data that the first version learns."""
-    splits = {"train": photos.learned, "val": photos.known}
+    splits = {"train": photos.learned, "val": photos.val}
     _write(path, ("file", "label", "split"), [(*photo, split) for split, some in splits.items() for photo in some])
 
 

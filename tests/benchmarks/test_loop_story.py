@@ -1,4 +1,5 @@
 import csv
+from collections import Counter
 from pathlib import Path
 
 from benchmarks.loop_photos import KnownPhoto, choose_photos, write_corrections, write_data
@@ -30,13 +31,20 @@ def test_no_photo_is_both_learned_and_measured(tmp_path: Path) -> None:
     photos = choose_photos(write_grocery(tmp_path))
 
     sets = [photos.learned, photos.known, photos.corrected, photos.measured, photos.measured_val]
-    assert [len(some) for some in sets] == [290, 30, 100, 190, 30]
+    assert [len(some) for some in sets] == [260, 60, 100, 190, 30]
     assert len({photo.path for some in sets for photo in some}) == 640
     for some in sets[:2]:
         assert {photo.label for photo in some}.isdisjoint(photos.new_labels)
     for some in sets[2:]:
         assert {photo.label for photo in some} == set(photos.new_labels)
     assert choose_photos(tmp_path) == photos
+
+
+def test_the_old_world_has_each_label_as_often_as_training(tmp_path: Path) -> None:
+    photos = choose_photos(write_grocery(tmp_path))
+
+    assert Counter(photo.label for photo in photos.world) == Counter(photo.label for photo in photos.learned)
+    assert set(photos.world) == set(photos.known)
 
 
 def test_the_first_version_gets_the_other_labels_and_people_correct_the_new_ones(tmp_path: Path) -> None:
@@ -46,7 +54,7 @@ def test_the_first_version_gets_the_other_labels_and_people_correct_the_new_ones
     said = write_corrections(tmp_path / "inbox", [(photo, "wrong") for photo in photos.corrected], "1.0.0")
 
     with (tmp_path / "data.csv").open() as lines:
-        assert [row["split"] for row in csv.DictReader(lines)] == ["train"] * 290 + ["val"] * 30
+        assert [row["split"] for row in csv.DictReader(lines)] == ["train"] * 260 + ["val"] * 30
     with said.open() as lines:
         rows = list(csv.DictReader(lines))
     assert {(row["version"], row["answer"]) for row in rows} == {("1.0.0", "wrong")}
