@@ -10,7 +10,7 @@ import jinja2
 from handler.prediction_log import LoggedPrediction
 from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LEVEL, LOOKS_A_WEEK, Comparison
 from monitoring.drift_plots import draw_embeddings, draw_labels, draw_statistics, draw_timeline
-from monitoring.drift_tests import expected_counts
+from monitoring.drift_tests import known_mixes
 from monitoring.drift_verdict import Verdict, describe, embed_reference
 from monitoring.watched_model import WatchedModel
 
@@ -34,7 +34,7 @@ def render_drift_report(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     latest, reference_MR = verdicts[-1], embed_reference(model)
-    expected_K, counts_K = expected_counts(model.reference), latest.window.counts_K
+    expected_K, counts_K = known_mixes(model.reference)[0], latest.window.counts_K
     coordinates_NR = latest.window.coordinates_NR
     return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         model=model,

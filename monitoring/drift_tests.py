@@ -4,10 +4,11 @@ Axes: N photos of the window, M of the reference, K class, R direction of the em
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from handler.drift_reference import DriftReference, Histogram
@@ -40,7 +41,8 @@ STATISTIC_TOLERANCES: Mapping[str, Tolerance] = {
 }
 """Largest distances between two distributions, or rank-biserial correlations, in [0, 1]."""
 _ANSWERS = {"confidence", "entropy", "unfamiliarity"}
-_MIX_TOLERANCE = 0.25
+_MIX_TOLERANCE = 0.40
+_CHANCE_TRIALS = 500
 _SHARE_TOLERANCE = 0.03
 
 
@@ -65,11 +67,10 @@ def compare_window(
     return results
 
 
-def expected_counts(reference: DriftReference) -> Floats:
-    """Return photos of train by label, which are more than val's; those of val where an older reference lacks them."""
-    if reference.train_counts_K is not None:
-        return reference.train_counts_K
-    return np.rint(reference.label_shares_K * reference.num_photos)
+def known_mixes(reference: DriftReference) -> list[Floats]:
+    """Return the photos by label of train, which are more, and of val; older references lack those of train."""
+    val_K = np.rint(reference.label_shares_K * reference.num_photos)
+    return [val_K] if reference.train_counts_K is None else [reference.train_counts_K, val_K]
 
 
 def _test_statistics(window: Window, reference: DriftReference) -> Iterator[Comparison]:
@@ -119,38 +120,52 @@ def _make_comparable(histogram: Histogram, values_N: Floats, num_photos: int) ->
 
 
 def _test_labels(after_K: Floats, reference: DriftReference, labels: Sequence[str]) -> Iterator[Comparison]:
-    before_K = expected_counts(reference)
-    yield _test_mix(after_K, before_K)
-    seen = np.flatnonzero(before_K + after_K)
-    shares_before_K, shares_after_K = before_K / before_K.sum(), after_K / after_K.sum()
-    for k in seen[np.abs(shares_after_K - shares_before_K)[seen] >= _SHARE_TOLERANCE]:
+    """Compare with the mixes of train and of val, which differ though neither has drifted.
+
+    The effect is the distance from the nearer one, the p-value that of the first, which has most photos.
+    """
+    mixes = known_mixes(reference)
+    yield _take_nearest([_test_mix(after_K, before_K) for before_K in mixes])
+    seen = np.flatnonzero(np.sum([*mixes, after_K], axis=0)).tolist()
+    for k in seen:
+        nearest = _take_nearest([_test_label(labels[k], k, after_K, before_K, len(seen)) for before_K in mixes])
+        if nearest.effect >= nearest.tolerance:
+            yield nearest
+
+
+def _take_nearest(comparisons: Sequence[Comparison]) -> Comparison:
+    return replace(comparisons[0], effect=min(comparison.effect for comparison in comparisons))
+
+
+def _test_label(name: str, k: int, after_K: Floats, before_K: Floats, num_tests: int) -> Comparison:
+    before, after = float(before_K[k] / before_K.sum()), float(after_K[k] / after_K.sum())
+    p = 1.0
+    if abs(after - before) >= _SHARE_TOLERANCE:
         table = [[after_K[k], after_K.sum() - after_K[k]], [before_K[k], before_K.sum() - before_K[k]]]
-        p = stats.fisher_exact(np.array(table, dtype=int)).pvalue
-        before, after = float(shares_before_K[k]), float(shares_after_K[k])
-        yield Comparison(
-            "label shift", labels[k], abs(after - before), _SHARE_TOLERANCE, adjust(p, len(seen)), before, after
-        )
+        p = adjust(stats.fisher_exact(np.array(table, dtype=int)).pvalue, num_tests)
+    return Comparison("label shift", name, abs(after - before), _SHARE_TOLERANCE, p, before, after)
 
 
 def _test_mix(after_K: Floats, before_K: Floats) -> Comparison:
-    """Test the mix of the labels by chi-square, whose p-value is by permutation because many labels are rare.
+    """Test the mix of the labels by Freeman and Tukey's chi-square, whose p-value is by permutation: many are rare.
 
-    The effect is the estimate of chi-square's w² (Cohen, 1988), from which chance is taken off.
+    It sees labels that are gone, where Pearson's misses some. The effect is the statistic for each photo
+    of the window, from which chance is taken off.
     """
     total_K = (before_K + after_K)[before_K + after_K > 0].astype(np.int64)
-    num_after, num = int(after_K.sum()), int(total_K.sum())
-    expected_K = total_K * (num_after / num)
+    num_after = int(after_K.sum())
+    expected_K = total_K * (num_after / total_K.sum())
+    rng = np.random.default_rng(0)
 
-    def chi_square(counts_TK: Floats) -> Floats:
-        # The other row of the table has the same differences.
-        differences_TK = (counts_TK - expected_K) ** 2 / expected_K
-        return differences_TK.sum(axis=-1) * num / (num - num_after)  # type: ignore[no-any-return]
+    def measure(counts_TK: NDArray[np.number]) -> Floats:
+        return 4 * ((np.sqrt(counts_TK) - np.sqrt(expected_K)) ** 2).sum(axis=-1)  # type: ignore[no-any-return]
 
-    found = float(chi_square(after_K[before_K + after_K > 0]))
-    effect = max(0.0, (found - len(total_K) + 1) / (num_after * (num - num_after) / num))
+    def draw(num_trials: int) -> Floats:
+        return measure(rng.multivariate_hypergeometric(total_K, num_after, size=num_trials, method="marginals"))
+
+    found = float(measure(after_K[before_K + after_K > 0]))
+    effect = max(0.0, (found - float(draw(_CHANCE_TRIALS).mean())) / num_after)
     p = 1.0
     if effect >= _MIX_TOLERANCE:
-        rng = np.random.default_rng(0)
-        drawn_TK = rng.multivariate_hypergeometric(total_K, num_after, size=NUM_PERMUTATIONS, method="marginals")
-        p = (1 + np.count_nonzero(chi_square(drawn_TK.astype(np.float32)) >= found)) / (1 + NUM_PERMUTATIONS)
+        p = (1 + np.count_nonzero(draw(NUM_PERMUTATIONS) >= found)) / (1 + NUM_PERMUTATIONS)
     return Comparison("label shift", "mix of labels", effect, _MIX_TOLERANCE, adjust(p, 1, MIX_SHARE), 0.0, effect)

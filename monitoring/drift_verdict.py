@@ -162,6 +162,6 @@ def describe(comparison: Comparison) -> str:
     if comparison.kind == "embedding shift":
         return f"photos look different to the network ({comparison.name}, distance {comparison.effect:.2f})"
     if comparison.name == "mix of labels":
-        return f"another mix of labels (w² {comparison.effect:.2f})"
+        return f"another mix of labels (distance {comparison.effect:.2f})"
     verb = "more" if comparison.after > comparison.before else "fewer"
     return f"{verb} {comparison.name} ({comparison.before:.1%} → {comparison.after:.1%})"

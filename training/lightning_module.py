@@ -25,8 +25,8 @@ from training.network import freeze_layers, group_parameters
 from training.progress import print_line
 
 _SIZE_STEP = 32
-_MIN_SPANS = 10
-"""How often the moving average's span fits into the steps: the start then keeps a weight of e^-10 at the end."""
+_MIN_SPANS = 5
+"""How often the moving average's span fits into the steps: the start then keeps a weight of e^-5 at the end."""
 
 
 class FineTuning(LightningModule):
@@ -169,7 +169,7 @@ class FineTuning(LightningModule):
 
 
 def limit_decay(decay: float, num_steps: int) -> float:
-    """Return *decay*, or less where its average would span more than a tenth of *num_steps*.
+    """Return *decay*, or less where its average would span more than a fifth of *num_steps*.
 
     It is the same for all steps: timm's warm-up starts at 0, so that the first epochs show the weights as the highest
     learning rate left them (docs/training_log.md).

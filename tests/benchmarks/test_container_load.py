@@ -21,7 +21,7 @@ def test_requests_refused_while_the_container_drains_are_not_failed() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nginx", path="/usr/sbin") is None, reason="nginx is not installed")
 def test_the_containers_processes_are_measured() -> None:
-    figures = measure(Path(sys.executable), tries=1, pairs=1, idle=50, seconds=0.5)
+    figures = measure(Path(sys.executable), tries=1, pairs=1, idle=50, seconds=2)
 
     assert [figures[what]["failures"] for what in ("idle", "kills", "stops")] == [[], [], []]
     assert all(figures[what]["answered"] > 0 for what in ("idle", "kills", "stops"))

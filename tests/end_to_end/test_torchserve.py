@@ -41,7 +41,7 @@ def read_metrics(metrics: httpx.Client) -> dict[str, float]:
 def read_increase(
     metrics: httpx.Client, before: Mapping[str, float], expected: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return by how much the samples of *expected* have increased; a worker emits its metrics once a second."""
+    """Return by how much the samples of *expected* have increased; a worker emits its metrics every five seconds."""
     deadline = time.monotonic() + 20
     while True:
         after = read_metrics(metrics)

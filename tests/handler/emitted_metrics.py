@@ -16,6 +16,7 @@ from tests.specs import make_spec
 REFERENCE = DriftReference(
     num_photos=8,
     label_shares_K=np.array([0.5, 0.25, 0.25, 0.0], dtype=np.float32),
+    train_counts_K=None,
     histograms={
         "confidence": Histogram((0.5,), (0.25, 0.75), None),
         "brightness": Histogram((0.25, 0.5, 0.75), (0.25, 0.25, 0.25, 0.25), None),

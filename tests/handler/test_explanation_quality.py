@@ -48,9 +48,8 @@ def explain_pasted(engine: Engine, spec: Spec, image: Image.Image, rng: np.rando
     row, column = np.unravel_index(heatmap_HW.argmax(), heatmap_HW.shape)
     x, y = ((CANVAS - side) / 2 + place / spec.preprocessing.size * side for place in (column, row))
     hidden = [hide(photo_HWC, heatmap_HW), hide(photo_HWC, draw_random_map(spec.preprocessing.size, rng))]
-    shares_BK = softmax(
-        np.concatenate([logits_K[None], engine.run(np.stack(hidden)).logits_BK]) / np.float32(spec.temperature)
-    )
+    logits_BK = np.concatenate([logits_K[None], engine.run(np.stack(hidden)).logits_BK])
+    shares_BK = softmax((logits_BK / spec.temperature).astype(np.float32))
     before, without_hottest, without_random = shares_BK[:, label].tolist()
     return Explained(
         bool(left <= x <= left + OBJECT and top <= y <= top + OBJECT), before - without_hottest, before - without_random

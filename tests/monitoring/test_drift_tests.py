@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,15 @@ def test_a_third_of_the_labels_gone_is_another_mix() -> None:
     weights_K[: NUM_LABELS // 3] = 0
 
     assert "mix of labels" in find(draw(200, seed=1), draw_counts(weights_K, 1))
+
+
+def test_neither_the_mix_of_val_nor_that_of_train_is_drift() -> None:
+    statistics, train_K = draw(200, seed=1), np.arange(1, NUM_LABELS + 1, dtype=np.float32) ** 2
+    reference = replace(REFERENCE, train_counts_K=train_K)
+
+    assert find(statistics, draw_counts(UNIFORM_K, 1), reference) == {}
+    assert find(statistics, draw_counts(train_K, 1), reference) == {}
+    assert "mix of labels" in find(statistics, draw_counts(train_K[::-1], 1), reference)
 
 
 def test_a_label_that_rises_is_named() -> None:
