@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -43,7 +43,9 @@ def serve_http(answer: Answer, port: int = 0) -> Iterator[str]:
             for name, value in {**sent, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            # A browser may close its page meanwhile.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(content)
 
         do_POST = do_PUT = do_DELETE = do_GET
 
