@@ -1,5 +1,6 @@
 """The drift job and the cron line are valid, and their commands are ones that monitoring.drift takes."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -37,10 +38,11 @@ def render() -> dict[str, Any]:
     return manifest
 
 
-def assert_is_understood(*options: str) -> None:
-    """Assert that monitoring.drift takes *options*: only what they name is missing here."""
+def assert_is_understood(folder: Path, *options: str) -> None:
+    """Assert that monitoring.drift takes *options*: only what they name is missing in the empty *folder*."""
     command = [sys.executable, "-m", "monitoring.drift", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "cannot be read: [Errno 2] No such file or directory" in done.stderr
 
@@ -60,15 +62,15 @@ def test_the_job_is_a_valid_pod_with_both_buckets(tmp_path: Path) -> None:
     assert re.findall(r"\b[A-Z]+_?[A-Z]{3,}\b", yaml.safe_dump(spec)) == []
 
 
-def test_the_job_runs_a_command_that_exists() -> None:
+def test_the_job_runs_a_command_that_exists(tmp_path: Path) -> None:
     container = render()["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
 
     assert container["command"] == ["python", "-m", "monitoring.drift"]
     assert container["args"] == ["--archive", "/registry/fruity/1.1.0/fruity-1.1.0.mar", "--log", "/log/a"]
-    assert_is_understood(*container["args"])
+    assert_is_understood(tmp_path, *container["args"])
 
 
-def test_the_cron_line_runs_every_hour_a_command_that_exists() -> None:
+def test_the_cron_line_runs_every_hour_a_command_that_exists(tmp_path: Path) -> None:
     (line,) = [line for line in CRON.read_text().splitlines() if re.match(r"[\d*]", line)]
     *times, user, command = line.split(maxsplit=6)
     words = shlex.split(command.partition("2>&1")[0])
@@ -76,7 +78,7 @@ def test_the_cron_line_runs_every_hour_a_command_that_exists() -> None:
     assert times == ["7", "*", "*", "*", "*"]
     assert user == "fruity"
     assert words[:6] == ["cd", "/opt/fruity", "&&", ".venv/bin/python", "-m", "monitoring.drift"]
-    assert_is_understood(*words[6:])
+    assert_is_understood(tmp_path, *words[6:])
 
 
 def test_a_dry_run_prints_both_commands_and_runs_none(

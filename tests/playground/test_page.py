@@ -104,6 +104,8 @@ def test_a_pasted_photo_is_asked_about(page: Page) -> None:
 
 def test_a_photo_of_the_camera_is_asked_about(page: Page) -> None:
     page.get_by_role("radio", name="Camera").click()
+    # Before the camera's first frame the button takes nothing.
+    page.wait_for_function("document.querySelector('video')?.readyState === HTMLMediaElement.HAVE_ENOUGH_DATA")
     page.get_by_role("button", name="Take Photo").click()
 
     expect(page.get_by_text("banana · 75.0%")).to_be_visible()
