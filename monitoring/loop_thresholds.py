@@ -17,7 +17,7 @@ class LoopError(Exception):
 
 
 class NothingToDo(LoopError):
-    """There is no reason for a new version."""
+    """A new version has no reason."""
 
 
 class LoopThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -86,7 +86,7 @@ def _confirm(question: str) -> None:
     if os.environ.get("YES", "0") not in ("", "0"):
         print(f"{question} YES=1 says so")
     elif not sys.stdin.isatty():
-        raise LoopError(f"{question} There is no terminal to ask at; YES=1 says yes to every question")
+        raise LoopError(f"{question} Standard input is not a terminal; YES=1 says yes to every question")
     elif input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         raise LoopError("a person said no")
 

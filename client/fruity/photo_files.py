@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from fruity.failures import FruityError, PhotoRefused
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".gif", ".bmp", ".tif", ".tiff"))
-"""Of files in a folder; a file that is named is sent whatever it is called."""
+"""Of files in a folder; a file that is named is sent under any name."""
 
 _QUALITY = 92
 
