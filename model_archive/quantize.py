@@ -1,11 +1,9 @@
 """The OpenVINO engine in int8, if the accuracy gate accepts it. Axes as in handler/engine.py; N photos."""
 
 import logging
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +19,7 @@ from handler.familiarity import Familiarity
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures
 from model_archive.build_error import QuantizationError
+from model_archive.child_process import call_in_child
 from model_archive.quantization_photos import QuantizationPhotos
 
 MAX_TOP1_LOSS = 0.005
@@ -126,11 +125,10 @@ def infer_with_openvino(model_path: Path) -> Infer:
 
 def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
     # NNCF creates more Cores (handler/openvino_engine.py says why that must not be in this process).
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        try:
-            process.submit(_quantize_file, model_path, target, photos, float_NK).result()
-        except BrokenProcessPool as error:
-            raise QuantizationError("the process that quantizes the network crashed") from error
+    try:
+        call_in_child(_quantize_file, model_path, target, photos, float_NK)
+    except BrokenProcessPool as error:
+        raise QuantizationError("the process that quantizes the network crashed") from error
 
 
 def _quantize_file(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:

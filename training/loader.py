@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from handler.decode import decode_photo
+from handler.engine import count_cpus
 from handler.preprocess import preprocess_photo
 from handler.spec import Preprocessing
 from training.augment import Augmentation
@@ -154,6 +155,8 @@ def draft_side(size: int, min_area: float) -> int:
 
 
 def _build_loader(dataset: Dataset[Example], batch: int, workers: int, **options: Any) -> DataLoader[Example]:
+    # More than the process may use compute no faster, and PyTorch warns of them.
+    workers = min(workers, count_cpus())
     return DataLoader(
         dataset,
         batch_size=batch,

@@ -1,3 +1,5 @@
+import os
+
 import msgspec
 import pytest
 import torch
@@ -8,7 +10,7 @@ from handler.settings import Limits
 from training.augment import build_augmentation, build_mixing
 from training.config import AugmentConfig
 from training.data.photo_set import PhotoSet
-from training.loader import AugmentedPhotos, ServedPhotos, ShuffledShard, draft_side
+from training.loader import AugmentedPhotos, ServedPhotos, ShuffledShard, draft_side, serve_batches
 from training.network import default_preprocessing
 
 
@@ -42,6 +44,21 @@ def test_equal_keys_give_equal_pixels_and_another_epoch_gives_others(photo_set: 
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
     assert not torch.equal(first, next_epoch)
+
+
+@pytest.mark.parametrize(("workers", "started"), [(0, 0), (1, 1), (8, 1)])
+def test_no_more_workers_are_started_than_the_process_may_use_cores(
+    workers: int, started: int, photo_set: PhotoSet
+) -> None:
+    """PyTorch warns of more, and warnings fail a test."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        loader = serve_batches(photo_set.of("val"), photo_set.labels, PREPROCESSING, batch=4, workers=workers)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+    assert loader.num_workers == started
 
 
 def test_erasing_covers_a_part_of_the_photo_with_grey() -> None:
