@@ -55,7 +55,7 @@ def main() -> None:
     fine = _make_setting(pools, *sets)
     coarse = _make_setting(pools, *([photo._replace(label=photo.coarse_label) for photo in photos] for photos in sets))
     rng = np.random.default_rng(0)
-    weeks = [_try(fine, fine.draw, LOOKS_A_WEEK, rng) for _ in track(range(asked.weeks), "weeks without drift")]
+    weeks = [_count(fine, fine.draw_week(rng, LOOKS_A_WEEK)) for _ in track(range(asked.weeks), "weeks without drift")]
     rates = {
         name: _try(fine, draw, asked.tries, rng) for name, draw in _follow(list_drifts(fine).items(), "kinds of drift")
     }
@@ -106,10 +106,15 @@ def _triple_labels(setting: Setting, tries: int, rng: np.random.Generator) -> It
 
 
 def _try(setting: Setting, draw: Callable[[np.random.Generator], Window], tries: int, rng: np.random.Generator) -> Rate:
-    found, tests = 0, dict[str, int]()
-    for _ in range(tries):
-        drifted = {one.name for one in setting.compare(draw(rng)) if one.drifted}
+    return _count(setting, (draw(rng) for _ in range(tries)))
+
+
+def _count(setting: Setting, windows: Iterable[Window]) -> Rate:
+    found, tries, tests = 0, 0, dict[str, int]()
+    for window in windows:
+        drifted = {one.name for one in setting.compare(window) if one.drifted}
         found += bool(drifted)
+        tries += 1
         for name in drifted:
             tests[name] = tests.get(name, 0) + 1
     return Rate(found, tries, tests)

@@ -1,6 +1,6 @@
 """Windows of photos, undrifted and drifted, drawn for drift detection. Axes: N photos, R direction, K class."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from handler.engine import Floats
 from handler.familiarity import Familiarity
 from monitoring.drift_level import Comparison
 from monitoring.drift_tests import Window, compare_window
+from monitoring.prediction_windows import cut_windows
 
 WINDOW = 200
 _NUM_SAMPLES = 512
@@ -44,6 +45,19 @@ class Setting:
         weights_K = np.ones(len(self.labels), np.float32) if weights_K is None else weights_K
         return self._build(rng, kind, self._choose(rng, weights_K, WINDOW - others), others)
 
+    def draw_week(self, rng: np.random.Generator, num_windows: int) -> Iterator[Window]:
+        """Yield the windows of a log, which overlap as those of `make drift` do; a window has each photo at most once.
+
+        Each half of a window has a mix of labels of its own.
+        """
+        halves: list[NDArray[np.int64]] = []
+        weights_K = np.ones(len(self.labels), np.float32)
+        for _ in range(num_windows + 1):
+            halves.append(self._choose(rng, weights_K, WINDOW // 2, halves[-1] if halves else None))
+        # Rows of the pool: those of a log would be its photos.
+        for rows in cut_windows(np.concatenate(halves).tolist(), WINDOW):
+            yield self._build(rng, "as they are", np.array(rows))
+
     def triple(self, k: int, rng: np.random.Generator) -> Window:
         """Return a window in which label *k* has three times its share."""
         of_label_N = np.flatnonzero(self.served_labels_N == k)
@@ -61,8 +75,16 @@ class Setting:
         weights_K[rng.choice(len(weights_K), len(weights_K) // 3, replace=False)] = 0
         return self.draw(rng, weights_K=weights_K)
 
-    def _choose(self, rng: np.random.Generator, weights_K: Floats, num_photos: int) -> NDArray[np.int64]:
+    def _choose(
+        self,
+        rng: np.random.Generator,
+        weights_K: Floats,
+        num_photos: int,
+        taken: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         weights_N = (weights_K * np.exp(rng.normal(0.0, _MIX_DEVIATION, len(weights_K))))[self.served_labels_N]
+        if taken is not None:
+            weights_N[taken] = 0.0
         return rng.choice(len(weights_N), num_photos, replace=False, p=weights_N / weights_N.sum())
 
     def _build(self, rng: np.random.Generator, kind: str, chosen: NDArray[np.int64], others: int = 0) -> Window:

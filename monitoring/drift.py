@@ -11,7 +11,7 @@ from pathlib import Path
 from handler.prediction_log import LoggedPrediction
 from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
 from monitoring.drift_verdict import embed_reference, judge_window
-from monitoring.prediction_windows import PredictionLog, read_log, read_time
+from monitoring.prediction_windows import PredictionLog, cut_windows, read_log, read_time
 from monitoring.watched_model import CannotSayError, WatchedModel, read_watched_model
 
 CANNOT_SAY = 2
@@ -77,7 +77,7 @@ def _cut(log: PredictionLog, size: int, model: WatchedModel) -> list[Sequence[Lo
             f"all {log.num_other_versions:,} photos of the log are of other versions than the archive's "
             f"{model.version}; name the archive that serves"
         )
-    if not (windows := log.cut(size)):
+    if not (windows := cut_windows(log.photos, size)):
         raise CannotSayError(
             f"the log has {len(log.photos):,} photos of version {model.version}, a window needs {size}; "
             "wait for more, or use a smaller --window"

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 FALSE_ALARMS_A_WEEK = 0.05
-LOOKS_A_WEEK = 100
-"""New windows a week for which the promise above holds."""
+LOOKS_A_WEEK = 200
+"""Windows a week for which the promise above holds: every hour is 168, 20,000 photos are 200 that overlap by half."""
 LEVEL = FALSE_ALARMS_A_WEEK / LOOKS_A_WEEK
-"""Of a window: Bonferroni over a week's windows, so that it does not matter how often one looks at them."""
+"""Of a window: Bonferroni over a week's windows, which holds also for windows that share photos."""
 MIX_SHARE = 1 / 2
 """Of the level, for the mix of the labels: with many labels it is the hardest to see in 200 photos."""
 OTHER_SHARE = 1 / 8
 """For each of the other four: single labels, statistics, single coordinates of the embedding, and all together."""
-NUM_PERMUTATIONS = 20_000
+NUM_PERMUTATIONS = 40_000
 """The least p-value, one over it, must be below the share of a level."""
 
 Kind = Literal["label shift", "photo shift", "answer shift", "embedding shift"]

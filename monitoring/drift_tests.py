@@ -4,7 +4,7 @@ Axes: N photos of the window, M of the reference, K class, R direction of the em
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -125,47 +125,57 @@ def _test_labels(after_K: Floats, reference: DriftReference, labels: Sequence[st
     The effect is the distance from the nearer one, the p-value that of the first, which has most photos.
     """
     mixes = known_mixes(reference)
-    yield _take_nearest([_test_mix(after_K, before_K) for before_K in mixes])
+    yield _test_mix(after_K, mixes)
     seen = np.flatnonzero(np.sum([*mixes, after_K], axis=0)).tolist()
     for k in seen:
-        nearest = _take_nearest([_test_label(labels[k], k, after_K, before_K, len(seen)) for before_K in mixes])
-        if nearest.effect >= nearest.tolerance:
-            yield nearest
+        effect = min(abs(_share(k, after_K) - _share(k, before_K)) for before_K in mixes)
+        if effect >= _SHARE_TOLERANCE:
+            before_K = mixes[0]
+            table = [[counts_K[k], counts_K.sum() - counts_K[k]] for counts_K in (after_K, before_K)]
+            p = adjust(stats.fisher_exact(np.array(table, dtype=int)).pvalue, len(seen))
+            before, after = _share(k, before_K), _share(k, after_K)
+            yield Comparison("label shift", labels[k], effect, _SHARE_TOLERANCE, p, before, after)
 
 
-def _take_nearest(comparisons: Sequence[Comparison]) -> Comparison:
-    return replace(comparisons[0], effect=min(comparison.effect for comparison in comparisons))
+def _share(k: int, counts_K: Floats) -> float:
+    return float(counts_K[k] / counts_K.sum())
 
 
-def _test_label(name: str, k: int, after_K: Floats, before_K: Floats, num_tests: int) -> Comparison:
-    before, after = float(before_K[k] / before_K.sum()), float(after_K[k] / after_K.sum())
-    p = 1.0
-    if abs(after - before) >= _SHARE_TOLERANCE:
-        table = [[after_K[k], after_K.sum() - after_K[k]], [before_K[k], before_K.sum() - before_K[k]]]
-        p = adjust(stats.fisher_exact(np.array(table, dtype=int)).pvalue, num_tests)
-    return Comparison("label shift", name, abs(after - before), _SHARE_TOLERANCE, p, before, after)
-
-
-def _test_mix(after_K: Floats, before_K: Floats) -> Comparison:
+def _test_mix(after_K: Floats, mixes: Sequence[Floats]) -> Comparison:
     """Test the mix of the labels by Freeman and Tukey's chi-square, whose p-value is by permutation: many are rare.
 
     It sees labels that are gone, where Pearson's misses some. The effect is the statistic for each photo
     of the window, from which chance is taken off.
     """
-    total_K = (before_K + after_K)[before_K + after_K > 0].astype(np.int64)
-    num_after = int(after_K.sum())
-    expected_K = total_K * (num_after / total_K.sum())
-    rng = np.random.default_rng(0)
-
-    def measure(counts_TK: NDArray[np.number]) -> Floats:
-        return 4 * ((np.sqrt(counts_TK) - np.sqrt(expected_K)) ** 2).sum(axis=-1)  # type: ignore[no-any-return]
-
-    def draw(num_trials: int) -> Floats:
-        return measure(rng.multivariate_hypergeometric(total_K, num_after, size=num_trials, method="marginals"))
-
-    found = float(measure(after_K[before_K + after_K > 0]))
-    effect = max(0.0, (found - float(draw(_CHANCE_TRIALS).mean())) / num_after)
-    p = 1.0
-    if effect >= _MIX_TOLERANCE:
-        p = (1 + np.count_nonzero(draw(NUM_PERMUTATIONS) >= found)) / (1 + NUM_PERMUTATIONS)
+    permutations = [_MixPermutations(after_K, before_K) for before_K in mixes]
+    effect = min(permutation.measure_effect() for permutation in permutations)
+    p = permutations[0].find_p() if effect >= _MIX_TOLERANCE else 1.0
     return Comparison("label shift", "mix of labels", effect, _MIX_TOLERANCE, adjust(p, 1, MIX_SHARE), 0.0, effect)
+
+
+class _MixPermutations:
+    """The statistic of a window and a mix, and of permutations of their photos."""
+
+    def __init__(self, after_K: Floats, before_K: Floats) -> None:
+        seen_K = before_K + after_K > 0
+        self._total_K = (before_K + after_K)[seen_K].astype(np.int64)
+        self._num_after = int(after_K.sum())
+        self._expected_K = self._total_K * (self._num_after / self._total_K.sum())
+        self._found = float(self._measure(after_K[seen_K]))
+        self._rng = np.random.default_rng(0)
+
+    def measure_effect(self) -> float:
+        return max(0.0, (self._found - float(self._draw(_CHANCE_TRIALS).mean())) / self._num_after)
+
+    def find_p(self) -> float:
+        """Return the share of permutations that differ as much; it takes the longest."""
+        return float((1 + np.count_nonzero(self._draw(NUM_PERMUTATIONS) >= self._found)) / (1 + NUM_PERMUTATIONS))
+
+    def _measure(self, counts_TK: NDArray[np.number]) -> Floats:
+        return 4 * ((np.sqrt(counts_TK) - np.sqrt(self._expected_K)) ** 2).sum(axis=-1)  # type: ignore[no-any-return]
+
+    def _draw(self, num_trials: int) -> Floats:
+        drawn_TK = self._rng.multivariate_hypergeometric(
+            self._total_K, self._num_after, size=num_trials, method="marginals"
+        )
+        return self._measure(drawn_TK)

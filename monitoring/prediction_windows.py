@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -14,6 +15,8 @@ from monitoring.watched_model import CannotSayError
 
 # A worker writes its lines in order, so that an older one after a newer one shows that the clock was changed.
 _JUMP = timedelta(seconds=1)
+
+_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -27,13 +30,6 @@ class PredictionLog:
     num_jumps: int = 0
     """How often the clock of a file went back by more than a second."""
 
-    def cut(self, size: int) -> list[Sequence[LoggedPrediction]]:
-        """Return the full windows of *size* photos, the oldest first.
-
-        They are counted from the oldest photo on and share none, so that a look at the log finds a new one or nothing.
-        """
-        return [self.photos[start : start + size] for start in range(0, len(self.photos) - size + 1, size)]
-
 
 def read_log(path: Path, version: str) -> PredictionLog:
     """Return the photos of *version* in *path*, a file or a folder of .jsonl files; raise `CannotSayError`."""
@@ -46,6 +42,15 @@ def read_log(path: Path, version: str) -> PredictionLog:
         raise CannotSayError(reason) from error
     log.photos.sort(key=read_time)
     return log
+
+
+def cut_windows(photos: Sequence[_Item], size: int) -> list[Sequence[_Item]]:
+    """Return the windows of *size* photos that end with the last one, the oldest first; each shares half with the next.
+
+    So the last one has all photos since a change once *size* of them have come, wherever the change falls.
+    """
+    ends = range(len(photos), size - 1, -(size // 2))
+    return [photos[end - size : end] for end in reversed(ends)]
 
 
 def read_time(photo: LoggedPrediction) -> datetime:

@@ -1,5 +1,6 @@
 import io
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,14 @@ def mean_shares(setting: Setting, *, tripled: int | None) -> list[float]:
 
 def test_an_undrifted_window_has_the_mix_of_the_served_photos(setting: Setting) -> None:
     assert mean_shares(setting, tripled=None) == pytest.approx([1 / 9] * 9, abs=0.02)
+
+
+def test_the_windows_of_a_week_share_half_with_the_next_as_those_of_a_log_do(setting: Setting) -> None:
+    windows = list(setting.draw_week(np.random.default_rng(0), num_windows=5))
+
+    values = [window.statistics["brightness"].tolist() for window in windows]
+    assert [len(set(one)) for one in values] == [WINDOW] * 5
+    assert all(one[WINDOW // 2 :] == following[: WINDOW // 2] for one, following in pairwise(values))
 
 
 def test_a_tripled_label_has_three_times_its_share(setting: Setting) -> None:

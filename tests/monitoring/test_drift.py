@@ -57,7 +57,7 @@ def test_photos_like_those_of_val_are_no_drift(archive: Path, tmp_path: Path, fi
     said = find_drift(archive, write_log(tmp_path / "a.jsonl", draw_photos(450, seed=1)))
 
     assert said.code == 0
-    assert said.lines[0].startswith("fruity 1.1.0: the latest of 2 windows of 200 photos, 2026-11-26 11:20 to")
+    assert said.lines[0].startswith("fruity 1.1.0: the latest of 3 windows of 200 photos, 2026-11-26 12:10 to")
     assert said.lines[-1].startswith("no drift")
 
 
@@ -69,6 +69,20 @@ def test_the_latest_window_decides(archive: Path, tmp_path: Path, find_drift: Dr
 
     assert (became_dark.code, was_dark.code) == (3, 0)
     assert became_dark.lines[-1].startswith("drift (photo shift): photos are darker (brightness 0.407 → 0.15")
+
+
+@pytest.mark.parametrize("num_before", [50, 200, 261, 300, 399])
+@pytest.mark.parametrize("shift", [{"brightness": -0.25}, {"confidence": -0.3}, {"anisotropy": -0.05}])
+def test_200_photos_after_a_change_show_it_wherever_it_falls(
+    num_before: int, shift: dict[str, float], archive: Path, tmp_path: Path, find_drift: Drift
+) -> None:
+    """Windows were cut from the oldest photo on: a change was found after 361 photos."""
+    usual, changed = draw_photos(num_before, seed=1), draw_photos(200, seed=2, first=num_before, **shift)
+
+    said = find_drift(archive, write_log(tmp_path / "a.jsonl", usual + changed))
+
+    assert said.code == 3
+    assert next(iter(shift)) in said.lines[-1]
 
 
 def test_drift_that_does_no_harm_needs_no_night_call_but_is_drift(
@@ -189,10 +203,10 @@ def test_a_window_that_is_too_small_is_refused(window: str, archive: Path, tmp_p
 
 
 def test_more_windows_than_the_promise_is_for_are_said(archive: Path, tmp_path: Path, find_drift: Drift) -> None:
-    # A photo a minute is 201.6 windows of 50 photos a week.
+    # A photo a minute is 10,080 a week, and a window begins every 25.
     said = find_drift(archive, write_log(tmp_path / "a.jsonl", draw_photos(12_000, seed=1)), "--window=50")
 
-    assert "202 windows a week" in said.lines[1]
+    assert "402 windows a week" in said.lines[1]
     assert "use --window 101" in said.lines[1]
 
 

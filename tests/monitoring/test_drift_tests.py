@@ -6,7 +6,7 @@ import pytest
 
 from handler.drift_reference import STATISTICS, DriftReference, Histogram
 from handler.engine import Floats
-from monitoring.drift_level import Comparison
+from monitoring.drift_level import LEVEL, MIX_SHARE, NUM_PERMUTATIONS, OTHER_SHARE, Comparison, adjust
 from monitoring.drift_tests import STATISTIC_TOLERANCES, Window, compare_window
 
 NUM_LABELS = 40
@@ -95,6 +95,25 @@ def test_a_third_of_the_labels_gone_is_another_mix() -> None:
     weights_K[: NUM_LABELS // 3] = 0
 
     assert "mix of labels" in find(draw(200, seed=1), draw_counts(weights_K, 1))
+
+
+def test_the_number_of_permutations_lets_each_test_reach_its_share_of_the_level() -> None:
+    least_p = 1 / (1 + NUM_PERMUTATIONS)
+
+    assert adjust(least_p, 1, OTHER_SHARE) < LEVEL
+    assert adjust(least_p, 1, MIX_SHARE) < LEVEL
+
+
+def test_a_mix_that_is_far_from_train_but_near_to_val_costs_no_permutations() -> None:
+    """Its p-value was computed and not used."""
+    train_K = np.arange(1, NUM_LABELS + 1, dtype=np.float32) ** 2
+    window = Window({}, draw_counts(UNIFORM_K, 1), None)
+
+    found = compare_window(window, replace(REFERENCE, train_counts_K=train_K, histograms={}), None, LABELS)
+
+    mix = next(comparison for comparison in found if comparison.name == "mix of labels")
+    assert mix.effect < mix.tolerance
+    assert mix.p == 1.0
 
 
 def test_neither_the_mix_of_val_nor_that_of_train_is_drift() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from monitoring.prediction_windows import PredictionLog, read_coordinates, read_log
+from monitoring.prediction_windows import PredictionLog, cut_windows, read_coordinates, read_log
 from monitoring.watched_model import CannotSayError
 from tests.monitoring.prediction_logs import START, draw_photos, log_photo, write_log
 
@@ -65,13 +65,21 @@ def test_a_clock_that_jumps_back_is_counted_and_photos_are_by_time(tmp_path: Pat
     assert log.num_jumps == 1
 
 
-def test_windows_are_cut_from_the_oldest_photo_on_so_that_new_photos_do_not_change_them() -> None:
-    photos = draw_photos(500, seed=0)
+@pytest.mark.parametrize(
+    ("num_photos", "size", "starts"),
+    [
+        (450, 200, [50, 150, 250]),
+        (200, 200, [0]),
+        (399, 200, [99, 199]),
+        (199, 200, []),
+        (0, 50, []),
+        (103, 51, [2, 27, 52]),
+    ],
+)
+def test_windows_end_at_the_newest_photo_and_share_half(num_photos: int, size: int, starts: list[int]) -> None:
+    windows = cut_windows(range(num_photos), size)
 
-    before, after = PredictionLog(photos[:450]).cut(200), PredictionLog(photos).cut(200)
-
-    assert [len(window) for window in before] == [200, 200]
-    assert after == before
+    assert [list(window) for window in windows] == [list(range(start, start + size)) for start in starts]
 
 
 def test_an_embedding_is_read_as_it_was_logged() -> None:
