@@ -25,10 +25,10 @@ RUN ?= runs/latest
 RUN_ID ?=
 DIGEST ?=
 RUNS ?=
-VERSION ?= 1.1.0
+VERSION ?=
 ENGINES ?= openvino
 REGISTRY ?= registry
-ARCHIVE ?= build/fruity-$(VERSION).mar
+ARCHIVE ?= build/fruity-$(NAMED).mar
 SIGNING_KEY ?=
 PUBLIC_KEY ?=
 PRECISION ?= auto
@@ -47,7 +47,7 @@ ARGS ?=
 PROJECT ?=
 REGION ?= europe-west1
 ZONE ?= $(REGION)-b
-IMAGE ?= $(REGION)-docker.pkg.dev/$(PROJECT)/fruity/fruity:$(VERSION)
+IMAGE ?= $(REGION)-docker.pkg.dev/$(PROJECT)/fruity/fruity:$(NAMED)
 LOCAL_IMAGE ?= fruity:latest
 API_KEYS ?=
 DEVICE ?= cpu
@@ -70,8 +70,9 @@ EXTRA ?= dev
 LOCK ?= requirements.lock
 # True if the caller set the variable $(1); its default does not count.
 given = $(filter command line environment,$(origin $(1)))
-# What changes a running server needs VERSION; its default is for building and publishing.
-NAMED = $(if $(call given,VERSION),$(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION=1.1.0))
+# What acts on a version or an archive needs it named; only `make archive` has a default.
+NAMED = $(or $(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION=1.1.0))
+BUILT = $(or $(VERSION),1.1.0)
 # In quotes for the shell, and once more for Hydra: file names may hold any character.
 escaped = $(subst ','\'',$(1))
 SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
@@ -88,7 +89,9 @@ LOGGED = $(if $(wildcard $(LOG)),--log $(LOG))
 LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(SHADOW),--shadow $(SHADOW)) \
   $(if $(THRESHOLDS),--rollout-thresholds $(THRESHOLDS)) $(if $(LOOP_THRESHOLDS),--thresholds $(LOOP_THRESHOLDS)) \
   $(if $(call given,ARCHIVE),--archive $(ARCHIVE)) --config $(CONFIG) --experiment $(experiment)
-VERSIONS_VENV = $(VENV)/.$(if $(FROM)$(VERIFY),registry,serve)
+# What an operator runs on a server in trouble installs nothing that is there, also if it is not the newest.
+missing = $(if $(wildcard $(VENV)/.$(1)),,$(VENV)/.$(1))
+VERSIONS_VENV = $(call missing,$(if $(FROM)$(VERIFY),registry,serve))
 MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
 # Which extras an extra includes; pyproject.toml says the same.
@@ -101,7 +104,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 
 .DEFAULT_GOAL = help
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
-  publish-run fetch-run set-release release-archive keys publish fetch registry versions rollout loop rollback register \
+  publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs clean bench \
   bench-quick bench-rollout bench-loop bench-drift bench-container
@@ -114,7 +117,7 @@ help:  ## Print this help
 # --- Serve
 
 serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest in build/, else the default; or VERSION=2.0.0
-	@$(BIN)/python -m scripts.serve $(if $(call given,VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
+	@$(BIN)/python -m scripts.serve $(if $(VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 
 predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
@@ -142,10 +145,10 @@ profile: $(VENV)/.train  ## Plot where a training step on DATA spends its time: 
 prune: $(VENV)/.train  ## Remove AMOUNT of RUN's channels, fine-tune, report accuracy, size and speed; writes RUN-pruned-…
 	$(BIN)/python -m training.prune $(RUN) --amount $(AMOUNT)
 
-archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
-	$(BIN)/python -m model_archive.build --run $(RUN) --version $(VERSION) --engines $(ENGINES) \
+archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar (default: 1.1.0) from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
+	$(BIN)/python -m model_archive.build --run $(RUN) --version $(BUILT) --engines $(ENGINES) \
 	  --precision $(PRECISION) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
-	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(VERSION); fi
+	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(BUILT); fi
 
 frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of all runs or RUN="runs/a runs/b"; writes build/frontier
 	$(BIN)/python -m model_archive.frontier $(if $(call given,RUN),$(RUN),$(FINISHED_RUNS))
@@ -174,7 +177,7 @@ keys: $(VENV)/.registry  ## Create fruity.key, which signs archives, and fruity.
 
 publish: $(VENV)/.registry  ## Publish ARCHIVE to REGISTRY, a folder or gs://bucket/prefix; a version never changes
 	@$(BIN)/python -m scripts.archives publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
-	  $(if $(call given,VERSION),--version $(VERSION))
+	  $(if $(VERSION),--version $(VERSION))
 
 fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, with PUBLIC_KEY its signature too
 	@$(BIN)/python -m scripts.archives fetch --registry $(REGISTRY) $(VERIFY) $(NAMED)
@@ -182,7 +185,10 @@ fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
 	@$(BIN)/python -m scripts.archives list --registry $(REGISTRY)
 
-versions: $(VENV)/.serve  ## Show the running server's versions: role, workers, queue, digest
+ready: $(call missing,serve)  ## Say whether the running server labels its golden sample right, else why not and fail
+	@$(BIN)/python -m scripts.versions ready --config $(CONFIG)
+
+versions: $(call missing,serve)  ## Show the running server's versions: role, workers, queue, digest
 	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
 
 rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
@@ -196,7 +202,7 @@ drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from thos
 	  --window $(WINDOW) $(if $(REPORT),--report '$(call escaped,$(REPORT))')
 
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
-	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(if $(call given,VERSION),$(VERSION)) $(ARGS)
+	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(VERSION) $(ARGS)
 
 register: $(VERSIONS_VENV)  ## Load VERSION beside the others; it gets no requests yet
 	@$(BIN)/python -m scripts.versions register $(NAMED) --config $(CONFIG) $(FROM) $(VERIFY)
@@ -227,7 +233,7 @@ cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT; DRY_RUN
 
 deploy: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to Cloud Run in PROJECT; DRY_RUN=1 prints the commands
 	@$(BIN)/python -m scripts.cloud_run $(CLOUD) --region=$(REGION) --version=$(NAMED) \
-	  --archive=build/fruity-$(VERSION).mar
+	  --archive=build/fruity-$(NAMED).mar
 
 restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deployment to Cloud Run that was cut off
 	@$(BIN)/python -m scripts.restore_traffic --project=$(PROJECT) --region=$(REGION)

@@ -103,6 +103,12 @@ def read_members(archive: Path, *names: str) -> list[bytes]:
 
 def check_members(archive: Path) -> None:
     """Read the whole *archive*; raise `ArchiveError` at the first damaged member, or `OSError`."""
+    if damage := find_damage(archive):
+        raise ArchiveError(f"{damage}; {_suggest(archive)}")
+
+
+def find_damage(archive: Path) -> str | None:
+    """Return what is damaged in *archive*, which is read whole, None if it is intact; raise `OSError`."""
     place = "its table of contents"
     with archive.open("rb") as file:
         try:
@@ -112,7 +118,8 @@ def check_members(archive: Path) -> None:
                         while member.read(1 << 20):
                             pass
         except _DAMAGES as error:
-            raise ArchiveError(f"{archive} is damaged at {place} ({error}); fetch or build it again") from error
+            return f"{archive} is damaged at {place} ({error})"
+    return None
 
 
 @contextmanager
@@ -130,9 +137,12 @@ def _suggest(damaged: Path) -> str:
     """Return what to do about *damaged*, with the newest intact archive beside it if there is one."""
     versions = filter(None, (version_in(path.name) for path in damaged.parent.glob(f"{MODEL}-*.mar")))
     for version in sorted(versions, key=version_order, reverse=True):
-        with suppress(ArchiveError, OSError):
-            check_members(damaged.with_name(file_name(version)))
-            return f"{file_name(version)} beside it is intact: use that one, or build another with make archive"
+        with suppress(OSError):
+            if find_damage(damaged.with_name(file_name(version))) is None:
+                return (
+                    f"{file_name(version)} beside it is intact: use that one (`make serve VERSION={version}`), "
+                    "or build another with make archive"
+                )
     return "build one with make archive"
 
 

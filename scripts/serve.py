@@ -10,13 +10,25 @@ import httpx
 
 from handler.prediction_log import read_log_settings
 from handler.settings import SettingsError
-from model_archive.identity import file_name
+from model_archive.entry import hash_file
+from model_archive.identity import check_members, file_name, find_damage
 from serving.interrupts import interrupt_once
 from serving.management import Management, ManagementError
-from serving.model_store import BUILD, ROOT, SERVED_NAME, STORE, Source, choose_archive, resolve_archive, stage
+from serving.model_store import (
+    BUILD,
+    ROOT,
+    SERVED_NAME,
+    STORE,
+    TRIAL_NAME,
+    Source,
+    choose_archive,
+    resolve_archive,
+    stage,
+    stage_trial,
+)
 from serving.rollout import record
 from serving.rollout.steps import FAILURES
-from serving.torchserve import MODEL, TorchServe, TorchServeError
+from serving.torchserve import MODEL, TorchServe, TorchServeError, write_config
 
 _READY_S = 60
 
@@ -27,49 +39,80 @@ def main() -> None:
     named.add_argument("--archive", type=Path, help="serve this one, and forget what was promoted")
     named.add_argument("--version", help="serve this one of build/ or model_archive/default/, likewise")
     parser.add_argument("--public-key", type=Path, help="refuse an archive without a signature that it verifies")
-    parser.add_argument("--config", type=Path, help="model-config.yaml to use instead of the archive's own")
-    parser.add_argument("--stage-only", action="store_true", help="fill the model store for plain torchserve, and end")
+    until = parser.add_mutually_exclusive_group()
+    until.add_argument(
+        "--config", type=Path, help="model-config.yaml instead of the archive's own, for this server only"
+    )
+    until.add_argument("--stage-only", action="store_true", help="fill the model store for plain torchserve, and end")
     arguments = parser.parse_args()
     interrupt_once()
     try:
         archive = arguments.archive
         if arguments.version:
             archive = resolve_archive(arguments.version, STORE, Source())
-        archive = _stage(archive, arguments.public_key, arguments.config)
+        archive = _stage(archive, arguments.public_key)
+        settings = ROOT / "config.properties"
+        if arguments.config:
+            archive = stage_trial(archive, STORE, arguments.config)
+            settings = write_config(settings, {"load_models": TRIAL_NAME}, STORE / "trial.properties")
         if not arguments.stage_only:
-            _serve(archive, with_kept=arguments.public_key is None)
+            _serve(archive, settings, with_kept=arguments.public_key is None)
     except (*FAILURES, SettingsError, TorchServeError) as error:
         sys.exit(f"serve: {error}")
     except KeyboardInterrupt:
         print("\nserve: stopped", flush=True)
 
 
-def _stage(named: Path | None, public_key: Path | None, config: Path | None) -> Path:
+def _stage(named: Path | None, public_key: Path | None) -> Path:
     """Return the staged archive, and say why it is not the newest."""
     if interrupted := record.describe_interrupted(STORE):
         print(f"serve: {interrupted}", flush=True)
         record.record_underway(STORE, None)
     promoted = record.read_record(STORE).default
     if named is None and promoted and (STORE / SERVED_NAME).exists():
-        newest = choose_archive()
-        others = "" if newest.name == file_name(promoted) else f"; the newest is {newest}, `make rollout` brings it"
-        print(f"serve: {promoted} was promoted last{others}", flush=True)
-        if public_key is None and config is None:
-            return STORE / SERVED_NAME
+        print(f"serve: {promoted} was promoted last{_compare_newest(promoted)}", flush=True)
+        if public_key is None:
+            return _replace_if_damaged(STORE / SERVED_NAME, STORE / file_name(promoted))
         # The store has no signatures, so the archive is taken from where it came from.
-        return stage(resolve_archive(promoted, STORE, Source()), STORE, public_key, config)
-    staged = stage(named or choose_archive(), STORE, public_key, config)
+        return stage(resolve_archive(promoted, STORE, Source()), STORE, public_key)
+    archive = named or choose_archive()
+    if public_key is None:
+        # Here, since the copy in the model store has no other archives beside it.
+        check_members(archive)
+    staged = stage(archive, STORE, public_key)
     record.write_record(STORE, record.Record())
     return staged
 
 
-def _serve(archive: Path, *, with_kept: bool) -> None:
+def _compare_newest(promoted: str) -> str:
+    """Return what to know if the newest archive is not the promoted one, for the end of a sentence."""
+    newest = choose_archive()
+    if newest.name != file_name(promoted):
+        return f"; the newest is {newest}, `make rollout` brings it"
+    served, found = hash_file(STORE / SERVED_NAME), hash_file(newest)
+    if served == found:
+        return ""
+    return (
+        f" and is served, {served[:12]}…; {newest} is another archive of that version, {found[:12]}…: build it under a "
+        f"new version, or `make serve VERSION={promoted}` serves it"
+    )
+
+
+def _replace_if_damaged(served: Path, stored: Path) -> Path:
+    """Return *served*, replaced by the intact archive *stored* of the same version if it is damaged."""
+    if (damage := find_damage(served)) is None or not stored.exists() or find_damage(stored):
+        return served
+    print(f"serve: {damage}; {stored} replaces it", flush=True)
+    return stage(stored, STORE)
+
+
+def _serve(archive: Path, settings: Path, *, with_kept: bool) -> None:
     """Serve *archive*, and *with_kept* the versions beside it, whose signatures are not checked."""
     started = time.monotonic()
     environment = {"PREDICTION_LOG": os.environ.get("PREDICTION_LOG", str(BUILD / "predictions"))}
     # The workers would say it in a traceback.
     read_log_settings({**os.environ, **environment})
-    with TorchServe(ROOT / "config.properties", ROOT, archive, environment=environment) as server:
+    with TorchServe(settings, ROOT, archive, environment=environment) as server:
         version = server.wait_until_ready(_READY_S)
         url = f"{server.addresses.inference}/predictions/{MODEL}"
         print(

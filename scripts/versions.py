@@ -10,14 +10,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from model_archive.identity import MODEL
 from serving.interrupts import interrupt_once
 from serving.management import Server, open_server
 from serving.model_store import ROOT, Source
+from serving.readiness import NotReady, check_server
 from serving.rollout.record import describe_interrupted
 from serving.rollout.registered import list_rows, promote, register, scale, unregister
 from serving.rollout.steps import FAILURES, roll_back
 
+# A probe must not wait for a worker that hangs.
+_READY_TIMEOUT_S = 10
 _VERBS = {
+    "ready": "exit with 0 if the default version labels its golden sample right, with 1 and the reason if not",
     "list": "show all versions: role, READY workers of wanted, waiting requests, since when, digest",
     "register": "load a version beside the others; it gets no requests yet",
     "promote": "make a registered version the default, without any check",
@@ -29,7 +34,8 @@ _VERBS = {
 
 def main() -> None:
     asked = _parse_arguments()
-    with exit_with_reason(asked.verb), open_server(asked.config, ROOT) as server:
+    timeout_s = {"timeout_s": _READY_TIMEOUT_S} if asked.verb == "ready" else {}
+    with exit_with_reason(asked.verb), open_server(asked.config, ROOT, **timeout_s) as server:
         if done := _act(server, asked):
             print(f"{asked.verb}: {done}")
 
@@ -65,6 +71,8 @@ def exit_with_reason(verb: str) -> Iterator[None]:
 
 def _act(server: Server, asked: argparse.Namespace) -> str | None:
     match asked.verb:
+        case "ready":
+            return _describe_ready(server)
         case "register":
             return register(server, asked.version, Source(None, asked.registry, asked.public_key))
         case "promote":
@@ -79,6 +87,15 @@ def _act(server: Server, asked: argparse.Namespace) -> str | None:
         case _:
             _print_versions(server)
     return None
+
+
+def _describe_ready(server: Server) -> str:
+    try:
+        version = check_server(server)
+    except NotReady as reason:
+        sys.exit(f"not ready: {reason}")
+    ready, wanted = version.ready_workers, version.min_workers
+    return f"{MODEL} {version.model_version} labels its golden sample right, {ready} of {wanted} workers are READY"
 
 
 def _print_versions(server: Server) -> None:
@@ -105,7 +122,7 @@ def _parse_arguments() -> argparse.Namespace:
         if verb == "rollback":
             one.add_argument("version", nargs="?", help="default: the one that was replaced last")
             one.add_argument("--keep", action="store_true", help="leave the replaced version registered")
-        elif verb != "list":
+        elif verb not in ("list", "ready"):
             one.add_argument("version", help="as 1.1.0")
         if verb == "register":
             add_source_options(one)

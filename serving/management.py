@@ -140,7 +140,7 @@ class Server:
 
 
 @contextmanager
-def open_server(config: Path, root: Path) -> Iterator[Server]:
+def open_server(config: Path, root: Path, timeout_s: float = _TIMEOUT_S) -> Iterator[Server]:
     """Yield clients for the server of the config.properties *config*, which TorchServe reads in the folder *root*.
 
     With tokens on they come from the file that TorchServe writes into *root*. Nothing is sent.
@@ -152,7 +152,7 @@ def open_server(config: Path, root: Path) -> Iterator[Server]:
     headers = _read_headers(root / KEY_FILE) if has_tokens else {}
     with ExitStack() as stack:
         clients = {
-            name: stack.enter_context(httpx.Client(base_url=address, timeout=_TIMEOUT_S, headers=headers.get(name)))
+            name: stack.enter_context(httpx.Client(base_url=address, timeout=timeout_s, headers=headers.get(name)))
             for name, address in vars(Addresses.read(config)).items()
         }
         yield Server(Management(clients.pop("management")), **clients, store=root / properties["model_store"])
@@ -169,15 +169,19 @@ def read_reason(response: httpx.Response) -> str:
 
 
 def unreachable(what: str, client: httpx.Client, error: Exception) -> Unreachable:
-    return Unreachable(
-        f"no answer from {what} at {client.base_url} ({error}); is the server running? `make serve` starts one"
-    )
+    advice = "is the server running? `make serve` starts one"
+    if isinstance(error, httpx.TimeoutException):
+        advice = "the server is overloaded, or hangs"
+    return Unreachable(f"no answer from {what} at {client.base_url} ({error}); {advice}")
 
 
 def _explain(response: httpx.Response) -> ManagementError:
     request = response.request
     if response.status_code == httpx.codes.NOT_FOUND and request.method != "POST":
         _, _, *names = request.url.path.removesuffix("/set-default").split("/")
+        if len(names) == 1 or names[1] == "all":
+            advice = "no version of it runs; `make register VERSION=…` loads one of those that `make versions` lists"
+            return UnknownVersion(f"{names[0]} is not registered, {advice}")
         return UnknownVersion(f"{' '.join(names)} is not registered; `make versions` lists what is")
     if _BAD_TOKEN in response.text:
         return ManagementError(

@@ -25,6 +25,8 @@ DEFAULT_ARCHIVES = ROOT / "model_archive" / "default"
 DEFAULT_ARCHIVE = DEFAULT_ARCHIVES / "fruity-1.0.0.mar"
 STORE = BUILD / "model_store"
 SERVED_NAME = "fruity.mar"
+TRIAL_NAME = "trial.mar"
+"""A copy of that one with another model-config.yaml, for one server: it is never promoted."""
 CONFIG_NAME = "model-config.yaml"
 
 
@@ -83,6 +85,8 @@ def resolve_archive(version: str, store: Path, source: Source) -> Path:
         return open_registry(source.registry, must_exist=True).fetch(version, fetched, source.public_key)
     name, folders = file_name(version), (BUILD, DEFAULT_ARCHIVES, fetched, store)
     path = source.archive or next((folder / name for folder in folders if (folder / name).exists()), None)
+    if path is None and (stored := find_stored(store, version)):
+        path = stored.path
     if path is None:
         places = " or ".join(map(str, folders))
         raise ArchiveError(f"{name} is not in {places}; `make archive` builds it, REGISTRY=… names where to fetch it")
@@ -123,7 +127,8 @@ def put_into_store(archive: Archive, store: Path) -> bool:
         if (stored := hash_file(target)) != archive.digest:
             raise ArchiveError(
                 f"version {archive.version} is in the model store with another digest: {stored[:12]}… there, "
-                f"{archive.digest[:12]}… in {archive.path}; give the new one a new version"
+                f"{archive.digest[:12]}… in {archive.path}; give the new one a new version (`make archive VERSION=…`), "
+                f"or delete {target} if that one never served"
             )
         return False
     partial = target.with_suffix(".partial")
@@ -138,11 +143,11 @@ def put_into_store(archive: Archive, store: Path) -> bool:
     return True
 
 
-def stage(archive: Path, store: Path, public_key: Path | None = None, config: Path | None = None) -> Path:
+def stage(archive: Path, store: Path, public_key: Path | None = None) -> Path:
     """Copy *archive* to the name that config.properties loads, in one atomic step; return the copy.
 
-    With a *public_key* only an archive that was signed with its private key and holds the version in its name; *config*
-    replaces the model-config.yaml in the copy. Raises `SignatureError`, `ArchiveError` or `ModelStoreError`.
+    With a *public_key* only an archive that was signed with its private key and holds the version in its name. Raises
+    `SignatureError` or `ArchiveError`.
     """
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=store) as scratch:
@@ -152,9 +157,24 @@ def stage(archive: Path, store: Path, public_key: Path | None = None, config: Pa
             # The copy, so that nobody can change the archive in between.
             verify_archive(copy, public_key, signature_path(archive))
             identity.identify(copy)
-        if config:
-            copy = _configure(copy, config)
         return copy.replace(store / SERVED_NAME)
+
+
+def stage_trial(archive: Path, store: Path, config: Path) -> Path:
+    """Write a copy of *archive* with *config* as its model-config.yaml into *store*; return it.
+
+    Raises `ModelStoreError` if the handler would refuse *config*.
+    """
+    text = config.read_text()
+    try:
+        read_settings(yaml.safe_load(text))
+    except (yaml.YAMLError, SettingsError) as error:
+        raise ModelStoreError(f"{config} cannot be used: {error}") from error
+    partial = store / f".{TRIAL_NAME}"
+    try:
+        return edit_archive(archive, partial, {CONFIG_NAME: lambda _: text.encode()}).replace(store / TRIAL_NAME)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _explain(error: OSError, archive: Archive, store: Path) -> str:
@@ -163,16 +183,6 @@ def _explain(error: OSError, archive: Archive, store: Path) -> str:
     stored = ", ".join(sorted(path.name for path in store.glob(f"{MODEL}-*.mar"))) or "no archive"
     size = archive.path.stat().st_size
     return f"the model store {store} is full: {size:,} bytes are needed; it holds {stored}, remove what is not served"
-
-
-def _configure(archive: Path, config: Path) -> Path:
-    """Return a copy of *archive* beside it with *config* instead of its own."""
-    text = config.read_text()
-    try:
-        read_settings(yaml.safe_load(text))
-    except (yaml.YAMLError, SettingsError) as error:
-        raise ModelStoreError(f"{config} cannot be used: {error}") from error
-    return edit_archive(archive, archive.with_suffix(".configured"), {CONFIG_NAME: lambda _: text.encode()})
 
 
 def edit_archive(archive: Path, target: Path, edits: Mapping[str, Callable[[bytes], bytes]]) -> Path:

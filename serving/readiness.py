@@ -4,14 +4,16 @@
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import httpx
 
 from handler.request import PROBE
-from model_archive.golden import GoldenSample
-from model_archive.identity import MODEL
+from model_archive.golden import GoldenSample, read_golden
+from model_archive.identity import MODEL, ArchiveError
 from serving.answers import NoLabel, read_first_label
-from serving.management import Management, ManagementError, UnknownVersion, Unreachable, Version
+from serving.management import Management, ManagementError, Server, UnknownVersion, Unreachable, Version
 
 
 class NotReady(Exception):
@@ -27,7 +29,7 @@ class Busy(NotReady):
 
 
 def check_ready(
-    inference: httpx.Client, management: httpx.Client, golden_of: Callable[[Version], Sequence[GoldenSample]]
+    inference: httpx.Client, management: Management, golden_of: Callable[[Version], Sequence[GoldenSample]]
 ) -> Version:
     """Return the default version, which gives *golden_of* it the right labels; raise `NotReady` with the reason."""
     version = _describe_default(management)
@@ -41,9 +43,37 @@ def check_ready(
     return version
 
 
-def _describe_default(management: httpx.Client) -> Version:
+def check_server(server: Server) -> Version:
+    """Return the default version of *server*, which labels its golden sample right; raise `NotReady`."""
     try:
-        return Management(management).describe()
+        return check_ready(
+            server.inference, server.management, lambda version: read_golden_sample(server.store, version)
+        )
+    except NotReady as reason:
+        if isinstance(reason.__cause__, Unreachable):
+            raise NotReady(str(reason.__cause__)) from reason
+        raise
+
+
+def read_golden_sample(store: Path, version: Version) -> list[GoldenSample]:
+    """Return the first golden sample of *version*, whose archive is in *store*; raise `NotReady`.
+
+    Its label does not depend on the rounding of the CPU, and one is cheap to ask.
+    """
+    try:
+        return _read_first_golden(store / Path(version.model_url).name, version.model_version)
+    except (ArchiveError, OSError) as reason:
+        raise NotReady(f"the golden sample of {version.model_version} cannot be read: {reason}") from reason
+
+
+@lru_cache(maxsize=4)
+def _read_first_golden(archive: Path, version: str) -> list[GoldenSample]:
+    return read_golden(archive)[:1]
+
+
+def _describe_default(management: Management) -> Version:
+    try:
+        return management.describe()
     except UnknownVersion as error:
         raise NotRegistered(f"TorchServe runs, but the model {MODEL} is not registered with it") from error
     except Unreachable as error:

@@ -23,6 +23,7 @@ from model_archive.golden import read_golden
 from model_archive.identity import MODEL as MODEL
 from serving.java import MIN_JAVA, java_version
 from serving.management import Addresses as Addresses
+from serving.management import Management
 from serving.readiness import NotReady, NotRegistered, check_ready
 
 _POLL_S = 0.05
@@ -88,7 +89,7 @@ class TorchServe:
         ):
             while True:
                 try:
-                    return check_ready(inference, management, lambda _: golden).model_version
+                    return check_ready(inference, Management(management), lambda _: golden).model_version
                 except NotRegistered as reason:
                     raise TorchServeError(f"{reason}; its log says why") from reason
                 except NotReady as reason:

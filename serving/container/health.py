@@ -8,20 +8,19 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 
-from model_archive.golden import GoldenSample, read_golden
+from model_archive.golden import GoldenSample
 from model_archive.identity import ArchiveError
 from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.json_log import log
-from serving.management import Version
-from serving.readiness import Busy, NotReady, check_ready
+from serving.management import Management, Version
+from serving.readiness import Busy, NotReady, check_ready, read_golden_sample
 from serving.torchserve import MODEL, TorchServe, TorchServeError
 
 INTERVAL_S = 5.0
@@ -99,14 +98,10 @@ def _check_periodically(server: TorchServe, settings: ContainerSettings, health:
     def golden_of(default: Version) -> list[GoldenSample]:
         # Before the golden sample is sent, which a full queue refuses.
         health.queued_requests = default.job_queue_status.pending_requests
-        try:
-            archive = settings.run_folder / STORE / Path(default.model_url).name
-            return _read_golden_sample(archive, default.model_version)
-        except (ArchiveError, OSError) as reason:
-            raise NotReady(f"the golden sample of {default.model_version} cannot be read: {reason}") from reason
+        return read_golden_sample(settings.run_folder / STORE, default)
 
     def ask() -> dict[str, int]:
-        default = check_ready(inference, management, golden_of)
+        default = check_ready(inference, Management(management), golden_of)
         return {f"{default.model_version}/{worker.id}": worker.pid for worker in default.workers}
 
     with (
@@ -121,12 +116,6 @@ def _check_periodically(server: TorchServe, settings: ContainerSettings, health:
             health.check(ask)
             if (reason := health.unready_reason) != before:
                 log("WARNING" if reason else "NOTICE", f"not ready: {reason}" if reason else "ready again")
-
-
-@lru_cache(maxsize=4)
-def _read_golden_sample(archive: Path, version: str) -> list[GoldenSample]:
-    """Return the first golden sample, whose label does not depend on the rounding of the CPU; one is cheap to ask."""
-    return read_golden(archive)[:1]
 
 
 @contextmanager

@@ -1,13 +1,24 @@
 """The registered versions of a running server, listed and changed one step at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from model_archive.entry import hash_file
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, is_version, version_order
-from serving.management import Server, UnknownVersion, Version
-from serving.model_store import SERVED_NAME, Source, find_stored, put_into_store, read_archive, resolve_archive
+from serving.management import ManagementError, Server, UnknownVersion, Version
+from serving.model_store import (
+    SERVED_NAME,
+    TRIAL_NAME,
+    Source,
+    find_stored,
+    put_into_store,
+    read_archive,
+    resolve_archive,
+    stage,
+)
+from serving.rollout.capacity import Machine, check_capacity, read_machine
 from serving.rollout.record import Record, RolloutError, hold_lock, read_record, record_default, update_record
 from serving.rollout.traffic import drain
 
@@ -31,6 +42,9 @@ def list_rows(server: Server) -> list[Row]:
     except UnknownVersion:
         default = ""
     record, digests = read_record(server.store), _stored_digests(server.store)
+    for version, described in registered.items():
+        if Path(described.model_url).name == TRIAL_NAME:
+            digests[version] = hash_file(server.store / TRIAL_NAME)
     rows = [
         _describe(version, registered.get(version), default, record, digests.get(version))
         for version in registered.keys() | digests.keys()
@@ -40,13 +54,30 @@ def list_rows(server: Server) -> list[Row]:
 
 
 def register(server: Server, version: str, source: Source) -> str:
-    """Load *version* beside the others; return what was done."""
-    with _changing(server, version):
-        # The store has no signatures, so with a key the archive is taken from where it came from.
-        stored = None if source.registry or source.public_key else find_stored(server.store, version)
-        archive = stored or read_archive(resolve_archive(version, server.store, source), version)
-        put_into_store(archive, server.store)
-        server.management.register(file_name(version))
+    """Load *version* beside the others; return what was done.
+
+    Raises `ArchiveError` if the model store has another archive of that version: it would be loaded instead.
+    """
+    check_version(version)
+    with hold_lock(server.store, version):
+        known = [one.model_version for one in server.management.list_versions()]
+        if known:
+            record_serving(server.store, server.management.describe().model_version)
+        # TorchServe refuses one that is registered already.
+        archive = find_stored(server.store, version) if version in known else None
+        archive = archive or read_archive(resolve_archive(version, server.store, source), version)
+        is_new = put_into_store(archive, server.store)
+        try:
+            server.management.register(file_name(version))
+        except (ManagementError, KeyboardInterrupt):
+            if version not in known:
+                _undo_register(server, version, is_new=is_new)
+            raise
+        if not known:
+            _record_only(server.store, version)
+        record_registered(server)
+    if not known:
+        return f"{version} is registered and, as the only version, the default"
     return f"{version} is registered; `make promote VERSION={version}` makes it the default"
 
 
@@ -67,18 +98,23 @@ def promote(server: Server, version: str) -> str:
 
 def unregister(server: Server, version: str, *, now: bool = False) -> str:
     """Stop *version* once it has no request left, or *now*; return what was done."""
+    if not now:
+        with _changing(server, version) as default:
+            _refuse_default(version, default)
+            server.management.describe(version)
+        # Without the lock, so that a rollback need not wait for it.
+        drain(server, version)
     with _changing(server, version) as default:
-        if version == default:
-            raise RolloutError(f"{version} is the default; promote another version first")
-        server.management.describe(version)
-        if not now:
-            drain(server, version)
+        _refuse_default(version, default)
         server.management.unregister(version)
     return f"{version} is unregistered; its archive stays in the model store"
 
 
-def scale(server: Server, version: str, workers: int, *, now: bool = False) -> str:
-    """Give *version* that many workers, fewer than it has only with *now*; return what was done."""
+def scale(server: Server, version: str, workers: int, *, now: bool = False, machine: Machine | None = None) -> str:
+    """Give *version* that many workers, fewer than it has only with *now*; return what was done.
+
+    Raises `RolloutError` if *machine*, by default this one, cannot take so many.
+    """
     with _changing(server, version):
         running = len(server.management.describe(version).workers)
         if workers < 1:
@@ -88,8 +124,12 @@ def scale(server: Server, version: str, workers: int, *, now: bool = False) -> s
                 f"{version} has {running} workers, and TorchServe kills those that it removes with the requests that "
                 "they are working on; ARGS=--now does it nevertheless"
             )
+        check_capacity(workers, server.management.list_versions(), version, machine or read_machine())
         server.management.scale(version, workers)
-    return f"{version} has {workers} workers"
+    return (
+        f"{version} has {workers} workers until the server restarts; after that it has the minWorkers of its "
+        "model-config.yaml (`make archive MODEL_CONFIG=…`)"
+    )
 
 
 def record_serving(store: Path, version: str) -> None:
@@ -117,6 +157,29 @@ def _changing(server: Server, version: str) -> Iterator[str]:
         record_serving(server.store, default)
         yield default
         record_registered(server)
+
+
+def _refuse_default(version: str, default: str) -> None:
+    if version == default:
+        raise RolloutError(f"{version} is the default; promote another version first")
+
+
+def _undo_register(server: Server, version: str, *, is_new: bool) -> None:
+    """Remove *version*, which TorchServe keeps though its workers did not start, and its archive if that *is_new*."""
+    with suppress(ManagementError):
+        server.management.unregister(version)
+    if is_new:
+        (server.store / file_name(version)).unlink(missing_ok=True)
+
+
+def _record_only(store: Path, version: str) -> None:
+    """Record *version* as the default, which the only version is, also after a restart."""
+    old = read_record(store).default
+    if old not in (None, version):
+        record_default(store, version, old)
+    else:
+        stage(store / file_name(version), store)
+        update_record(store, default=version)
 
 
 def _describe(version: str, registered: Version | None, default: str, record: Record, digest: str | None) -> Row:

@@ -20,7 +20,7 @@ from serving.rollout.label_change import LabelMap, check_labels
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
-from serving.rollout.traffic import drain, read_traffic, send_canary, watch
+from serving.rollout.traffic import DefaultAgainError, check_not_default, drain, read_traffic, send_canary, watch
 
 # Each says in one sentence what is wrong.
 FAILURES = (ManagementError, ModelStoreError, ArchiveError, RegistryError, SignatureError, RolloutError, OSError)
@@ -92,9 +92,10 @@ def roll_back(server: Server, version: str | None, keep: bool) -> None:
 
 @contextmanager
 def _start(verb: str, server: Server, version: str, allow_lower: bool) -> Iterator["_Rollout"]:
-    """Hold the lock inside the block and record how it ends; a failure undoes what was done and names its step."""
+    """Hold the lock until `retire` and record how the block ends; a failure undoes what was done and names its step."""
     check_version(version)
-    with hold_lock(server.store, version):
+    with ExitStack() as lock:
+        lock.enter_context(hold_lock(server.store, version))
         journal = Journal(server.store, verb, version)
         try:
             with journal.step("begin", "asking which version serves") as figures:
@@ -103,7 +104,7 @@ def _start(verb: str, server: Server, version: str, allow_lower: bool) -> Iterat
                 _check_order(old, version, allow_lower)
             record_serving(server.store, old)
             with ExitStack() as undo:
-                yield _Rollout(server, old, version, journal, undo)
+                yield _Rollout(server, old, version, journal, undo, lock)
         except BaseException as error:
             reason = str(error) or "stopped by Ctrl-C"
             journal.close("failed", reason)
@@ -123,6 +124,7 @@ class _Rollout:
     new: str
     journal: Journal
     undo: ExitStack
+    lock: ExitStack
     had_traffic: bool = False  # clients may have requests at the new version
 
     def fetch(self, source: Source) -> Archive:
@@ -181,17 +183,30 @@ class _Rollout:
         self.undo.pop_all()
 
     def retire(self, keep: bool) -> None:
-        """Unregister the old version unless *keep*; a failure leaves it registered, and the new one serves."""
+        """Unregister the old version unless *keep*; a failure leaves it registered, and the new one serves.
+
+        Raises `RolloutError` if another process goes back to the old version meanwhile.
+        """
+        # So that a rollback works at once, which needs the old version's workers.
+        self.lock.close()
         try:
             if not keep:
                 with self.journal.step("drain", f"waiting until {self.old} has no request left"):
                     drain(self.server, self.old)
-                with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
-                    self.server.management.unregister(self.old)
-            record_registered(self.server)
+            with hold_lock(self.server.store, self.new):
+                if not keep:
+                    self._unregister_old()
+                record_registered(self.server)
+        except DefaultAgainError:
+            raise
         except (ManagementError, RolloutError, OSError, KeyboardInterrupt) as error:
             reason = str(error) or "stopped by Ctrl-C"
             self.journal.note(f"{self.new} serves; {self.old} is still registered beside it: {reason}")
+
+    def _unregister_old(self) -> None:
+        with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
+            check_not_default(self.server, self.old)
+            self.server.management.unregister(self.old)
 
     def _unregister_new(self) -> None:
         if self.had_traffic:

@@ -25,6 +25,10 @@ _GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leav
 _MAX_TIMEOUTS = 4  # clients that still name the version after so many response timeouts go on doing so
 
 
+class DefaultAgainError(RolloutError):
+    """Another process made the version that is to be unregistered the default again."""
+
+
 @dataclass(frozen=True)
 class Traffic:
     """Counts since the server started; the difference of two is what happened between them."""
@@ -137,6 +141,8 @@ def drain(
 ) -> None:
     """Return once *version*, which is not the default, has no request left; raise `RolloutError` if clients name it.
 
+    Raises `DefaultAgainError` if it becomes the default.
+
     TorchServe kills the workers of what is unregistered, and their requests hang. It tells how many requests wait for a
     version, not how many its workers are working on, but it ends each after `responseTimeout`. So a version has none
     left once its queue was empty, and no request named it, for that long.
@@ -151,10 +157,17 @@ def drain(
                 f"`make unregister VERSION={version}`"
             )
         sleep(_POLL_S)
+        check_not_default(server, version)
         waiting = server.management.describe(version).job_queue_status.pending_requests
         before, requests = requests, read_traffic(server.metrics, version).by_number
         if waiting or requests != before:
             quiet_since = clock()
+
+
+def check_not_default(server: Server, version: str) -> None:
+    """Raise `DefaultAgainError` if *version* is the default."""
+    if server.management.describe().model_version == version:
+        raise DefaultAgainError(f"another process made {version} the default again")
 
 
 def _intervals(seconds: float) -> Iterator[None]:

@@ -44,6 +44,45 @@ def test_what_changes_a_running_server_is_refused_without_a_version(make: Make, 
     assert "1.2.3" in " ".join(make(verb, "PROJECT=p", "VERSION=1.2.3"))
 
 
+@pytest.mark.parametrize(
+    ("verb", "extra"),
+    [
+        ("publish", "registry"),
+        ("fetch", "registry"),
+        ("cloud-image", "serve"),
+        ("drift", "monitor"),
+        ("drift-job", "serve"),
+    ],
+)
+def test_what_acts_on_an_archive_is_refused_without_its_version(make: Make, verb: str, extra: str) -> None:
+    """All took 1.1.0, which need not be the one that is meant."""
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        make(verb, "PROJECT=p", extra=extra)
+
+    assert f"make {verb} needs VERSION=…" in raised.value.stderr
+
+
+def test_an_archive_is_built_as_1_1_0_unless_another_version_is_given(make: Make) -> None:
+    for words, version in (([], "1.1.0"), (["VERSION=2.3.4"], "2.3.4")):
+        arguments = make("--silent", "archive", *words, extra="train")
+        assert arguments[arguments.index("--version") + 1] == version
+
+
+@pytest.mark.parametrize("verb", ["ready", "versions", "rollback"])
+def test_an_operators_verb_installs_nothing_in_a_venv_that_is_not_the_newest(
+    make: Make, tmp_path: Path, verb: str
+) -> None:
+    make("versions")
+    stamp = tmp_path / "venv" / ".serve"
+    os.utime(stamp, (0, 0))
+    # Without --assume-old, and `false` would install.
+    command = ["make", f"--file={ROOT}/Makefile", f"VENV={tmp_path}/venv", "PYTHON=false", verb]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout)[:2] == ["-m", "scripts.versions"]
+
+
 def test_the_versions_are_listed_and_rolled_back_without_a_version(make: Make) -> None:
     assert make("versions")[:3] == ["-m", "scripts.versions", "list"]
     assert make("rollback")[:3] == ["-m", "scripts.versions", "rollback"]

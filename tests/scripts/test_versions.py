@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from serving.rollout.comparison import CLIENT_SIZES
 from serving.rollout.record import Record, Underway, write_record
 from serving.rollout.thresholds import THRESHOLDS
 from tests.scripts.programs import kept_signals
-from tests.serving.rollout.fake_torchserve import FakeTorchServe, FakeVersion, write_archive
+from tests.serving.rollout.fake_torchserve import GOLDEN, FakeTorchServe, FakeVersion, write_archive
 
 MAIN_THREAD = threading.main_thread().ident or 0
 Run = Callable[..., str]
@@ -76,6 +77,50 @@ def test_the_list_shows_a_row_for_each_version_and_a_killed_rollout(run: Run, to
         ["1.1.0", "kept", "1", "of", "2"],
     ]
     assert "1.1.0 was killed before its end (process 7, since 2026-06-06)" in interrupted
+
+
+def test_a_server_that_answers_its_golden_sample_is_ready(run: Run) -> None:
+    assert run("ready") == "ready: fruity 1.0.0 labels its golden sample right, 2 of 2 workers are READY\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"workers": 1}, "1 of 2 workers are ready"),
+        ({"garbled": True}, "the golden sample got no label"),
+        ({"labels": {GOLDEN[0].photo: "cherry"}}, "the golden sample got the label 'cherry', it must get 'apple'"),
+        ({"fails_on": {GOLDEN[0].photo}}, "the golden sample got 503"),
+    ],
+)
+def test_a_server_whose_workers_do_not_answer_right_is_not_ready(
+    run: Run, torchserve: FakeTorchServe, changes: dict[str, Any], reason: str
+) -> None:
+    """TorchServe's /ping says Healthy."""
+    vars(torchserve.versions["1.0.0"]).update(changes)
+
+    with pytest.raises(SystemExit, match=f"^not ready: {reason}"):
+        run("ready")
+
+
+def test_a_server_without_the_model_is_not_ready(run: Run, torchserve: FakeTorchServe) -> None:
+    torchserve.versions.clear()
+
+    with pytest.raises(SystemExit, match=r"^not ready: TorchServe runs, but the model fruity is not registered"):
+        run("ready")
+
+
+def test_no_server_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("inference", "management", "metrics")
+    lines = [
+        *(f"{name}_address=http://127.0.0.1:1" for name in names),
+        "model_store=x",
+        "disable_token_authorization=true",
+    ]
+    (tmp_path / "config.properties").write_text("\n".join(lines))
+    monkeypatch.setattr("sys.argv", ["versions", "ready", "--config", str(tmp_path / "config.properties")])
+
+    with kept_signals(), pytest.raises(SystemExit, match=r"^not ready: no answer from .*:1 .*`make serve` starts one"):
+        versions.main()
 
 
 def test_the_verbs_of_the_runbook_for_the_container_work_in_their_order(

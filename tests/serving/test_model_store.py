@@ -8,7 +8,15 @@ import pytest
 
 from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError, create_keys, sign_archive
-from serving.model_store import ModelStoreError, find_stored, newest_archive, put_into_store, read_archive, stage
+from serving.model_store import (
+    ModelStoreError,
+    find_stored,
+    newest_archive,
+    put_into_store,
+    read_archive,
+    stage,
+    stage_trial,
+)
 from tests.scripts.damages import write_damaged
 from tests.serving.rollout.fake_torchserve import GOLDEN, write_archive
 
@@ -130,20 +138,23 @@ def test_another_configuration_is_in_the_staged_copy_only(tmp_path: Path) -> Non
     config = tmp_path / "tuned.yaml"
     config.write_text("batchSize: 2\n")
 
-    staged = stage(archive, tmp_path / "store", config=config)
+    staged = stage_trial(stage(archive, tmp_path / "store"), tmp_path / "store", config)
 
     with zipfile.ZipFile(staged) as copy, zipfile.ZipFile(archive) as original:
         changed = [name for name in original.namelist() if copy.read(name) != original.read(name)]
         assert (copy.namelist(), changed) == (original.namelist(), ["model-config.yaml"])
         assert copy.read("model-config.yaml") == b"batchSize: 2\n"
-    assert [path.name for path in (tmp_path / "store").iterdir()] == ["fruity.mar"]
+    # What is served after the trial, and what a rollout goes back to.
+    assert (tmp_path / "store" / "fruity.mar").read_bytes() == archive.read_bytes()
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"fruity.mar", "trial.mar"}
 
 
 @pytest.mark.parametrize("text", ["fruity: {engine: onnx}", "a: [", "fruity: {thread: 2}"])
 def test_a_configuration_that_the_handler_would_refuse_is_not_staged(text: str, tmp_path: Path) -> None:
     (tmp_path / "tuned.yaml").write_text(text)
+    (tmp_path / "store").mkdir()
 
     with pytest.raises(ModelStoreError, match=r"tuned\.yaml"):
-        stage(write_archive(tmp_path), tmp_path / "store", config=tmp_path / "tuned.yaml")
+        stage_trial(write_archive(tmp_path), tmp_path / "store", tmp_path / "tuned.yaml")
 
     assert list((tmp_path / "store").iterdir()) == []

@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from model_archive.golden import GoldenSample
-from serving.management import Version
+from serving.management import Management, Version
 from serving.readiness import Busy, NotReady, NotRegistered, check_ready
 
 GOLDEN = [GoldenSample(b"png", "apple", 0.9), GoldenSample(b"png", "apple", 0.9, unfamiliar=False)]
@@ -36,7 +36,7 @@ def client(management: httpx.Response, inference: httpx.Response | None = None) 
 
 
 def check(clients: httpx.Client) -> Version:
-    return check_ready(clients, clients, lambda _: GOLDEN)
+    return check_ready(clients, Management(clients), lambda _: GOLDEN)
 
 
 def test_a_server_with_ready_workers_and_the_known_label_is_ready() -> None:
@@ -91,4 +91,4 @@ def test_a_server_that_refuses_the_connection_is_not_ready() -> None:
 
     for management in (refusing, client(describe("READY", "READY"))):
         with pytest.raises(NotReady, match=r"^connection refused$"):
-            check_ready(refusing, management, lambda _: GOLDEN)
+            check_ready(refusing, Management(management), lambda _: GOLDEN)

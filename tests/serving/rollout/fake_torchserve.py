@@ -150,6 +150,8 @@ class FakeTorchServe:
             version = json.loads(members.read(MANIFEST))["model"]["modelVersion"]
         if version in self.versions:
             return _error(409, f"Model version {version} is already registered")
+        if not self.versions:
+            self.default = version
         self.versions[version] = self.behaviour.get(version, FakeVersion(url))
         self.changes.append(f"register {version}")
         if self.versions[version].workers == 0:

@@ -1,11 +1,16 @@
 """The versions of a server, listed and changed one step at a time."""
 
+import re
+from collections.abc import Callable
+
 import pytest
 
+from model_archive.entry import hash_file
 from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError, create_keys
-from serving.management import ManagementError, UnknownVersion
+from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Source, read_archive
+from serving.rollout.capacity import Machine
 from serving.rollout.record import Record, RolloutError, Underway, read_record, write_record
 from serving.rollout.registered import Row, list_rows, promote, register, scale, unregister
 from tests.scripts.damages import write_damaged
@@ -79,6 +84,112 @@ def test_what_is_refused_changes_nothing(
         verb(place.server, *arguments)  # type: ignore[operator]
 
     assert place.torchserve.changes == []
+
+
+def test_a_rebuild_under_a_stored_version_is_not_registered(place: Place) -> None:
+    """The old copy was loaded, and nothing said so."""
+    stored = read_archive(write_archive(place.store, "1.1.0", note="before"))
+    built = read_archive(place.folder / "build" / "fruity-1.1.0.mar")
+
+    with pytest.raises(ArchiveError) as refused:
+        register(place.server, "1.1.0", Source())
+
+    assert stored.digest != built.digest
+    assert {stored.digest[:12], built.digest[:12]} <= set(re.split("…| ", str(refused.value)))
+    assert f"`make archive VERSION=…`), or delete {stored.path} if that one never served" in str(refused.value)
+    assert place.torchserve.changes == []
+
+
+def test_a_version_that_does_not_load_leaves_nothing_behind(place: Place) -> None:
+    """It stayed as kept, with 0 of 0 workers."""
+    place.torchserve.behaviour["1.1.0"] = FakeVersion("fruity-1.1.0.mar", workers=0)
+
+    with pytest.raises(ManagementError, match="500: Failed to start workers"):
+        register(place.server, "1.1.0", Source())
+
+    assert [(row.version, row.role) for row in list_rows(place.server)] == [("1.0.0", "default")]
+    assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
+    assert not (place.store / "fruity-1.1.0.mar").exists()
+
+
+def test_a_version_that_is_registered_already_stays(place: Place) -> None:
+    with pytest.raises(ManagementError, match="409"):
+        register(place.server, "1.0.0", Source())
+
+    assert list(place.torchserve.versions) == ["1.0.0"]
+
+
+@pytest.mark.parametrize(("version", "target"), [("1.0.0", None), ("1.1.0", "1.0.0")])
+def test_after_all_versions_were_deleted_by_hand_register_brings_one_back(
+    version: str, target: str | None, place: Place
+) -> None:
+    """Only a POST by curl did."""
+    write_record(place.store, Record(default="1.0.0"))
+    place.torchserve.versions.clear()
+
+    done = register(place.server, version, Source())
+
+    assert done == f"{version} is registered and, as the only version, the default"
+    assert place.torchserve.default == place.served_at_start == version
+    assert read_record(place.store).rollback_target(version) == target
+
+
+@pytest.mark.parametrize("verb", [promote, unregister])
+def test_without_any_version_the_other_verbs_name_register(verb: Callable[[Server, str], str], place: Place) -> None:
+    place.torchserve.versions.clear()
+
+    with pytest.raises(UnknownVersion, match="no version of it runs; `make register VERSION=…`"):
+        verb(place.server, "1.0.0")
+
+
+def test_a_server_with_another_configuration_shows_the_digest_of_what_it_loaded(place: Place) -> None:
+    trial = write_archive(place.folder / "trial", "1.0.0", note="another configuration").rename(
+        place.store / "trial.mar"
+    )
+    place.torchserve.versions["1.0.0"] = FakeVersion("trial.mar")
+
+    (row,) = list_rows(place.server)
+
+    assert row.digest == hash_file(trial) != hash_file(place.store / "fruity.mar")
+
+
+@pytest.mark.parametrize(
+    ("machine", "limit"),
+    [
+        (Machine(cores=2, free_bytes=10**12), "at most 8: 4 for each of the 2 cores"),
+        (Machine(cores=1000, free_bytes=-1), "at most 2: one takes"),
+    ],
+)
+def test_more_workers_than_the_machine_can_take_are_refused_with_the_limit(
+    machine: Machine, limit: str, place: Place
+) -> None:
+    """500 were accepted, and the machine answered nobody."""
+    with pytest.raises(RolloutError, match=f"workers is 500, allowed is {limit}"):
+        scale(place.server, "1.0.0", 500, machine=machine)
+
+    assert place.torchserve.changes == []
+
+
+def test_a_scale_says_how_long_it_lasts(place: Place) -> None:
+    done = scale(place.server, "1.0.0", 3, machine=Machine(2, 10**12))
+
+    assert done.startswith("1.0.0 has 3 workers until the server restarts")
+
+
+def test_other_changes_need_not_wait_while_a_version_is_drained(place: Place) -> None:
+    register(place.server, "1.1.0", Source())
+    place.torchserve.response_timeout = 600
+    draining: list[str] = []
+
+    def promote_it() -> None:
+        if place.torchserve.requests[-1] == "GET /metrics" and not draining:
+            draining.append(promote(place.server, "1.1.0"))
+
+    place.torchserve.before_request = promote_it
+    with pytest.raises(RolloutError, match=r"made 1\.1\.0 the default again"):
+        unregister(place.server, "1.1.0")
+
+    assert list(place.torchserve.versions) == ["1.0.0", "1.1.0"]
 
 
 def test_a_version_without_ready_workers_is_not_promoted(place: Place) -> None:

@@ -79,6 +79,26 @@ def test_a_second_rollback_does_not_go_to_the_version_that_the_first_abandoned(p
     assert place.torchserve.default == "1.0.0"
 
 
+def test_a_rollback_works_at_once_while_the_old_version_is_drained(place: Place) -> None:
+    """It was refused for the 30 seconds in which one notices a bad version."""
+    place.torchserve.response_timeout = 600
+
+    def notice() -> None:
+        if read_record(place.store).default == "1.1.0" and place.torchserve.requests[-1] == "GET /metrics":
+            place.torchserve.before_request = lambda: None
+            roll_back(place.server, None, keep=True)
+
+    place.torchserve.before_request = notice
+    with pytest.raises(RolloutError, match=r"made 1\.0\.0 the default again\. Version 1\.0\.0 serves, with 2 workers"):
+        place.roll_out()
+
+    record = read_record(place.store)
+    assert place.torchserve.changes == ["register 1.1.0", "promote 1.1.0", "promote 1.0.0"]
+    assert (record.default, record.rollback_target("1.0.0"), record.kept) == ("1.0.0", None, ("1.1.0",))
+    assert place.served_at_start == "1.0.0"
+    assert (place.last["verb"], place.last["outcome"]) == ("rollout", "failed")
+
+
 def test_a_major_version_may_change_the_labels_and_shows_which(place: Place) -> None:
     golden = [GoldenSample(GOLDEN[1].photo, "fig", 0.9)]
     archive = write_archive(place.folder / "build", "2.0.0", labels=OTHER_LABELS, golden=golden)

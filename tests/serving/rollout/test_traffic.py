@@ -9,6 +9,7 @@ from serving.rollout.record import RolloutError
 from serving.rollout.thresholds import check, read_thresholds
 from serving.rollout.traffic import Traffic, compare_traffic, drain, read_traffic
 from tests.serving.rollout.conftest import Place
+from tests.serving.rollout.fake_torchserve import FakeVersion
 
 THRESHOLDS = read_thresholds()
 METRICS = """
@@ -79,6 +80,8 @@ class Clock:
 
     def drain(self) -> float:
         """Return how long a version takes to drain whose requests take ten seconds at most."""
+        self.place.torchserve.versions.setdefault("1.1.0", FakeVersion("fruity-1.1.0.mar"))
+        self.place.torchserve.default = "1.1.0"
         self.place.torchserve.response_timeout = 10
         drain(self.place.server, "1.0.0", lambda: self.now_s, self.sleep)
         return self.now_s
