@@ -106,7 +106,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
-  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs clean bench \
+  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs screenshots clean bench \
   bench-quick bench-rollout bench-loop bench-drift bench-container
 
 help:  ## Print this help
@@ -270,6 +270,9 @@ docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/d
 	@$(BIN)/python -m scripts.metrics_page
 	@$(BIN)/python -m scripts.dry_runs
 	@$(BIN)/python -m scripts.dashboards
+
+screenshots: $(VENV)/.dev  ## Take the pictures of the playground in docs/, from its tests
+	@$(BIN)/pytest -q tests/end_to_end/test_playground.py --screenshots docs
 
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

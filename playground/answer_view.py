@@ -1,5 +1,6 @@
 """One photo with its labels, the heatmap, the code to ask the same, and the way to correct the answer."""
 
+import functools
 import json
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from fruity import Explanation, FruityError, PhotoRefused, Prediction, ServerErr
 
 from playground.connection import Connection, State
 from playground.correction_form import show_correction
-from playground.overlay import encode_png, lay_heatmap, open_preview
+from playground.overlay import encode_jpeg, encode_png, lay_heatmap, open_preview
 from playground.photo_input import NamedPhoto
 from playground.session_answers import ask, describe_failure
 from playground.snippets import write_curl, write_python
@@ -29,7 +30,7 @@ def show_answer(photo: NamedPhoto, connection: Connection, other: Connection | N
         if isinstance(answer, FruityError):
             st.error(describe_failure(answer))
             return
-        picture, labels = st.columns(2)
+        picture, labels = st.columns(2 if other is None else [2, 3])
         with picture:
             _show_picture(photo, answer, state)
         with labels:
@@ -63,15 +64,20 @@ def _describe_row(name: str, answer: Prediction | PhotoRefused) -> dict[str, obj
     return {"photo": name, "label": best.label, "probability": f"{best.probability:.1%}", "": answer.verdict}
 
 
+# A fragment: moving its slider draws the picture again and nothing else.
+@st.fragment
 def _show_picture(photo: NamedPhoto, answer: Explanation, state: State) -> None:
     preview = open_preview(photo.content)
     if preview is None or state.description is None:
         st.markdown("This page cannot show the photo; the server could read it.")
         return
-    strength = st.slider("Where the model looked", 0, 100, 50, format="%d %%", key=f"heat {photo.name}")
+    strength = st.slider("Where the model looked", 0, 100, 70, format="%d %%", key=f"heat {photo.name}")
     shown = lay_heatmap(preview, answer.heatmap_png, state.description.crop, strength / 100)
-    st.image(shown, alt=f"{photo.name} with the heatmap", width="stretch")
-    st.download_button("Download this picture", encode_png(shown), f"{photo.name}-explained.png", "image/png")
+    st.image(encode_jpeg(shown), alt=f"{photo.name} with the heatmap", width="stretch")
+    # The PNG is made when the button is pressed.
+    make_png = functools.partial(encode_png, shown)
+    name = f"{photo.name}-explained.png"
+    st.download_button("Download this picture", make_png, name, "image/png", on_click="ignore")
 
 
 def _show_versions(photo: NamedPhoto, answer: Explanation, connection: Connection, other: Connection | None) -> None:
@@ -89,14 +95,19 @@ def _show_versions(photo: NamedPhoto, answer: Explanation, connection: Connectio
 
 def _show_labels(prediction: Prediction) -> None:
     st.markdown(f"**{prediction.best.label}** · {_VERDICTS[prediction.verdict]}")
-    for label in prediction.labels:
-        st.progress(min(label.probability, 1.0), f"{label.label} · {label.probability:.1%}")
     stages = ", ".join(f"{name} {ms:.1f} ms" for name, ms in prediction.timing_ms.items())
     st.markdown(f":small[version {prediction.version}{f' · {stages}' if stages else ''}]")
+    for label in prediction.labels:
+        st.progress(min(label.probability, 1.0), f"{label.label} · {label.probability:.1%}")
 
 
 def _show_code(photo: NamedPhoto, prediction: Prediction, connection: Connection) -> None:
     curl, python, answered = st.tabs(["curl", "Python", "answer"])
-    curl.code(write_curl(connection, photo.name), language="sh")
-    python.code(write_python(connection, photo.name), language="python")
-    answered.code(json.dumps(msgspec.to_builtins(prediction), indent=1), language="json")
+    answer = json.dumps(msgspec.to_builtins(prediction), indent=1)
+    for tab, code in (
+        (curl, write_curl(connection, photo.name)),
+        (python, write_python(connection, photo.name)),
+        (answered, answer),
+    ):
+        # Streamlit's colours for code have too little contrast, and what scrolls cannot be reached by the keyboard.
+        tab.code(code, language=None, wrap_lines=True)

@@ -4,10 +4,13 @@ from typing import Literal, NamedTuple
 
 import httpx
 import msgspec
+import streamlit as st
 from fruity import AccessDenied, Client, Description, ServerError, Unavailable
 
 _MANAGEMENT = "http://127.0.0.1:8081"
 _BUSY = (429, 503)
+# Shorter than the time between two checks (app.py): one run of the page asks once.
+_FRESH_S = 2.0
 
 
 class Connection(NamedTuple):
@@ -29,8 +32,9 @@ class State(NamedTuple):
     """Of the model, where it is ready."""
 
 
+@st.cache_data(ttl=_FRESH_S, max_entries=64, show_spinner=False)
 def check_server(connection: Connection) -> State:
-    """Return whether the server answers, and otherwise what a person can do."""
+    """Return whether the server answers, and otherwise what a person can do; asked at most once in 2 s."""
     try:
         with connection.open(patience_s=0.0) as client:
             description = client.describe()
@@ -45,6 +49,7 @@ def check_server(connection: Connection) -> State:
     return State("ready", f"fruity {description.version} answers", description)
 
 
+@st.cache_data(ttl=_FRESH_S, show_spinner=False)
 def list_versions() -> list[str]:
     """Return the versions of a server on this machine, the default first; empty where only its proxy is reached."""
     try:

@@ -42,7 +42,7 @@ def show_history() -> None:
                 )
                 if asked.thumbnail is not None:
                     column.image(asked.thumbnail, alt=asked.name)
-                column.caption(caption)
+                column.markdown(f":small[{caption}]")
 
 
 def _history() -> list[Asked]:

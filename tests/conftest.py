@@ -30,6 +30,10 @@ DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "
 WARM_PYTHON = Path(__file__).parent / "warm_python"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, help="folder for pictures of the playground (make screenshots)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with slow tests first: a long file that starts last would leave the other cores idle."""
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("server")}

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,9 +10,15 @@ from tests.end_to_end.server import run_server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared server has its config.properties, log and model_store/."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="session")
+def server(server_folder: Path) -> Iterator[TorchServe]:
     """The committed archive in a real TorchServe, shared by all tests."""
-    with run_server(tmp_path_factory.mktemp("server")) as running:
+    with run_server(server_folder) as running:
         yield running
 
 

@@ -14,15 +14,18 @@ from typing import Any
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.server_process import free_ports
 from tests.client.answers_of_a_server import refuse
 from tests.http_server import Request
+from tests.pictures import draw_corners, encode
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LABELS = ["banana", "fig", "kiwi"]
+PHOTO = encode(draw_corners(400, 300), "JPEG")
+WAIT_MS = 30_000
 
 _START_S = 60
 
@@ -99,6 +102,22 @@ def _wait_for(url: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start the system's Chromium with a camera that shows a test picture."""
+    options = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+def record_errors(page: Page, errors: list[str]) -> None:
+    """Add each error on the console of *page* to *errors* from now on."""
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
 
 
 def upload(page: Page, *files: tuple[str, bytes]) -> None:

@@ -1,76 +1,19 @@
 """What a person does on the page."""
 
 import base64
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from monitoring.correction_folder import read_words
-from tests.http_server import serve_http
-from tests.pictures import draw_corners, encode
-from tests.playground.browser import CHROMIUM, FakeServer, run_page, upload
+from tests.playground.browser import CHROMIUM, PHOTO, WAIT_MS, FakeServer, upload
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed (apt package chromium)"),
 ]
-
-PHOTO = encode(draw_corners(400, 300), "JPEG")
-_WAIT_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def server() -> FakeServer:
-    return FakeServer()
-
-
-@pytest.fixture(scope="module")
-def server_url(server: FakeServer) -> Iterator[str]:
-    with serve_http(server) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def corrections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("page") / "corrections"
-
-
-@pytest.fixture(scope="module")
-def url(server_url: str, corrections: Path) -> Iterator[str]:
-    with run_page(server_url, corrections) as page_url:
-        yield page_url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    options = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, url: str, server: FakeServer) -> Iterator[Page]:
-    """Return the page, which must end without an error on its console."""
-    server.key, server.instead, server.takes_corrections = None, None, True
-    server.corrections.clear()
-    errors: list[str] = []
-    context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    page.set_default_timeout(_WAIT_MS)
-    expect.set_options(timeout=_WAIT_MS)
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(url)
-    expect(page.get_by_text("fruity 1.0.0 answers")).to_be_visible()
-    yield page
-    context.close()
-    assert errors == []
 
 
 def test_an_uploaded_photo_gets_bars_a_heatmap_and_the_code_to_ask_the_same(page: Page, server_url: str) -> None:
@@ -119,7 +62,7 @@ def test_an_example_has_an_address_of_its_own(page: Page, url: str) -> None:
     shared = page.context.new_page()
     shared.goto(page.url)
 
-    expect(shared.get_by_text("banana · 75.0%")).to_be_visible(timeout=_WAIT_MS)
+    expect(shared.get_by_text("banana · 75.0%")).to_be_visible(timeout=WAIT_MS)
     expect(shared.get_by_text("chelsea.png").first).to_be_visible()
 
 
@@ -220,23 +163,13 @@ def test_a_server_that_is_not_ready_is_said_in_words_and_comes_back_by_itself(
     expect(page.get_by_text("banana · 75.0%")).to_be_visible()
 
 
-def test_nothing_serious_is_found_by_axe(page: Page) -> None:
-    upload(page, ("a.jpg", PHOTO))
-    expect(page.get_by_text("banana · 75.0%")).to_be_visible()
-
-    found = Axe().run(page).response["violations"]
-
-    serious = [violation for violation in found if violation["impact"] in ("serious", "critical")]
-    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in serious] == []
-
-
 def test_the_page_fits_on_a_phone(browser: Browser, url: str, page: Page) -> None:
     with ExitStack() as stack:
         context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
         stack.callback(context.close)
         phone = context.new_page()
         phone.goto(url)
-        expect(phone.get_by_text("fruity 1.0.0 answers")).to_be_visible(timeout=_WAIT_MS)
+        expect(phone.get_by_text("fruity 1.0.0 answers")).to_be_visible(timeout=WAIT_MS)
         upload(phone, ("a.jpg", PHOTO))
         expect(phone.get_by_text("banana · 75.0%")).to_be_visible()
 

@@ -1,0 +1,123 @@
+"""The page in a browser before a real server; `make screenshots` keeps what it looks like as docs/playground-*.png."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from serving.model_store import ROOT
+from serving.torchserve import TorchServe
+from tests.playground.browser import CHROMIUM, WAIT_MS, open_browser, record_errors, run_page, upload
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed (apt package chromium)"),
+]
+
+FINE_TUNED = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
+DESKTOP = {"width": 1280, "height": 1000}
+PHONE = {"width": 390, "height": 844}
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Opens the page; each must end without an error on its console."""
+
+    browser: Browser
+    url: str
+    errors: list[str]
+    folder: Path | None
+    """Where pictures are kept; None: nowhere."""
+
+    def open(self, query: str = "", size: dict[str, int] = DESKTOP, *, dark: bool = False) -> Page:
+        context = self.browser.new_context(
+            viewport={"width": size["width"], "height": size["height"]},
+            color_scheme="dark" if dark else "light",
+            device_scale_factor=2 if size is PHONE else 1,
+        )
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        record_errors(page, self.errors)
+        page.goto(f"{self.url}/{query}")
+        expect(page.get_by_text("answers", exact=False).first).to_be_visible()
+        return page
+
+    def draw(self, page: Page, name: str) -> None:
+        """Keep a small PNG of *page*."""
+        picture = page.screenshot(animations="disabled", caret="hide")
+        if self.folder is not None:
+            image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE)
+            image.save(self.folder / f"playground-{name}.png", optimize=True)
+
+
+@pytest.fixture(scope="module")
+def two_versions(server: TorchServe, server_folder: Path) -> Iterator[str]:
+    """The session's server with 2.0.0 beside its default 1.0.0; yields its URL."""
+    shutil.copyfile(FINE_TUNED, server_folder / "model_store" / FINE_TUNED.name)
+    models = f"{server.addresses.management}/models"
+    options = {"url": FINE_TUNED.name, "initial_workers": 1, "synchronous": True}
+    httpx.post(models, params=options, timeout=120).raise_for_status()
+    yield server.addresses.inference
+    httpx.delete(f"{models}/fruity/2.0.0", timeout=120).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def pages(two_versions: str, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Pages]:
+    errors: list[str] = []
+    folder = pytestconfig.getoption("--screenshots")
+    with run_page(two_versions, tmp_path_factory.mktemp("page")) as url, open_browser() as browser:
+        yield Pages(browser, url, errors, folder)
+    assert errors == []
+
+
+def test_a_photo_gets_its_labels_and_the_heatmap(pages: Pages) -> None:
+    page = pages.open("?source=Examples&example=a+cup+of+coffee")
+
+    expect(page.get_by_text("espresso · 9")).to_be_visible()
+    expect(page.get_by_role("img", name="coffee.png with the heatmap")).to_be_visible()
+    pages.draw(page, "desktop")
+
+
+def test_the_page_is_used_on_a_phone(pages: Pages) -> None:
+    page = pages.open("?source=Examples&example=a+cup+of+coffee", PHONE)
+
+    expect(page.get_by_role("img", name="coffee.png with the heatmap")).to_be_visible()
+    page.get_by_role("heading", name="coffee.png").scroll_into_view_if_needed()
+    pages.draw(page, "phone")
+
+
+def test_a_photo_that_a_version_does_not_know_is_called_unfamiliar(pages: Pages) -> None:
+    page = pages.open("?source=Examples&example=a+cat&version=2.0.0", dark=True)
+
+    expect(page.get_by_text("unfamiliar", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name="chelsea.png with the heatmap")).to_be_visible()
+    pages.draw(page, "dark")
+
+
+def test_two_versions_answer_side_by_side(pages: Pages) -> None:
+    page = pages.open("?source=Examples&example=a+cup+of+coffee")
+    field = page.get_by_role("combobox", name="Compare with")
+    field.fill("2.0.0")
+    field.press("Enter")
+
+    expect(page.get_by_text("version 2.0.0")).to_be_visible()
+    expect(page.get_by_text("espresso · 9")).to_be_visible()
+    pages.draw(page, "compare")
+
+
+def test_files_that_are_no_photos_are_named_and_the_photo_beside_them_is_answered(pages: Pages, coffee: bytes) -> None:
+    page = pages.open()
+
+    upload(page, ("letter.pdf", b"%PDF-1.7"), ("empty.jpg", b""), ("coffee.png", coffee))
+
+    expect(page.get_by_text("This file cannot be used")).to_have_count(2)
+    expect(page.get_by_text("espresso · 9")).to_be_visible()
+    pages.draw(page, "error")

@@ -1,0 +1,28 @@
+"""How often the page asks for the server's state, without a browser."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.http_server import Request, serve_http
+from tests.playground.browser import FakeServer
+
+APP = Path(__file__).parents[2] / "playground" / "app.py"
+
+
+def test_drawing_the_page_asks_for_the_servers_state_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    server = FakeServer()
+
+    def answer(request: Request) -> tuple[int, object]:
+        asked.append(f"{request.method} {request.path}")
+        return server(request)
+
+    with serve_http(answer) as url:
+        monkeypatch.setenv("FRUITY_URL", url)
+
+        page = AppTest.from_file(str(APP), default_timeout=30).run()
+
+    assert [shown.value for shown in page.markdown if "answers" in shown.value] == [":green[●] fruity 1.0.0 answers"]
+    assert asked == ["GET /predictions/fruity"]
