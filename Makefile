@@ -99,14 +99,15 @@ INCLUDED_IN_registry = serve
 INCLUDED_IN_train = registry monitor serve
 INCLUDED_IN_monitor = serve
 INCLUDED_IN_playground = serve
-INCLUDED_IN_dev = train registry monitor playground serve
+INCLUDED_IN_docs = serve
+INCLUDED_IN_dev = train registry monitor playground docs serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
 .PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
-  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs screenshots clean bench \
+  image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
   bench-quick bench-rollout bench-loop bench-drift bench-container
 
 help:  ## Print this help
@@ -266,10 +267,12 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
-docs: $(VENV)/.dev  ## Generate docs/metrics.md's tables, the dry runs in docs/deploy.md, and the Grafana dashboards
-	@$(BIN)/python -m scripts.metrics_page
-	@$(BIN)/python -m scripts.dry_runs
-	@$(BIN)/python -m scripts.dashboards
+docs: $(VENV)/.dev  ## Generate the tables, dry runs, diagrams and dashboards that are committed, then build the site
+	@for page in metrics_page dry_runs diagrams decisions_page dashboards; do $(BIN)/python -m scripts.$$page || exit; done
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+site: $(VENV)/.docs  ## Build the docs site in build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 screenshots: $(VENV)/.dev  ## Take the pictures of the playground in docs/, from its tests
 	@$(BIN)/pytest -q tests/end_to_end/test_playground.py --screenshots docs

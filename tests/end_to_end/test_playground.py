@@ -3,17 +3,17 @@
 import io
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from serving.model_store import ROOT
 from serving.torchserve import TorchServe
-from tests.playground.browser import CHROMIUM, WAIT_MS, open_browser, record_errors, run_page, upload
+from tests.playground.browser import CHROMIUM, WAIT_MS, choose, open_browser, record_errors, run_page, upload
 
 pytestmark = [
     pytest.mark.server,
@@ -22,8 +22,8 @@ pytestmark = [
 ]
 
 FINE_TUNED = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
-DESKTOP = {"width": 1280, "height": 1000}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,17 @@ class Pages:
     errors: list[str]
     folder: Path | None
     """Where pictures are kept; None: nowhere."""
+    contexts: dict[tuple[int, bool], BrowserContext] = field(default_factory=dict)
+    """By width and dark mode."""
 
-    def open(self, query: str = "", size: dict[str, int] = DESKTOP, *, dark: bool = False) -> Page:
-        context = self.browser.new_context(
-            viewport={"width": size["width"], "height": size["height"]},
-            color_scheme="dark" if dark else "light",
-            device_scale_factor=2 if size is PHONE else 1,
-        )
-        page = context.new_page()
+    def open(self, query: str = "", size: ViewportSize = DESKTOP, *, dark: bool = False) -> Page:
+        kind = (size["width"], dark)
+        if kind not in self.contexts:
+            # One for all pages of a kind: the browser loads Streamlit's scripts once.
+            self.contexts[kind] = self.browser.new_context(
+                viewport=size, color_scheme="dark" if dark else "light", device_scale_factor=2 if size is PHONE else 1
+            )
+        page = self.contexts[kind].new_page()
         page.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
         record_errors(page, self.errors)
@@ -104,9 +107,7 @@ def test_a_photo_that_a_version_does_not_know_is_called_unfamiliar(pages: Pages)
 
 def test_two_versions_answer_side_by_side(pages: Pages) -> None:
     page = pages.open("?source=Examples&example=a+cup+of+coffee")
-    field = page.get_by_role("combobox", name="Compare with")
-    field.fill("2.0.0")
-    field.press("Enter")
+    choose(page, "Compare with", "2.0.0")
 
     expect(page.get_by_text("version 2.0.0")).to_be_visible()
     expect(page.get_by_text("espresso · 9")).to_be_visible()

@@ -124,3 +124,10 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
     """Choose *files* (name, content) in the page's file field."""
     chosen: Any = [{"name": name, "mimeType": "", "buffer": content} for name, content in files]
     page.set_input_files('.st-key-photos input[type="file"]', chosen)
+
+
+def choose(page: Page, field: str, value: str) -> None:
+    """Choose *value* in *field*: an option, or one that the field offers to add."""
+    page.get_by_role("combobox", name=field).fill(value)
+    # Enter would take the option that is marked, which the typed letters may not have reached yet.
+    page.get_by_role("option").filter(has_text=value).click()

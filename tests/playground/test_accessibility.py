@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.playground.browser import CHROMIUM, PHOTO, FakeServer, upload
+from tests.playground.browser import CHROMIUM, PHOTO, FakeServer, choose, upload
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,9 +35,7 @@ def test_nothing_serious_is_found_beside_an_answer_and_its_forms(page: Page) -> 
 
 def test_nothing_serious_is_found_beside_two_versions(page: Page) -> None:
     upload(page, ("a.jpg", PHOTO))
-    field = page.get_by_role("combobox", name="Compare with")
-    field.fill("2.0.0")
-    field.press("Enter")
+    choose(page, "Compare with", "2.0.0")
     expect(page.get_by_text("fig · 75.0%")).to_be_visible()
 
     assert find_serious(page) == []

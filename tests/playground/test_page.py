@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from monitoring.correction_folder import read_words
-from tests.playground.browser import CHROMIUM, PHOTO, WAIT_MS, FakeServer, upload
+from tests.playground.browser import CHROMIUM, PHOTO, WAIT_MS, FakeServer, choose, upload
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,13 +72,6 @@ def test_two_versions_are_shown_side_by_side(page: Page) -> None:
 
     expect(page.get_by_text("fig · 75.0%")).to_be_visible()
     expect(page.get_by_text("banana · 75.0%")).to_be_visible()
-
-
-def choose(page: Page, field: str, value: str) -> None:
-    """Choose *value* in *field*: an option, or one that the field offers to add."""
-    page.get_by_role("combobox", name=field).fill(value)
-    # Enter would take the option that is marked, which the typed letters may not have reached yet.
-    page.get_by_role("option").filter(has_text=value).click()
 
 
 def correct(page: Page, label: str) -> None:
