@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ pytestmark = [
 FINE_TUNED = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+_FREQUENT = 64
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,18 @@ class Pages:
         """Keep a small PNG of *page*."""
         picture = page.screenshot(animations="disabled", caret="hide")
         if self.folder is not None:
-            image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE)
+            image = shrink(Image.open(io.BytesIO(picture)).convert("RGB"))
             image.save(self.folder / f"playground-{name}.png", optimize=True)
+
+
+def shrink(image: Image.Image) -> Image.Image:
+    """Return *image* with 256 colours: its most frequent ones as they are, so that areas keep theirs, and a choice."""
+    counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)
+    frequent = [channel for _, colour in counted[:_FREQUENT] for channel in cast(tuple[int, ...], colour)]
+    chosen = image.quantize(256 - _FREQUENT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*frequent, *chosen])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 @pytest.fixture(scope="module")

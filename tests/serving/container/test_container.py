@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import pytest
 from benchmarks.endpoint import Photo
 from benchmarks.load import run_in_background
 from serving.container.exit_codes import ExitCode
+from serving.model_store import ROOT
+from tests.docs.document import OPENAPI_FILE
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
 from tests.serving.container.running_container import RunningContainer, run_container
 from tests.serving.container.running_proxy import PREDICT
@@ -47,6 +51,27 @@ def test_every_line_of_the_log_is_json_with_a_severity_and_a_time(container: Run
 
     assert all({"time", "severity", "message"} <= set(line) for line in lines)
     assert any(line["message"] == f"fruity 1.0.0 answers at port {container.port}" for line in lines)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_requests_made_from_the_document_get_the_answers_that_it_describes(
+    container: RunningContainer, tmp_path: Path
+) -> None:
+    checks = (
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+        "response_schema_conformance,unsupported_method,allow_header_conformance,missing_required_header"
+    )
+    command = [sys.executable, "-m", "schemathesis.cli", "run", str(OPENAPI_FILE), f"--url={container.url}", "--seed=1"]
+    command += ["--phases=coverage,fuzzing", "--max-examples=10", "--continue-on-failure", f"--checks={checks}"]
+    # This container takes no corrections.
+    command += ["--exclude-path=/corrections", "--no-color"]
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.serving.container.schema_hooks", "PYTHONPATH": str(ROOT)}
+
+    environment = {**os.environ, **hooks}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.server

@@ -65,7 +65,16 @@ def test_other_methods_are_refused(client: httpx.Client, method: str) -> None:
     response = client.request(method, PREDICT)
 
     assert response.status_code == 405
-    assert response.headers["allow"] == "GET, HEAD, POST, PUT"
+    assert response.headers["allow"] == "GET, POST, PUT"
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/healthz", "/docs", "/openapi.yaml"])
+def test_pages_name_the_methods_that_they_have(client: httpx.Client, path: str) -> None:
+    response = client.post(path)
+
+    assert_is_problem(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "GET, HEAD"
+    assert client.head(path).status_code == 200
 
 
 def test_secrets_and_the_internal_header_are_removed(client: httpx.Client) -> None:
