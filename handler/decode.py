@@ -1,7 +1,6 @@
 """A photo's bytes to an upright RGB image; every limit is checked before decoding."""
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
 
-from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
+# Pillow would import the plugins of all formats at the first photo of one of these three.
+from PIL import (
+    AvifImagePlugin,  # noqa: F401
+    ExifTags,
+    Image,
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from handler.decode_cost import HEIC_BRANDS, READABLE, check_cost
+from handler.problem import NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
 
 MEDIA_TYPES = {
@@ -29,18 +38,8 @@ MEDIA_TYPES = {
 """By the name that Pillow gives to a format: all that a photo may have."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-_READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-
-# Inside a scan, FF is followed by 00 or by a restart marker, D0 to D7.
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_JPEG_START = b"\xff\xd8"
-_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
-_SEQUENTIAL = {0xC0, 0xC1, 0xC9}
-_FIRST_WITH_LENGTH = 0xC0
-# libtiff's own limit. Each scan takes the decoder over the whole image, even a scan of 10 bytes.
-_MAX_SCANS = 100
-_MAX_SEGMENTS = 1000
+# Pillow reads a chunk of PNG, or a block of a GIF's comment, with up to four of them.
+_MAX_READS = 30_000
 
 # By orientation (EXIF 2.32, tag 274).
 _TURNS = {
@@ -82,16 +81,6 @@ def decode_with_header(photo: bytes | bytearray, limits: Limits, short_side: int
         return _to_upright_rgb(image, short_side), header
 
 
-def count_pixels(photo: bytes | bytearray, limits: Limits) -> int:
-    """Return the number of pixels in the header of *photo*, 0 if `decode_photo` refuses it by its header."""
-    try:
-        with _errors_as_problems():
-            width, height = _open_within(photo, limits).size
-    except Problem:
-        return 0
-    return width * height
-
-
 @contextmanager
 def _errors_as_problems() -> Iterator[None]:
     try:
@@ -108,19 +97,13 @@ def _errors_as_problems() -> Iterator[None]:
 
 def _open_within(photo: bytes | bytearray, limits: Limits) -> Image.Image:
     """Return *photo* opened but not decoded; raise a `Problem` if it breaks a limit."""
-    if not photo:
-        raise MalformedRequest("the photo is empty (0 bytes); send the image's bytes")
-    if len(photo) > limits.max_photo_bytes:
-        raise TooLarge(
-            f"the photo is {len(photo):,} bytes, the limit is {limits.max_photo_bytes:,}; send a smaller JPEG"
-        )
-    if photo.startswith(_JPEG_START):
-        _check_jpeg(photo)
+    cost = check_cost(photo, limits)
     image = _open(photo)
     width, height = image.size
-    if width * height > limits.max_photo_pixels:
-        raise TooLarge(
-            f"the image has {width}x{height} pixels, the limit is {limits.max_photo_pixels:,} in all; scale it down"
+    if width * height > cost.pixels:
+        raise UnusablePhoto(
+            f"the image has {width}x{height} pixels, but its header promises {cost.pixels:,} in all; "
+            "save it again with an image editor"
         )
     if min(width, height) < limits.min_photo_side:
         raise UnusablePhoto(
@@ -130,44 +113,39 @@ def _open_within(photo: bytes | bytearray, limits: Limits) -> Image.Image:
 
 
 def _open(photo: bytes | bytearray) -> Image.Image:
-    formats: tuple[str, ...] = _FORMATS
-    if photo[4:8] == b"ftyp" and bytes(photo[8:12]) in _HEIC_BRANDS:
-        # Imported at the first HEIC photo, because it takes 20 MB in each worker.
-        import pillow_heif
-
-        pillow_heif.register_heif_opener(thumbnails=False)
-        # An AVIF may have one of these brands too. Pillow's AVIF reader checks further, so it comes first.
-        formats = ("AVIF", "HEIF")
+    # An AVIF may have one of HEIC's brands too. Pillow's AVIF reader checks further, so it comes first.
+    formats = ("AVIF", "HEIF") if import_decoder(photo) else _FORMATS
+    # Pillow reads run lengths of BMP byte by byte, and their number is the work.
+    file = io.BytesIO(photo) if photo[:2] == b"BM" else _CountedFile(photo)
     try:
-        return Image.open(io.BytesIO(photo), formats=formats)
+        return Image.open(file, formats=formats)
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image has too many pixels ({error})") from error
     except UnidentifiedImageError as error:
-        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {_READABLE}") from error
+        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {READABLE}") from error
 
 
-def _check_jpeg(photo: bytes | bytearray) -> None:
-    """Raise `UnusablePhoto` for scans or segments so many that a small file would keep the decoder busy for long."""
-    num_scans = num_segments = 0
-    components, position = None, len(_JPEG_START)
-    while (found := _JPEG_MARKER.search(photo, position)) is not None:
-        marker, position = found[1][0], found.end()
-        if marker == _END_OF_IMAGE:
-            return
-        if marker in _SEQUENTIAL:
-            components = photo[position + 7 : position + 8]
-        # A scan of all components is the only one of a sequential JPEG.
-        if marker == _START_OF_SCAN and photo[position + 2 : position + 3] == components:
-            return
-        num_segments += 1
-        num_scans += marker == _START_OF_SCAN
-        if num_scans > _MAX_SCANS or num_segments > _MAX_SEGMENTS:
-            raise UnusablePhoto(
-                f"the JPEG has more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,} segments, "
-                "a usual progressive JPEG has about 10 and 50; save it again with an image editor"
-            )
-        if marker >= _FIRST_WITH_LENGTH:
-            position += max(2, int.from_bytes(photo[position : position + 2]))
+def import_decoder(photo: bytes | bytearray) -> bool:
+    """Import what *photo* needs and return True, if it may be a HEIC."""
+    if photo[4:8] != b"ftyp" or bytes(photo[8:12]) not in HEIC_BRANDS:
+        return False
+    # Imported at the first HEIC photo, because it takes 20 MB in each worker.
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
+class _CountedFile(io.BytesIO):
+    """Raises `UnusablePhoto` at the read that is one too many: a small file may have a million empty chunks."""
+
+    num_reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.num_reads += 1
+        if self.num_reads > _MAX_READS:
+            raise UnusablePhoto("the image has too many chunks or blocks; save it again with an image editor")
+        return super().read(size)
 
 
 def _to_upright_rgb(image: Image.Image, short_side: int) -> Image.Image:

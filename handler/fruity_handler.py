@@ -23,6 +23,7 @@ from handler.answer import (
     describe_photo,
     predict,
 )
+from handler.batch_decoding import Input, defer_requests, preprocess_requests
 from handler.drift_reference import read_drift_reference
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
@@ -30,16 +31,15 @@ from handler.familiarity import read_familiarity
 from handler.monitor import Monitor, log_warnings_only
 from handler.observation import Observation, Statistics, describe_photos
 from handler.prediction_log import PredictionLog, read_log_settings
-from handler.preprocess import ModelInput, preprocess_with_header
-from handler.problem import Problem
-from handler.request import DESCRIBE, PNG, PROBE, NamedPhoto, Request, is_explanation, lower_names, read_request
+from handler.preprocess import ModelInput
+from handler.problem import RETRY_AFTER_S, Busy, Problem
+from handler.request import DESCRIBE, PNG, PROBE, Request, is_explanation, lower_names, read_request
+from handler.server_timing import time_requests
 from handler.settings import read_settings
 from handler.spec import read_spec
 from handler.tracing import BatchTimes, open_tracing
 from handler.worker_activity import WorkerActivity, claim_number
 
-Input = ModelInput | Problem
-"""A photo as the model's input, or the problem that it has."""
 Result = Observation | Problem
 
 
@@ -74,10 +74,10 @@ class FruityHandler:
         """Return each request's response body, in order; status and content type go into *context*."""
         started = time.perf_counter()
         headers = [lower_names(context.get_all_request_header(i).items()) for i in range(len(rows))]
-        requests = [self._read(row, own_headers) for row, own_headers in zip(rows, headers, strict=True)]
-        photos = [photo for request in requests if isinstance(request, Request) for photo in request.photos]
+        read = [self._read(row, own_headers) for row, own_headers in zip(rows, headers, strict=True)]
+        requests = defer_requests(read, self._settings.limits)
         with self._activity.busy():
-            inputs, decode_seconds = self._preprocess(photos)
+            inputs, decode_seconds = preprocess_requests(requests, self._spec.preprocessing, self._settings.limits)
             preprocessed = time.perf_counter()
             observed = iter(self._predict(inputs))
             inference_seconds = time.perf_counter() - preprocessed
@@ -87,9 +87,13 @@ class FruityHandler:
             for request in requests
         ]
         answers = [self._answer(request, own_results) for request, own_results in zip(requests, results, strict=True)]
-        for i, answer in enumerate(answers):
+        timings = time_requests(requests, inputs, decode_seconds, inference_seconds, time.perf_counter() - started)
+        for i, (answer, timing) in enumerate(zip(answers, timings, strict=True)):
             context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
             context.set_response_content_type(i, answer.content_type)
+            context.set_response_header(i, "Server-Timing", timing)
+            if answer.status == Busy.status:
+                context.set_response_header(i, "Retry-After", RETRY_AFTER_S)
         counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
         for i in counted:
             self._record(headers[i], context.get_request_id(i), answers[i], results[i])
@@ -116,23 +120,6 @@ class FruityHandler:
             return read_request(row, headers, self._settings, len(self._spec.labels))
         except Problem as problem:
             return problem
-
-    def _preprocess(self, photos: list[NamedPhoto]) -> tuple[list[Input], list[float]]:
-        """Return the inputs, and the seconds that decoding each photo took, also one that cannot be used."""
-        inputs: list[Input] = []
-        seconds = []
-        for named in photos:
-            started = time.perf_counter()
-            try:
-                if isinstance(named.photo, Problem):
-                    raise named.photo
-                given = preprocess_with_header(named.photo, self._spec.preprocessing, self._settings.limits)
-                seconds.append(given.decode_seconds)
-                inputs.append(given)
-            except Problem as problem:
-                seconds.append(time.perf_counter() - started)
-                inputs.append(problem)
-        return inputs, seconds
 
     def _predict(self, inputs: list[Input]) -> list[Result]:
         usable = [given.photo_HWC for given in inputs if isinstance(given, ModelInput)]

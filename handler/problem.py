@@ -3,6 +3,8 @@
 from typing import ClassVar
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "1"
+"""The header Retry-After of `Busy`: a batch takes about as long."""
 
 
 class Problem(Exception):
@@ -39,3 +41,16 @@ class UnusablePhoto(Problem):
     status = 422
     title = "The photo cannot be used"
     kind = "unusable-photo"
+
+
+class Busy(Problem):
+    """Not the client's fault: the request is refused beside others, and may be repeated."""
+
+    status = 503
+    title = "The server is busy"
+    kind = "busy"
+
+
+def problem_of(kind: str, detail: str) -> Problem:
+    """Return the problem of *kind*."""
+    return next(problem for problem in Problem.__subclasses__() if problem.kind == kind)(detail)

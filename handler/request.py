@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from handler.decode import count_pixels
+from handler.decode_cost import Cost, check_cost
 from handler.problem import MalformedRequest, Problem, TooLarge
 from handler.settings import Limits, Settings
 
@@ -30,6 +30,8 @@ class NamedPhoto(NamedTuple):
 
     name: str
     photo: bytes | bytearray | Problem
+    cost: Cost = Cost(0, 0.0)
+    """Of decoding it; 0 if it is refused by its header."""
 
 
 class Request(NamedTuple):
@@ -78,7 +80,7 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     wants_picture = explain and PNG in headers.get("accept", "")
     if wants_picture and len(photos) != 1:
         raise MalformedRequest(f"Accept: {PNG} explains one photo, but the request has {len(photos)}; send one")
-    photos = _keep_within_pixels(photos, settings.limits)
+    photos = _keep_within_budget(photos, settings.limits)
     top_k = _parse_top_k(headers.get("x-top-k") if top_k is None else top_k, settings, num_labels)
     return Request(tuple(photos), top_k, explain, wants_picture)
 
@@ -148,26 +150,33 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
         )
 
 
-def _keep_within_pixels(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:
-    """Return *photos* with a `TooLarge` in place of each that would exceed the request's limit of pixels.
-
-    A batch of requests full of the largest photos would take longer than responseTimeout.
-    """
-    if len(photos) == 1:
-        return photos
-    kept, remaining = [], limits.max_request_pixels
+def _keep_within_budget(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:
+    """Return *photos* with their cost, and a `TooLarge` in place of each that would exceed the request's limits."""
+    kept = []
+    pixels, seconds = limits.max_request_pixels, limits.max_request_seconds
     for named in photos:
-        num_pixels = 0 if isinstance(named.photo, Problem) else count_pixels(named.photo, limits)
-        if num_pixels > remaining:
-            problem = TooLarge(
-                f"with the {num_pixels:,} pixels of this photo, the request's photos have more than "
-                f"{limits.max_request_pixels:,} together; send it in another request"
+        cost = _estimate_cost(named.photo, limits)
+        if cost.pixels > pixels or cost.seconds > seconds:
+            excess = (
+                f"the {cost.pixels:,} pixels of this photo, the request's photos have more than "
+                f"{limits.max_request_pixels:,} together"
+                if cost.pixels > pixels
+                else f"the {cost.seconds:.1f} s of CPU time that decoding this photo takes, the request's photos take "
+                f"more than {limits.max_request_seconds:g} together"
             )
-            named = NamedPhoto(named.name, problem)
-        else:
-            remaining -= num_pixels
-        kept.append(named)
+            kept.append(NamedPhoto(named.name, TooLarge(f"with {excess}; send it in another request")))
+            continue
+        pixels, seconds = pixels - cost.pixels, seconds - cost.seconds
+        kept.append(NamedPhoto(named.name, named.photo, cost))
     return kept
+
+
+def _estimate_cost(photo: bytes | bytearray | Problem, limits: Limits) -> Cost:
+    """Return the cost, 0 if *photo* is refused by its header, as decoding will say."""
+    try:
+        return Cost(0, 0.0) if isinstance(photo, Problem) else check_cost(photo, limits)
+    except Problem:
+        return Cost(0, 0.0)
 
 
 def _parse_top_k(value: object, settings: Settings, num_labels: int) -> int:

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from handler.decode import count_pixels, decode_photo
+from handler.decode import decode_photo
+from handler.decode_cost import check_cost
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
 from tests.pictures import FORMATS, draw_corners, draw_waves, encode, make_png_bomb, mutate
@@ -127,7 +128,7 @@ def test_a_jpeg_of_100_scans_is_decoded(photo: bytes) -> None:
 
 
 def test_after_the_scan_of_all_components_of_a_sequential_jpeg_scans_do_not_count() -> None:
-    assert count_pixels(SEQUENTIAL[:-2] + 101 * SEQUENTIAL_SCAN + b"\xff\xd9", Limits()) == 96 * 64
+    assert check_cost(SEQUENTIAL[:-2] + 101 * SEQUENTIAL_SCAN + b"\xff\xd9", Limits()).pixels == 96 * 64
 
 
 @pytest.mark.parametrize("photo", [PROGRESSIVE, SEQUENTIAL], ids=["progressive", "sequential"])
@@ -141,18 +142,25 @@ def test_bytes_like_scans_in_a_comment_or_after_the_end_do_not_count(photo: byte
 @pytest.mark.parametrize("kind", FORMATS)
 def test_pixels_are_counted_from_the_header(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = encode(draw_corners(), kind)
-    monkeypatch.delattr(Image.Image, "load")
+    monkeypatch.delattr(Image, "open")
 
-    assert count_pixels(photo, Limits()) == 96 * 64
+    assert check_cost(photo, Limits()).pixels == 96 * 64
 
 
 @pytest.mark.parametrize(
-    "photo",
-    [b"", b"text", encode(Image.new("RGB", (8, 8))), make_png_bomb(8_000), make_png_bomb(30_000), only_scans(101)],
-    ids=["empty", "text", "8x8", "8000x8000", "30000x30000", "too many scans"],
+    ("photo", "problem"),
+    [
+        (b"", MalformedRequest),
+        (b"text", NotAPhoto),
+        (make_png_bomb(8_000), TooLarge),
+        (make_png_bomb(30_000), TooLarge),
+        (only_scans(101), UnusablePhoto),
+    ],
+    ids=["empty", "text", "8000x8000", "30000x30000", "too many scans"],
 )
-def test_a_photo_that_is_refused_by_its_header_counts_no_pixels(photo: bytes) -> None:
-    assert count_pixels(photo, Limits()) == 0
+def test_a_photo_that_is_refused_by_its_header_has_no_cost(photo: bytes, problem: type[Problem]) -> None:
+    with pytest.raises(problem):
+        check_cost(photo, Limits())
 
 
 @given(st.binary(max_size=200))

@@ -21,6 +21,7 @@ class Response:
     code_and_phrase: tuple[int, str]
     content_type: str
     body: bytes
+    headers: dict[str, str]
 
     @property
     def status(self) -> int:
@@ -51,7 +52,12 @@ class Worker:
         self._context.request_processor = [RequestProcessor(headers) for _, headers in requests]
         bodies = self.handler.handle([row for row, _ in requests], self._context)
         return [
-            Response(self._context.get_response_status(i), self._context.get_response_content_type(i), body)
+            Response(
+                self._context.get_response_status(i),
+                self._context.get_response_content_type(i),
+                body,
+                self._context.get_response_headers(i),
+            )
             for i, body in enumerate(bodies)
         ]
 

@@ -27,7 +27,14 @@ from training.progress import track
 FILE_NAME = "inspections.sqlite"
 
 # Beyond what clients may send: training may take its time for phone photos of 108 megapixels. Pillow ends at 178.
-TRAINING_LIMITS = Limits(max_photo_bytes=2**30, max_photo_pixels=10**9)
+# Own photos may take their time.
+TRAINING_LIMITS = Limits(
+    max_photo_bytes=2**30,
+    max_photo_pixels=10**9,
+    max_photo_seconds=3600,
+    max_request_seconds=3600,
+    max_batch_seconds=3600,
+)
 
 # Decoding to this short side reads every byte of a JPEG and is about four times as fast as in full.
 _SHORT_SIDE = 64
