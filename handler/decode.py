@@ -19,6 +19,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
+from handler.colour_profile import to_srgb
 from handler.decode_cost import HEIC_BRANDS, READABLE, check_cost
 from handler.problem import NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
@@ -68,7 +69,8 @@ def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> I
     """Return *photo* as an upright RGB image whose short side is at least *short_side*.
 
     A smaller photo keeps its size. A larger one may be reduced by a whole number (a JPEG is decoded at that
-    scale, which takes less time). Alpha is laid on white; an animation gives its first frame. Raises a `Problem`.
+    scale, which takes less time). Colours are converted to sRGB by the photo's ICC profile, alpha is laid on white; an
+    animation gives its first frame. Raises a `Problem`.
     """
     return decode_with_header(photo, limits, short_side)[0]
 
@@ -153,13 +155,13 @@ def _to_upright_rgb(image: Image.Image, short_side: int) -> Image.Image:
     # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size; the other formats ignore it.
     image.draft(None, (image.width // scale, image.height // scale))
     image.load()
-    turn = _read_turn(image)
+    turn, profile = _read_turn(image), image.info.get("icc_profile")
     image = _to_reducible(image)
     # Keeps twice the size, so that the resampling that follows determines the result.
     factor = min(image.size) // (2 * short_side)
     if factor > 1:
         image = image.reduce(factor)
-    image = _flatten(image)
+    image = _flatten(to_srgb(image, profile))
     return image if turn is None else image.transpose(turn)
 
 
