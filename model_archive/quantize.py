@@ -19,7 +19,7 @@ from handler.familiarity import Familiarity
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures
 from model_archive.build_error import QuantizationError
-from model_archive.child_process import call_in_child
+from model_archive.spawned_process import call_in_spawned_process
 from model_archive.quantization_photos import QuantizationPhotos
 
 MAX_TOP1_LOSS = 0.005
@@ -126,7 +126,7 @@ def infer_with_openvino(model_path: Path) -> Infer:
 def _quantize_in_a_process(model_path: Path, target: Path, photos: QuantizationPhotos, float_NK: Floats) -> None:
     # NNCF creates more Cores (handler/openvino_engine.py says why that must not be in this process).
     try:
-        call_in_child(_quantize_file, model_path, target, photos, float_NK)
+        call_in_spawned_process(_quantize_file, model_path, target, photos, float_NK)
     except BrokenProcessPool as error:
         raise QuantizationError("the process that quantizes the network crashed") from error
 

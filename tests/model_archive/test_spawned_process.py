@@ -6,16 +6,16 @@ from concurrent.futures.process import BrokenProcessPool
 import psutil
 import pytest
 
-from model_archive.child_process import call_in_child
+from model_archive.spawned_process import call_in_spawned_process
 from serving.model_store import ROOT
 from tests.model_archive.child_work import crash, divide
 
 # Stays in a call of the child.
 PARENT = """
-from model_archive.child_process import call_in_child
+from model_archive.spawned_process import call_in_spawned_process
 from tests.model_archive.child_work import report_and_sleep
 
-call_in_child(report_and_sleep)
+call_in_spawned_process(report_and_sleep)
 """
 
 
@@ -33,11 +33,11 @@ def test_the_child_ends_with_its_parent(number: signal.Signals) -> None:
 
 
 def test_the_result_and_an_error_come_back() -> None:
-    assert call_in_child(divide, by=4) == 0.25
+    assert call_in_spawned_process(divide, by=4) == 0.25
     with pytest.raises(ZeroDivisionError):
-        call_in_child(divide, 0)
+        call_in_spawned_process(divide, 0)
 
 
 def test_a_crash_is_told_from_an_error() -> None:
     with pytest.raises(BrokenProcessPool):
-        call_in_child(crash)
+        call_in_spawned_process(crash)

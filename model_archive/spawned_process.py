@@ -11,7 +11,7 @@ _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
 
-def call_in_child(
+def call_in_spawned_process(
     function: Callable[_Parameters, _Result], *arguments: _Parameters.args, **options: _Parameters.kwargs
 ) -> _Result:
     """Return what *function* does, or raise what it raises; raise `BrokenProcessPool` if the process crashed."""
