@@ -19,8 +19,8 @@ from handler.familiarity import Familiarity
 from handler.openvino_engine import OpenVinoEngine
 from handler.spec import Figures
 from model_archive.build_error import QuantizationError
-from model_archive.spawned_process import call_in_spawned_process
 from model_archive.quantization_photos import QuantizationPhotos
+from model_archive.spawned_process import call_in_spawned_process
 
 MAX_TOP1_LOSS = 0.005
 MIN_AGREEMENT = 0.98
