@@ -43,6 +43,9 @@ class Engine(Protocol):
     def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
         """Return logits_BKhw: the classifier applied at each place of the feature map."""
 
+    def gpu_memory_bytes(self) -> int | None:
+        """Return the memory that this process holds on its GPU, None without one."""
+
 
 def load_engine(
     folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto", batch: int = 1

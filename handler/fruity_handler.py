@@ -66,7 +66,10 @@ class FruityHandler:
         self._log = None if log_settings is None else PredictionLog(log_settings, self._version, self._spec)
         self._tracing = open_tracing(os.environ)
         reference, number = read_drift_reference(folder), claim_number(folder)
-        self._monitor = Monitor(context.metrics, self._model, self._version, self._spec, reference, number)
+        gpu_memory_bytes = self._engine.gpu_memory_bytes
+        self._monitor = Monitor(
+            context.metrics, self._model, self._version, self._spec, reference, number, gpu_memory_bytes
+        )
         self._warm_up()
         self._monitor.start()
 

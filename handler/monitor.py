@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,24 @@ class Monitor:
     """Records may come from one thread while another one emits."""
 
     def __init__(
-        self, metrics: Any, model: str, version: str, spec: Spec, reference: DriftReference | None, worker: int
+        self,
+        metrics: Any,
+        model: str,
+        version: str,
+        spec: Spec,
+        reference: DriftReference | None,
+        worker: int,
+        gpu_memory_bytes: Callable[[], int | None],
     ) -> None:
-        """*metrics* is TorchServe's metrics cache (`context.metrics`); *worker* tells this one from the others."""
+        """*metrics* is TorchServe's metrics cache (`context.metrics`); *worker* tells this one from the others.
+
+        *gpu_memory_bytes* returns what the worker holds on its GPU, None without one.
+        """
         # TorchServe's own enum of metric types is the key, which needs no import of TorchServe.
         self._declared = {kind.value: declared for kind, declared in metrics.cache.items()}
         self._dimensions = [model, version]
         self._labels = [clean_label(label) for label in spec.labels]
-        self._reference, self._worker = reference, worker
+        self._reference, self._worker, self._gpu_memory_bytes = reference, worker, gpu_memory_bytes
         self._lock, self._recorded = threading.Lock(), threading.Event()
         self._sums = MetricSums(HISTOGRAMS)
 
@@ -114,6 +124,8 @@ class Monitor:
             self._emit(
                 "gauge", "fruity_worker_memory_bytes", resident_pages * os.sysconf("SC_PAGE_SIZE"), str(self._worker)
             )
+        if (num_bytes := self._gpu_memory_bytes()) is not None:
+            self._emit("gauge", "fruity_worker_gpu_memory_bytes", num_bytes, str(self._worker))
 
     def emit_constants(self) -> None:
         """Emit that a worker started, the drift reference, and 0 for each counter with known labels.

@@ -54,6 +54,9 @@ class OpenVinoEngine:
     def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
         return self._run_activations.infer([photos_BHWC], share_inputs=True)[_ACTIVATIONS]  # type: ignore[no-any-return]
 
+    def gpu_memory_bytes(self) -> None:
+        """Return None: it computes on CPUs."""
+
     def _divide(self, photos_BHWC: Photos, others_idle: bool) -> Iterator[tuple[ov.InferRequest, Photos]]:
         """Yield full batches, then the rest one by one, each with its compiled model."""
         num_in_batches = 0 if others_idle else len(photos_BHWC) // self._batch * self._batch

@@ -53,6 +53,10 @@ class TorchEngine:
     def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
         return self._forward(self._upload(photos_BHWC))[2].float().cpu().numpy()
 
+    def gpu_memory_bytes(self) -> int | None:
+        # With what PyTorch keeps for the next batch, which no other process can use.
+        return torch.cuda.memory_reserved(self._device) if self._on_gpu else None
+
     def _upload(self, photos_BHWC: Photos) -> Tensor:
         # Copying from pinned memory does not block the host.
         return torch.tensor(photos_BHWC, pin_memory=self._on_gpu).to(self._device, non_blocking=True)

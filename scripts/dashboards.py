@@ -19,6 +19,7 @@ FOLDER = ROOT / "deploy" / "monitoring" / "dashboards"
 _SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
 _Kind = type[timeseries.Panel] | type[stat.Panel] | type[bargauge.Panel]
 LINES, NUMBERS, BARS = timeseries.Panel, stat.Panel, bargauge.Panel
+GPU_MEMORY = "fruity_worker_gpu_memory_bytes or 0 * fruity_worker_memory_bytes"
 # Width and height on Grafana's grid of 24 columns.
 _SIZES: Mapping[_Kind, tuple[int, int]] = {LINES: (12, 8), NUMBERS: (6, 4), BARS: (12, 8)}
 
@@ -182,6 +183,7 @@ SYSTEM = (
     ),
     Panel("Memory by kind of process", "bytes", {"{{instance}} {{kind}}": "fruity_process_memory_bytes"}, "PSS."),
     Panel("Memory of the workers", "bytes", {"{{ModelVersion}} {{Worker}}": "fruity_worker_memory_bytes"}),
+    Panel("GPU memory of the workers", "bytes", {"{{ModelVersion}} {{Worker}}": GPU_MEMORY}, "0 without a GPU."),
     Panel("Processes", "short", {"{{instance}} {{kind}}": "fruity_processes"}),
     Panel(
         "Starts of workers, kills for lack of memory",

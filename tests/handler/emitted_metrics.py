@@ -30,8 +30,11 @@ _MODEL = ["ModelName:fruity", "ModelVersion:1.2.3"]
 Emitted = dict[tuple[str, ...], float]
 
 
-def make_monitor(reference: DriftReference | None = REFERENCE, spec: Spec | None = None) -> Monitor:
-    return Monitor(load_metrics(), "fruity", "1.2.3", spec or make_spec(), reference, worker=1)
+def make_monitor(
+    reference: DriftReference | None = REFERENCE, spec: Spec | None = None, gpu_bytes: int | None = None
+) -> Monitor:
+    """Return the monitor of worker 1, which holds *gpu_bytes* on its GPU."""
+    return Monitor(load_metrics(), "fruity", "1.2.3", spec or make_spec(), reference, 1, lambda: gpu_bytes)
 
 
 def record(monitor: Monitor, *results: Observation | Problem, explain: bool = False) -> None:

@@ -149,3 +149,9 @@ def test_a_worker_tells_its_memory_from_that_of_the_others(log: pytest.LogCaptur
     ((key, num_bytes),) = emitted(log).items()
     assert key == ("fruity_worker_memory_bytes", "1")
     assert 1e7 < num_bytes < 1e11
+
+
+def test_a_worker_on_a_gpu_also_tells_what_it_holds_there(log: pytest.LogCaptureFixture) -> None:
+    make_monitor(gpu_bytes=2**31).emit()
+
+    assert emitted(log, "fruity_worker_gpu_memory_bytes") == {("fruity_worker_gpu_memory_bytes", "1"): 2**31}

@@ -63,7 +63,7 @@ def test_an_older_server_that_lacks_a_metric_gets_the_others(log: pytest.LogCapt
     counters, gauges = metrics.cache.values()
     del counters["fruity_labels_total"]
     gauges.clear()
-    monitor = Monitor(metrics, "fruity", "1.2.3", make_spec(), REFERENCE, worker=0)
+    monitor = Monitor(metrics, "fruity", "1.2.3", make_spec(), REFERENCE, 0, lambda: None)
 
     monitor.emit_constants()
     log.clear()
@@ -76,7 +76,7 @@ def test_an_older_server_that_lacks_a_metric_gets_the_others(log: pytest.LogCapt
 
 
 def test_every_metric_emitted_is_declared_and_every_one_declared_is_emitted(log: pytest.LogCaptureFixture) -> None:
-    monitor = make_monitor()
+    monitor = make_monitor(gpu_bytes=1)
 
     monitor.emit_constants()
     record(monitor, observe(UNSURE_APPLE._replace(unfamiliarity=1.5)))

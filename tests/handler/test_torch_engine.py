@@ -98,6 +98,23 @@ def test_a_read_only_photo_is_explained(tiny_folder: Path) -> None:
     assert activations_BKhw.shape == (3, 4, 2, 2)
 
 
+def test_an_engine_on_a_cpu_holds_no_gpu_memory(tiny_folder: Path) -> None:
+    assert TorchEngine(tiny_folder / "model.pt2", 1, None).gpu_memory_bytes() is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_an_engine_on_a_gpu_holds_at_least_its_weights_there(tiny_folder: Path) -> None:
+    engine = TorchEngine(tiny_folder / "model.pt2", 1, 0)
+
+    engine.run(PHOTOS_BHWC)
+
+    num_bytes = engine.gpu_memory_bytes()
+    assert num_bytes is not None
+    weights_bytes = sum(weight.numel() * weight.element_size() for weight in engine._network.state_dict().values())
+    assert weights_bytes < num_bytes <= torch.cuda.get_device_properties(0).total_memory
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16", "float16"])
