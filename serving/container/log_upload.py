@@ -24,6 +24,7 @@ class LogUpload:
         self._is_failing = False
 
     def start(self) -> None:
+        """Move files from now on; first what is there, which a container that crashed has left."""
         self._thread.start()
 
     def finish(self, timeout_s: float) -> None:
@@ -51,6 +52,7 @@ class LogUpload:
         path.unlink()
 
     def _move_periodically(self) -> None:
+        self._try_to_move()
         while not self._ending.wait(INTERVAL_S):
             self._try_to_move()
         # A worker that was killed holds its lock until its memory is freed.

@@ -38,6 +38,8 @@ _SPARE_PORT = "8083"
 _JVM_STOP_S = 1.5
 # After SIGTERM in all; a container gets 10.
 _STOP_S = 9.0
+# After the end of a part: its platform waits to replace the container.
+_CRASH_UPLOAD_S = 5.0
 _REAP_INTERVAL_S = 1.0
 
 
@@ -83,7 +85,11 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     ):
         if upload is not None:
             upload.start()
-        _serve(proxy, server, health, settings)
+        try:
+            _serve(proxy, server, health, settings)
+        except ContainerExit:
+            _move_log(upload, server)
+            raise
         end_s = time.monotonic() + _STOP_S
         health.stop()
         log("NOTICE", "stopping: new connections are refused, accepted requests are answered")
@@ -161,6 +167,14 @@ def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: Container
         if event != signal.SIGHUP:
             return
         proxy.reload()
+
+
+def _move_log(upload: LogUpload | None, server: TorchServe) -> None:
+    """Move the prediction log after the end of a part: a container that is replaced loses its folder."""
+    # Without workers all files are finished.
+    server.stop(_JVM_STOP_S)
+    if upload is not None:
+        upload.finish(_CRASH_UPLOAD_S)
 
 
 def _report_end(report: Callable[[ContainerExit], None], name: str, wait: Callable[[], int], code: ExitCode) -> None:

@@ -111,13 +111,17 @@ def test_sigterm_under_load_loses_no_accepted_request(nginx: None, tmp_path: Pat
 def test_the_end_of_a_part_ends_the_container_with_the_reason(
     nginx: None, tmp_path: Path, find: str, exit_code: ExitCode, reason: str
 ) -> None:
-    with run_container(tmp_path) as container:
+    with run_container(tmp_path, LOG_URI=str(tmp_path / "moved")) as container:
+        httpx.post(f"{container.url}{PREDICT}", content=coffee(), timeout=60).raise_for_status()
         os.kill(find_process(container.process.pid, find), signal.SIGKILL)
         code = container.process.wait(timeout=60)
 
     last = container.lines()[-1]
     assert code == last["exit_code"] == exit_code
     assert last["message"].startswith(reason)
+    # The prediction log was not moved when a part ended.
+    (moved,) = (tmp_path / "moved").iterdir()
+    assert [json.loads(line)["labels"][0][0] for line in moved.read_text().splitlines()] == [ESPRESSO]
     with pytest.raises(httpx.ConnectError):
         httpx.get(container.url)
 

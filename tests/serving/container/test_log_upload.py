@@ -10,7 +10,7 @@ from google.cloud import storage  # type: ignore[import-untyped]  # ships no typ
 from handler.log_folder import LogFolder
 from model_archive.storage import FolderStorage, RegistryError, open_storage
 from serving.container import log_upload
-from serving.container.log_upload import LogUpload
+from serving.container.log_upload import INTERVAL_S, LogUpload
 
 LINE = b'{"schema":1}\n'
 
@@ -31,6 +31,22 @@ class AbsentStorage(FolderStorage):
         if self._num_tries == 3:
             self.tried_thrice.set()
         raise RegistryError("gs://logs could not be written (503)")
+
+
+class SignallingStorage(FolderStorage):
+    """Says when it has two files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.has_both = Event()
+        self._num_files = 0
+
+    def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
+        created = super().create(name, content, num_bytes)
+        self._num_files += 1
+        if self._num_files == 2:
+            self.has_both.set()
+        return created
 
 
 class HangingStorage(FolderStorage):
@@ -112,6 +128,22 @@ def test_a_bucket_that_is_away_is_said_once_and_gets_all_files_when_it_is_back(
     assert line["severity"] == "WARNING"
     assert "stays in" in line["message"]
     assert "(503)" in line["message"]
+
+
+def test_what_a_container_that_crashed_has_left_is_moved_at_the_next_start(log: LogFolder, tmp_path: Path) -> None:
+    """A container that crashes again and again ends before the first interval has passed."""
+    log.append(LINE)
+    # The lock goes with the worker; the line that it was writing stays cut off.
+    log.append(LINE[:-3])
+    log.close()
+    log.keep_photo("ab12.webp", b"a photo")
+    storage = SignallingStorage(tmp_path / "moved")
+
+    LogUpload(tmp_path / "log", storage).start()
+
+    assert storage.has_both.wait(timeout=min(60, INTERVAL_S / 2))
+    assert [path.read_bytes() for path in (tmp_path / "moved").glob("*.jsonl")] == [LINE + LINE[:-3]]
+    assert (tmp_path / "moved" / "photos" / "ab12.webp").read_bytes() == b"a photo"
 
 
 def test_at_the_end_what_is_left_is_moved_at_once(log: LogFolder, tmp_path: Path) -> None:
