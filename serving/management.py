@@ -29,6 +29,10 @@ class Unreachable(ManagementError):
     """Nothing answers at the address."""
 
 
+class LoadError(ManagementError):
+    """The workers of a version did not start."""
+
+
 class UnknownVersion(ManagementError):
     """The version, or the model itself, is not registered."""
 
@@ -188,7 +192,9 @@ def _explain(response: httpx.Response) -> ManagementError:
             f"TorchServe refused the token of {KEY_FILE}: missing, wrong or older than its 60 minutes; "
             "restart the server for new ones, or ask its token API"
         )
-    return ManagementError(f"TorchServe answered {response.status_code}: {read_reason(response)}")
+    is_load_error = request.method == "POST" and response.is_server_error
+    kind = LoadError if is_load_error else ManagementError
+    return kind(f"TorchServe answered {response.status_code}: {read_reason(response)}")
 
 
 def _read_versions(response: httpx.Response) -> list[Version]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import selectors
 import shutil
 import signal
 import socket
@@ -25,9 +26,11 @@ from serving.java import MIN_JAVA, java_version
 from serving.management import Addresses as Addresses
 from serving.management import Management
 from serving.readiness import NotReady, NotRegistered, check_ready
+from serving.worker_log import PAUSE_S, WorkerLog
 
 _POLL_S = 0.05
 _STOP_S = 10
+_CHUNK_BYTES = 64 * 1024
 # What TorchServe prints to the console at every start; no setting of its silences them, and none needs an action.
 _NOTICES = (
     b"Warning: TorchServe is using non-default JVM parameters",
@@ -60,6 +63,8 @@ class TorchServe:
         _check_java()
         _check_ports_free(self._config)
         self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
+        store = self._root / load_properties(str(self._config)).get("model_store", self._temp)
+        self._log = WorkerLog(self._write, store)
         torchserve = str(Path(sys.executable).with_name("torchserve"))
         self._process = subprocess.Popen(
             # Snapshots would be written to logs/ at each start and never be read.
@@ -72,7 +77,7 @@ class TorchServe:
             start_new_session=True,
         )
         pipe = cast(IO[bytes], self._process.stdout)
-        self._relay = threading.Thread(target=_relay, args=(pipe, self._output), daemon=True)
+        self._relay = threading.Thread(target=_relay, args=(pipe, self._log), daemon=True)
         self._relay.start()
         return self
 
@@ -91,14 +96,25 @@ class TorchServe:
                 try:
                     return check_ready(inference, Management(management), lambda _: golden).model_version
                 except NotRegistered as reason:
-                    raise TorchServeError(f"{reason}; its log says why") from reason
+                    raise TorchServeError(f"{reason}{self._describe_failure()}; its log says why") from reason
                 except NotReady as reason:
                     said = f"TorchServe does not answer after {timeout_s:.0f} s: {reason}"
                     if (code := self._process.poll()) is not None:
                         said = f"TorchServe ended with code {code} before it answered"
                     if code is not None or time.monotonic() > deadline:
-                        raise TorchServeError(f"{said}; its log says why") from reason
+                        raise TorchServeError(f"{said}{self._describe_failure()}; its log says why") from reason
                 time.sleep(_POLL_S)
+
+    def _write(self, line: bytes) -> None:
+        # A log that cannot be written is still read: TorchServe would block on a full pipe.
+        with contextlib.suppress(OSError):
+            os.write(self._output, line)
+
+    def _describe_failure(self) -> str:
+        """Return why a worker has ended last, for the end of a sentence."""
+        # Its traceback is complete after a pause.
+        time.sleep(2 * PAUSE_S)
+        return f" (a worker ended with {self._log.failure.reason})" if self._log.failure else ""
 
     @property
     def pid(self) -> int:
@@ -138,14 +154,24 @@ def write_config(config: Path, changes: Mapping[str, str], target: Path) -> Path
     return target
 
 
-def _relay(pipe: IO[bytes], output: int) -> None:
-    """Copy the lines of *pipe* to the file *output*, without the notices."""
-    with pipe:
-        for line in pipe:
-            if not line.startswith(_NOTICES):
-                # A log that cannot be written is still read: TorchServe would block on a full pipe.
-                with contextlib.suppress(OSError):
-                    os.write(output, line)
+def _relay(pipe: IO[bytes], log: WorkerLog) -> None:
+    """Copy the lines of *pipe* to *log*, without the notices."""
+    with pipe, selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        rest = b""
+        while True:
+            if not selector.select(log.timeout_s):
+                log.flush(PAUSE_S)
+            elif chunk := os.read(pipe.fileno(), _CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if not line.startswith(_NOTICES):
+                        log.add(line + b"\n")
+            else:
+                break
+        if rest:
+            log.add(rest + b"\n")
+        log.flush()
 
 
 def _environment(temp: Path) -> dict[str, str]:

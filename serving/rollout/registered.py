@@ -19,6 +19,7 @@ from serving.model_store import (
     stage,
 )
 from serving.rollout.capacity import Machine, check_capacity, read_machine
+from serving.rollout.loading import load_version
 from serving.rollout.record import Record, RolloutError, hold_lock, read_record, record_default, update_record
 from serving.rollout.traffic import drain
 
@@ -68,7 +69,7 @@ def register(server: Server, version: str, source: Source) -> str:
         archive = archive or read_archive(resolve_archive(version, server.store, source), version)
         is_new = put_into_store(archive, server.store)
         try:
-            server.management.register(file_name(version))
+            load_version(server, version)
         except (ManagementError, KeyboardInterrupt):
             if version not in known:
                 _undo_register(server, version, is_new=is_new)

@@ -17,6 +17,7 @@ from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Archive, ModelStoreError, Source, find_stored, put_into_store
 from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
 from serving.rollout.label_change import LabelMap, check_labels
+from serving.rollout.loading import load_version
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
@@ -154,7 +155,7 @@ class _Rollout:
             if self.new not in [version.model_version for version in management.list_versions()]:
                 # Before, because TorchServe keeps a version whose workers do not start.
                 self._undo_by(f"unregistering {self.new}", self._unregister_new)
-                management.register(file_name(self.new))
+                load_version(self.server, self.new)
             deadline = time.monotonic() + _READY_S
             while not (version := management.describe(self.new)).is_ready:
                 if time.monotonic() > deadline:

@@ -89,7 +89,7 @@ def failures(samples: Sequence[Sample]) -> set[str]:
 
 BAD: dict[str, tuple[dict[str, Edit], str]] = {
     "wrong labels": ({"spec.json": rotate_labels}, "step golden: "),
-    "crashes on load": ({HANDLER: crash_on_load}, "step register: TorchServe answered 500"),
+    "crashes on load": ({HANDLER: crash_on_load}, "fruity version: 1.1.0: RuntimeError: made to crash (traceback: "),
     "slow": ({HANDLER: answer_slowly}, "step compare: latency_ratio is"),
     "raises on some photos": ({HANDLER: raise_on(PHOTO)}, "step shadow: error_rate is 1, "),
 }

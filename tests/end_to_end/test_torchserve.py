@@ -163,12 +163,19 @@ def test_a_server_logs_a_line_for_each_request_and_leaves_no_process_and_no_port
 
 
 @pytest.mark.parametrize(
-    ("edits", "reason"),
-    [(None, "archive"), ({HANDLER: crash_on_load}, "made to crash")],
+    ("edits", "reason", "said"),
+    [
+        (None, "archive", "; its log says why"),
+        (
+            {HANDLER: crash_on_load},
+            "made to crash",
+            "ended with RuntimeError: made to crash.; its log says why",
+        ),
+    ],
     ids=["not a zip file", "a handler that raises"],
 )
 def test_an_archive_that_does_not_load_ends_the_wait_in_time_and_the_log_says_why(
-    tmp_path: Path, edits: dict[str, Edit] | None, reason: str
+    tmp_path: Path, edits: dict[str, Edit] | None, reason: str, said: str
 ) -> None:
     staged = stage(write_version(tmp_path / "bad", "1.1.0", edits), tmp_path / "model_store")
     if edits is None:
@@ -177,11 +184,14 @@ def test_an_archive_that_does_not_load_ends_the_wait_in_time_and_the_log_says_wh
     with (
         (tmp_path / "server.log").open("wb") as log,
         TorchServe(write_config(tmp_path), ROOT, DEFAULT_ARCHIVE, output=log.fileno()) as server,
-        pytest.raises(TorchServeError, match="its log says why"),
+        pytest.raises(TorchServeError, match=said),
     ):
         server.wait_until_ready(timeout_s=15)
 
-    assert reason in (tmp_path / "server.log").read_text()
+    log_text = (tmp_path / "server.log").read_text()
+    assert reason in log_text
+    lines = [json.loads(line) for line in log_text.splitlines() if "made to crash" in line]
+    assert {(line["severity"], "Traceback" in line["message"]) for line in lines} <= {("ERROR", True)}
 
 
 def test_a_bare_torchserve_starts_and_stops_with_the_configuration(tmp_path: Path) -> None:

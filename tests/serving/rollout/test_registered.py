@@ -3,16 +3,18 @@
 import re
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from model_archive.entry import hash_file
 from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError, create_keys
-from serving.management import ManagementError, Server, UnknownVersion
+from serving.management import LoadError, ManagementError, Server, UnknownVersion
 from serving.model_store import Source, read_archive
 from serving.rollout.capacity import Machine
 from serving.rollout.record import Record, RolloutError, Underway, read_record, write_record
 from serving.rollout.registered import Row, list_rows, promote, register, scale, unregister
+from serving.worker_log import Failure
 from tests.scripts.damages import write_damaged
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import FakeVersion, write_archive
@@ -110,6 +112,16 @@ def test_a_version_that_does_not_load_leaves_nothing_behind(place: Place) -> Non
     assert [(row.version, row.role) for row in list_rows(place.server)] == [("1.0.0", "default")]
     assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
     assert not (place.store / "fruity-1.1.0.mar").exists()
+
+
+def test_a_version_that_does_not_load_is_refused_with_the_workers_error(place: Place) -> None:
+    """It was "Failed to start workers", and the reason stood in the server's log."""
+    place.torchserve.behaviour["1.1.0"] = FakeVersion("fruity-1.1.0.mar", workers=0)
+    failure = Failure("2999-01-01T00:00:00+00:00", "1.1.0", "RuntimeError: made to crash", "Traceback …")
+    (place.store / "worker_failure.json").write_bytes(msgspec.json.encode(failure))
+
+    with pytest.raises(LoadError, match=r"1\.1\.0: RuntimeError: made to crash .traceback: .*worker_failure\.json"):
+        register(place.server, "1.1.0", Source())
 
 
 def test_a_version_that_is_registered_already_stays(place: Place) -> None:
