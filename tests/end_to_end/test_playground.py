@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from scipy.spatial import cKDTree
 
 from serving.model_store import ROOT
 from serving.torchserve import TorchServe
@@ -25,7 +26,7 @@ pytestmark = [
 FINE_TUNED = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-_FREQUENT = 64
+_FREQUENT = 128
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Pages:
         if kind not in self.contexts:
             # One for all pages of a kind: the browser loads Streamlit's scripts once.
             self.contexts[kind] = self.browser.new_context(
-                viewport=size, color_scheme="dark" if dark else "light", device_scale_factor=2 if size is PHONE else 1
+                viewport=size, color_scheme="dark" if dark else "light", device_scale_factor=1.5 if size is PHONE else 1
             )
         page = self.contexts[kind].new_page()
         page.set_default_timeout(WAIT_MS)
@@ -64,13 +65,19 @@ class Pages:
 
 
 def shrink(image: Image.Image) -> Image.Image:
-    """Return *image* with 256 colours: its most frequent ones as they are, so that areas keep theirs, and a choice."""
-    counted = sorted(image.getcolors(image.width * image.height) or [], reverse=True)
-    frequent = [channel for _, colour in counted[:_FREQUENT] for channel in cast(tuple[int, ...], colour)]
-    chosen = image.quantize(256 - _FREQUENT).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*frequent, *chosen])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    """Return *image* with 256 colours: its most frequent ones as they are, so that areas keep theirs, and a choice.
+
+    Pillow alone would tint the page's areas, or lose the colours of small signs.
+    """
+    pixels_HWC = np.asarray(image)
+    seen_NC, index_P, count_N = np.unique(pixels_HWC.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    frequent_NC = seen_NC[np.argsort(-count_N)[:_FREQUENT]]
+    chosen_NC = np.array(image.quantize(256 - _FREQUENT).getpalette(), dtype=np.uint8).reshape(-1, 3)
+    palette_NC = np.concatenate([frequent_NC, chosen_NC])
+    nearest_N = cKDTree(palette_NC).query(seen_NC)[1].astype(np.uint8)
+    shrunk = Image.fromarray(nearest_N[index_P].reshape(pixels_HWC.shape[:2]), "P")
+    shrunk.putpalette(palette_NC.tobytes())
+    return shrunk
 
 
 @pytest.fixture(scope="module")

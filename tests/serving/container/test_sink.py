@@ -130,7 +130,9 @@ def test_a_body_beyond_the_limit_never_reaches_the_sink(sink: RunningProxy, plac
 
 
 def test_other_methods_are_refused(sink: RunningProxy) -> None:
-    assert httpx.get(f"{sink.url}/corrections").status_code == 405
+    refused = httpx.get(f"{sink.url}/corrections")
+
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
 def test_many_corrections_at_once_are_limited_and_predictions_are_not(sink: RunningProxy) -> None:
