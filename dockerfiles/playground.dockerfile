@@ -17,4 +17,5 @@ USER 10001
 # Where the server takes no corrections, they are gone with the container.
 ENV PYTHONPATH=/fruity:/fruity/client CORRECTIONS=/tmp/corrections HOME=/tmp
 EXPOSE 8501
-CMD ["/opt/fruity/bin/streamlit", "run", "playground/app.py", "--server.address=0.0.0.0"]
+# The second address is the one that it prints; without it Streamlit would ask a service on the internet for its own.
+CMD ["/opt/fruity/bin/streamlit", "run", "playground/app.py", "--server.address=0.0.0.0", "--browser.serverAddress=localhost"]
