@@ -108,7 +108,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
-  bench-quick bench-rollout bench-loop bench-drift bench-container
+  bench-quick bench-rollout bench-loop bench-drift bench-container bench-client
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -299,6 +299,9 @@ bench-drift: $(VENV)/.dev  ## Measure drift detection on Grocery Store: false al
 
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
+
+bench-client: $(VENV)/.dev  ## Measure make predict on 1,000 photos of 12 megapixels at the server at URL, scaled down and original
+	@$(BIN)/python -m benchmarks.client_photos --url $(URL) $(ARGS)
 
 # An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.
 $(VENV)/.%: $(INSTALL_INPUTS)

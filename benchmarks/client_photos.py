@@ -1,0 +1,78 @@
+"""What scaling photos down before they are sent gains: `fruity predict` on 12-megapixel photos, and `--original`."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from benchmarks.bench_results import OUT, write_json
+from benchmarks.scenarios import PHONE, make_photos
+from serving.model_store import ROOT
+
+SCALED, ORIGINAL = "scaled down", "original"
+_OPTIONS = {SCALED: [], ORIGINAL: ["--original"]}
+
+
+class BenchmarkError(Exception):
+    """A photo has no answer, or two."""
+
+
+def main() -> None:
+    """Measure both ways, print the figures and write them to the results' folder as JSON."""
+    parser = argparse.ArgumentParser(description="Send 12-megapixel photos to a running server, scaled down and as is.")
+    parser.add_argument("--photos", type=int, default=1000, help="of each round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="of both ways in turn (default: %(default)s)")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server's (default: %(default)s)")
+    given = parser.parse_args()
+    print(write_json(OUT / "client_photos.json", measure(given.url, given.photos, given.rounds)))
+
+
+def measure(url: str, num_photos: int, rounds: int) -> dict[str, Any]:
+    """Return photos/s of each way by round, and how many times as fast scaling down is, in the median.
+
+    Raises `BenchmarkError` if a photo has not exactly one answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="fruity-bench-") as temp:
+        album = write_album(Path(temp), num_photos)
+        photos_per_s: dict[str, list[float]] = {way: [] for way in _OPTIONS}
+        for _ in range(rounds):
+            for way, options in _OPTIONS.items():
+                photos_per_s[way].append(num_photos / _send(album, url, options, Path(temp)))
+    gains = [scaled / original for scaled, original in zip(*photos_per_s.values(), strict=True)]
+    return {"photos": num_photos, "photos_per_s": photos_per_s, "gain": gains, "median_gain": median(gains)}
+
+
+def write_album(folder: Path, num_photos: int) -> Path:
+    """Write *num_photos* names of the 12-megapixel photos into a new folder in *folder*; return it."""
+    contents = [photo.body for photo in make_photos()[PHONE]]
+    album = folder / "album"
+    album.mkdir()
+    for number, content in enumerate(contents):
+        (folder / f"photo{number}.jpg").write_bytes(content)
+    for number in range(num_photos):
+        (album / f"{number:05}.jpg").symlink_to(folder / f"photo{number % len(contents)}.jpg")
+    return album
+
+
+def _send(album: Path, url: str, options: list[str], folder: Path) -> float:
+    """Return the seconds that the command takes from its start to its end."""
+    answers = folder / "answers.jsonl"
+    command = [sys.executable, "-m", "fruity", "predict", str(album), "--url", url, "--out", str(answers), *options]
+    started_s = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "client")}, check=True)
+    seconds = time.perf_counter() - started_s
+    names = [msgspec.json.decode(line)["photo"] for line in answers.read_text().splitlines()]
+    if sorted(names) != sorted(str(photo) for photo in album.iterdir()):
+        raise BenchmarkError(f"{len(names)} answers for {len(list(album.iterdir()))} photos, {len(set(names))} of them")
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
