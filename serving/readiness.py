@@ -38,6 +38,8 @@ def check_ready(
     try:
         for sample in golden_of(version):
             _check_answer(inference, sample)
+    except httpx.TimeoutException as error:
+        raise NotReady(f"the golden sample got no answer ({error}); a worker hangs, or is overloaded") from error
     except httpx.HTTPError as error:
         raise NotReady(str(error)) from error
     return version

@@ -1,6 +1,6 @@
 """The registered versions of a running server, listed and changed one step at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from serving.management import ManagementError, Server, UnknownVersion, Version
 from serving.model_store import (
     SERVED_NAME,
     TRIAL_NAME,
+    Archive,
     Source,
     find_stored,
     put_into_store,
@@ -64,9 +65,7 @@ def register(server: Server, version: str, source: Source) -> str:
         known = [one.model_version for one in server.management.list_versions()]
         if known:
             record_serving(server.store, server.management.describe().model_version)
-        # TorchServe refuses one that is registered already.
-        archive = find_stored(server.store, version) if version in known else None
-        archive = archive or read_archive(resolve_archive(version, server.store, source), version)
+        archive = _find_archive(server.store, version, source, known)
         is_new = put_into_store(archive, server.store)
         try:
             load_version(server, version)
@@ -77,9 +76,10 @@ def register(server: Server, version: str, source: Source) -> str:
         if not known:
             _record_only(server.store, version)
         record_registered(server)
+    done = f"{version} ({archive.digest[:12]}…) is registered"
     if not known:
-        return f"{version} is registered and, as the only version, the default"
-    return f"{version} is registered; `make promote VERSION={version}` makes it the default"
+        return f"{done} and, as the only version, the default"
+    return f"{done}; `make promote VERSION={version}` makes it the default"
 
 
 def promote(server: Server, version: str) -> str:
@@ -158,6 +158,14 @@ def _changing(server: Server, version: str) -> Iterator[str]:
         record_serving(server.store, default)
         yield default
         record_registered(server)
+
+
+def _find_archive(store: Path, version: str, source: Source, known: Sequence[str]) -> Archive:
+    stored = None if source.registry or source.public_key else find_stored(store, version)
+    # TorchServe refuses one of the registered versions *known*; without any, what has served is brought back.
+    if stored and (version in known or not known):
+        return stored
+    return read_archive(resolve_archive(version, store, source), version)
 
 
 def _refuse_default(version: str, default: str) -> None:

@@ -92,3 +92,17 @@ def test_a_server_that_refuses_the_connection_is_not_ready() -> None:
     for management in (refusing, client(describe("READY", "READY"))):
         with pytest.raises(NotReady, match=r"^connection refused$"):
             check_ready(refusing, Management(management), lambda _: GOLDEN)
+
+
+def test_a_worker_that_hangs_is_named() -> None:
+    """TorchServe's /ping says Healthy."""
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadTimeout("timed out")
+        return describe("READY", "READY")
+
+    hanging = httpx.Client(transport=httpx.MockTransport(hang), base_url="http://server")
+
+    with pytest.raises(NotReady, match=r"^the golden sample got no answer \(timed out\); a worker hangs"):
+        check(hanging)

@@ -138,11 +138,18 @@ def test_after_all_versions_were_deleted_by_hand_register_brings_one_back(
     """Only a POST by curl did."""
     write_record(place.store, Record(default="1.0.0"))
     place.torchserve.versions.clear()
+    # Built again meanwhile: what served comes back.
+    write_archive(place.folder / "build" / "again", "1.0.0", note="again").rename(
+        place.folder / "build" / "fruity-1.0.0.mar"
+    )
+    served = read_archive(place.store / "fruity.mar").digest
 
     done = register(place.server, version, Source())
 
-    assert done == f"{version} is registered and, as the only version, the default"
+    digest = read_archive(place.store / f"fruity-{version}.mar").digest
+    assert done == f"{version} ({digest[:12]}…) is registered and, as the only version, the default"
     assert place.torchserve.default == place.served_at_start == version
+    assert (digest == served) == (version == "1.0.0")
     assert read_record(place.store).rollback_target(version) == target
 
 
