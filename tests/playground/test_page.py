@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from monitoring.correction_folder import read_words
@@ -25,6 +26,24 @@ def test_an_uploaded_photo_gets_bars_a_heatmap_and_the_code_to_ask_the_same(page
     expect(page.get_by_text("inference 4.5 ms")).to_be_visible()
     page.get_by_text("Use it from code").click()
     expect(page.get_by_text(f"curl -T 'my lunch.jpg' {server_url}/predictions/fruity")).to_be_visible()
+
+
+def test_the_heatmap_follows_the_slider_and_is_downloaded(page: Page) -> None:
+    upload(page, ("a.jpg", PHOTO))
+    picture = page.get_by_role("img", name="a.jpg with the heatmap")
+    expect(picture).to_be_visible()
+    drawn = picture.get_attribute("src") or ""
+
+    page.get_by_role("slider", name="Where the model looked").press("Home")
+
+    expect(picture).not_to_have_attribute("src", drawn)
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download this picture").click()
+    assert downloading.value.suggested_filename == "a.jpg-explained.png"
+    with Image.open(downloading.value.path()) as downloaded:
+        assert (downloaded.format, downloaded.size) == ("PNG", (400, 300))
+        # Without the heatmap it is the photo: red at its left above.
+        assert downloaded.getpixel((10, 10)) == pytest.approx((254, 0, 0), abs=2)
 
 
 PASTE = """(photo) => {
