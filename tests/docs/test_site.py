@@ -68,6 +68,16 @@ def test_a_cycle_leads_back_to_its_first_step() -> None:
     assert [one.count('<path d="M') - 1 for one in drawn] == [7, 8]
 
 
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "client/README.md"])
+def test_the_links_of_a_page_outside_the_site_lead_to_files(name: str) -> None:
+    page = ROOT / name
+
+    addresses = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+
+    linked = {address.partition("#")[0] for address in addresses if "://" not in address} - {""}
+    assert {address for address in linked if not (page.parent / address).exists()} == set()
+
+
 def test_the_readme_is_short_and_has_one_picture() -> None:
     readme = (ROOT / "README.md").read_text()
 
