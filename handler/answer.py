@@ -17,6 +17,8 @@ class Answer(NamedTuple):
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further ones, by name."""
 
 
 class Prediction(NamedTuple):
@@ -78,9 +80,9 @@ def describe_photo(name: str, result: Prediction | Problem, spec: Spec, top_k: i
     return entry
 
 
-def answer_description(model: str, version: str, spec: Spec) -> Answer:
+def describe_model(model: str, version: str, spec: Spec) -> dict[str, Any]:
     """Return what clients need to know of the model: its labels, the photos that it takes, and how good it is."""
-    document = {
+    return {
         "model": model,
         "version": version,
         "architecture": spec.architecture,
@@ -90,8 +92,9 @@ def answer_description(model: str, version: str, spec: Spec) -> Answer:
         "crop": spec.preprocessing.crop,
         "threshold": spec.threshold,
         "metrics": spec.metrics,
+        # Made with the archive, and kept beside it.
+        "card": f"{spec.name}-{version}.md",
     }
-    return Answer(msgspec.json.encode(document))
 
 
 def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:

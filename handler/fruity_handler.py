@@ -14,26 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from handler.answer import (
-    Answer,
-    Prediction,
-    answer_description,
-    answer_photos,
-    answer_problem,
-    describe_photo,
-    predict,
-)
+from handler.answer import Answer, Prediction, describe_model, describe_photo, predict
 from handler.batch_decoding import Input, defer_requests, preprocess_requests
 from handler.drift_reference import read_drift_reference
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.familiarity import read_familiarity
+from handler.grpc_problems import answer_over_grpc
 from handler.monitor import Monitor, log_warnings_only
 from handler.observation import Observation, Statistics, describe_photos
 from handler.prediction_log import PredictionLog, read_log_settings
 from handler.preprocess import ModelInput
 from handler.problem import RETRY_AFTER_S, Busy, Problem
-from handler.request import DESCRIBE, PNG, PROBE, Request, is_explanation, lower_names, read_request
+from handler.protocols import Call, answer_call, describe_call, read_call, refuse_call
+from handler.request import DESCRIBE, PNG, PROBE, is_explanation, lower_names
 from handler.server_timing import time_requests
 from handler.settings import read_settings
 from handler.spec import read_spec
@@ -57,6 +51,7 @@ class FruityHandler:
         self._familiarity = read_familiarity(folder)
         self._model: str = context.model_name
         self._version: str = context.manifest["model"]["modelVersion"]
+        self._description = describe_model(self._model, self._version, self._spec)
         self._max_batch = max(1, properties.get("batch_size") or 1)
         threads = self._settings.threads or max(1, count_cpus() // config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
@@ -77,8 +72,10 @@ class FruityHandler:
         """Return each request's response body, in order; status and content type go into *context*."""
         started = time.perf_counter()
         headers = [lower_names(context.get_all_request_header(i).items()) for i in range(len(rows))]
-        read = [self._read(row, own_headers) for row, own_headers in zip(rows, headers, strict=True)]
-        requests = defer_requests(read, self._settings.limits)
+        num_labels = len(self._spec.labels)
+        read = [read_call(row, own, self._settings, num_labels) for row, own in zip(rows, headers, strict=True)]
+        requests = defer_requests([call.request for call in read], self._settings.limits)
+        calls = [call._replace(request=request) for call, request in zip(read, requests, strict=True)]
         with self._activity.busy():
             inputs, decode_seconds = preprocess_requests(requests, self._spec.preprocessing, self._settings.limits)
             preprocessed = time.perf_counter()
@@ -89,7 +86,7 @@ class FruityHandler:
             [request] if isinstance(request, Problem) else list(islice(observed, len(request.photos)))
             for request in requests
         ]
-        answers = [self._answer(request, own_results) for request, own_results in zip(requests, results, strict=True)]
+        answers = [self._answer(call, own_results) for call, own_results in zip(calls, results, strict=True)]
         timings = time_requests(requests, inputs, decode_seconds, inference_seconds, time.perf_counter() - started)
         for i, (answer, timing) in enumerate(zip(answers, timings, strict=True)):
             context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
@@ -97,6 +94,8 @@ class FruityHandler:
             context.set_response_header(i, "Server-Timing", timing)
             if answer.status == Busy.status:
                 context.set_response_header(i, "Retry-After", RETRY_AFTER_S)
+            for name, value in answer.headers:
+                context.set_response_header(i, name, value)
         counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
         for i in counted:
             self._record(headers[i], context.get_request_id(i), answers[i], results[i])
@@ -106,6 +105,7 @@ class FruityHandler:
         if self._tracing is not None:
             times = BatchTimes(started, preprocessed, inference_seconds)
             self._tracing.record_batch(headers, requests, inputs, decode_seconds, times)
+        answer_over_grpc(calls, answers, context)
         return [answer.body for answer in answers]
 
     def _warm_up(self) -> None:
@@ -117,12 +117,6 @@ class FruityHandler:
     def _is_small(self, batch: int) -> bool:
         """Return whether *batch* is so small that no requests are queued for the other workers."""
         return 2 * batch <= self._max_batch
-
-    def _read(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | Problem:
-        try:
-            return read_request(row, headers, self._settings, len(self._spec.labels))
-        except Problem as problem:
-            return problem
 
     def _predict(self, inputs: list[Input]) -> list[Result]:
         usable = [given.photo_HWC for given in inputs if isinstance(given, ModelInput)]
@@ -136,11 +130,12 @@ class FruityHandler:
         rest = iter(predicted)
         return [given if isinstance(given, Problem) else Observation(given, *next(rest)) for given in inputs]
 
-    def _answer(self, request: Request | Problem, results: list[Result]) -> Answer:
+    def _answer(self, call: Call, results: list[Result]) -> Answer:
+        request = call.request
         if isinstance(request, Problem):
-            return answer_problem(request)
+            return refuse_call(call, request)
         if not request.photos:
-            return answer_description(self._model, self._version, self._spec)
+            return describe_call(call, self._description, has_familiarity=self._familiarity is not None)
         entries, problems = [], []
         for named, result in zip(request.photos, results, strict=True):
             if isinstance(result, Problem):
@@ -156,7 +151,7 @@ class FruityHandler:
                     return Answer(encode_png(draw_overlay(photo_HWC, heatmap_HW)), content_type=PNG)
                 entry["heatmap_png"] = base64.b64encode(encode_png(heatmap_HW)).decode()
             entries.append(entry)
-        return answer_photos(self._model, self._version, entries, problems)
+        return answer_call(call, request, self._description, entries, problems)
 
     def _record(self, headers: Mapping[str, str], request_id: str, answer: Answer, results: list[Result]) -> None:
         answered = answer.status == HTTPStatus.OK

@@ -70,10 +70,17 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
             "the Content-Type is application/x-www-form-urlencoded, which corrupts photos; "
             "send the file with `curl -T photo.jpg` or with Content-Type: application/octet-stream"
         )
-    elif _is_json(body := _as_bytes(row.get("body", b"")), content_type):
+    elif _is_json(body := read_body(row), content_type):
         photos, top_k = _read_json(body)
     else:
         photos = [NamedPhoto("body", body)]
+    return make_request(photos, top_k, headers, settings, num_labels)
+
+
+def make_request(
+    photos: list[NamedPhoto], top_k: object, headers: Mapping[str, str], settings: Settings, num_labels: int
+) -> Request:
+    """Return the request for *photos*; *top_k* is the body's, None if it has none. Raises a `Problem`."""
     if len(photos) > settings.limits.max_photos:
         raise TooLarge(f"the request has {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
     explain = is_explanation(headers)
@@ -83,6 +90,11 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     photos = _keep_within_budget(photos, settings.limits)
     top_k = _parse_top_k(headers.get("x-top-k") if top_k is None else top_k, settings, num_labels)
     return Request(tuple(photos), top_k, explain, wants_picture)
+
+
+def read_body(row: Mapping[str, Any]) -> bytes | bytearray:
+    """Return the body of a request that is not a form; over gRPC it may be under `data` as well."""
+    return _as_bytes(row.get("body", row.get("data", b"")))
 
 
 def is_explanation(headers: Mapping[str, str]) -> bool:
@@ -112,11 +124,12 @@ def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
         ) from error
     if not parsed.instances:
         raise MalformedRequest("`instances` is empty; send at least one photo")
-    photos = [NamedPhoto(f"instances[{i}]", _decode_base64(one.b64)) for i, one in enumerate(parsed.instances)]
+    photos = [NamedPhoto(f"instances[{i}]", decode_base64(one.b64)) for i, one in enumerate(parsed.instances)]
     return photos, None if parsed.parameters is None else parsed.parameters.top_k
 
 
-def _decode_base64(text: str) -> bytes | Problem:
+def decode_base64(text: str) -> bytes | Problem:
+    """Return the bytes, or the problem of text that is not base64."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:

@@ -79,7 +79,8 @@ def replaced_engine(worker: Worker, engine: object) -> Iterator[None]:
 
 
 def raw(photo: bytes, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
-    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", **headers}
+    # TorchServe adds `url_path` on its routes /predictions and /explanations.
+    return {"body": bytearray(photo)}, {"Content-Type": "image/jpeg", "url_path": "", **headers}
 
 
 def instances(*photos: bytes, **parameters: int) -> tuple[dict[str, Any], dict[str, str]]:
