@@ -11,6 +11,11 @@ from serving.container.exit_codes import ContainerExit, ExitCode
 
 _STORAGE_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s:]+")
 _ARCHIVE_URI = re.compile(r"(gs://[^/\s]+(/[^/\s]+)*|/[^\s]*|\.{0,2}[^:/\s][^:\s]*)/\d+\.\d+\.\d+/?")
+# nginx compares with the normalised path, which has no empty segment and none that starts with a dot.
+_ROUTE = re.compile(r"/|(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]{0,99}){1,9}")
+_TAKEN_ROUTE = re.compile(
+    r"/docs(/.*)?|/openapi\.yaml|/corrections|/v1/models|/v2|/(sized|unsized|canary|canary_draw|closing|problem)(/.*)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +23,10 @@ class ContainerSettings:
     """Each field is the environment variable of the same name in capitals."""
 
     port: int = 8080
+    aip_http_port: int | None = None
+    """Vertex AI sets these three: the port instead of `port`, and the paths that it asks for readiness and photos."""
+    aip_health_route: str | None = None
+    aip_predict_route: str | None = None
     metrics_port: int = 8084
     """Of the supervisor's metrics, on loopback."""
     model_uri: str | None = None
@@ -52,6 +61,8 @@ def read_settings(environment: Mapping[str, str]) -> ContainerSettings:
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         allowed = "set both, or neither for plain HTTP"
         raise ContainerExit(ExitCode.TLS, f"only one of TLS_CERTIFICATE and TLS_KEY is set; {allowed}")
+    if settings.aip_http_port is not None:
+        settings = replace(settings, port=settings.aip_http_port)
     if settings.log_uri and not settings.prediction_log:
         settings = replace(settings, prediction_log=settings.run_folder / "predictions")
     return settings
@@ -95,6 +106,14 @@ def _readable_file(value: str) -> Path:
         return Path(value).absolute()
 
 
+def _route(value: str) -> str:
+    if not _ROUTE.fullmatch(value):
+        raise ValueError("it must be a path of letters, digits and the signs . _ ~ : @ -, as /v1/endpoints/1:predict")
+    if _TAKEN_ROUTE.fullmatch(value):
+        raise ValueError("this path is the server's own; choose another one")
+    return value
+
+
 def _archive_uri(value: str) -> str:
     if not _ARCHIVE_URI.fullmatch(value):
         example = "gs://bucket/prefix/1.0.0 or /models/1.0.0"
@@ -118,6 +137,9 @@ def _networks(value: str) -> tuple[str, ...]:
 # By hand: the errors of msgspec name no range, and its lax mode would read `PUBLIC_KEY=null` as not set.
 _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
+    "AIP_HTTP_PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
+    "AIP_HEALTH_ROUTE": (ExitCode.SETTING, _route),
+    "AIP_PREDICT_ROUTE": (ExitCode.SETTING, _route),
     "METRICS_PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
     "MODEL_URI": (ExitCode.ARCHIVE, _archive_uri),
     "PUBLIC_KEY": (ExitCode.SIGNATURE, _readable_file),

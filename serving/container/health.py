@@ -18,6 +18,7 @@ from model_archive.identity import ArchiveError
 from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
+from serving.container.health_pages import render_page
 from serving.container.json_log import log
 from serving.management import Management, Version
 from serving.readiness import Busy, NotReady, check_ready, read_golden_sample
@@ -144,14 +145,10 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         health = self.server.health
-        reason = {"/readyz": health.unready_reason, "/healthz": health.stuck_reason}.get(self.path)
-        status, title = (404, "Not found") if reason is None else (503, "Not ready") if reason else (200, "ok")
-        document: dict[str, object] = {"status": title}
-        if status != 200:
-            document = {"type": "urn:fruity:not-ready", "title": title, "status": status, "detail": reason or self.path}
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
+        page = render_page(self.path.partition("?")[0], health.unready_reason, health.stuck_reason)
+        body = json.dumps(page.document).encode()
+        self.send_response(page.status)
+        self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()

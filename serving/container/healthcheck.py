@@ -8,7 +8,8 @@ from urllib.request import urlopen
 
 
 def main() -> None:
-    port, scheme = os.environ.get("PORT") or "8080", "https" if os.environ.get("TLS_CERTIFICATE") else "http"
+    port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8080"
+    scheme = "https" if os.environ.get("TLS_CERTIFICATE") else "http"
     # The certificate holds the machine's public name, not 127.0.0.1.
     context = ssl._create_unverified_context()  # noqa: S323
     try:

@@ -18,6 +18,7 @@ from serving.container.connection_drain import drain_connections
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.json_log import log
+from serving.container.vertex_ai import render_locations, render_protocol
 
 DRAIN_S = 6
 """For requests in flight after SIGTERM; of the 10 s in all, closing connections and stopping the JVM take the rest."""
@@ -143,11 +144,11 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
     zone = f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;"
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
-    corrections = _NginxTemplate((_CONFIG_FOLDER / "corrections.conf").read_text()).substitute(folder=folder)
-    share_percent = f"{100 * settings.otel_traces_sampler_arg:.2f}"
-    traces = _NginxTemplate((_CONFIG_FOLDER / "traces.conf").read_text()).substitute(share=share_percent)
+    corrections = _fill("corrections.conf", folder=folder) if settings.corrections_uri else ""
     is_traced = settings.otel_exporter_otlp_endpoint is not None
-    return _NginxTemplate((_CONFIG_FOLDER / "nginx.conf").read_text()).substitute(
+    traces = _fill("traces.conf", share=f"{100 * settings.otel_traces_sampler_arg:.2f}") if is_traced else ""
+    return _fill(
+        "nginx.conf",
         folder=folder,
         # Only root can start workers as another user, and that user could not read the folder.
         user="user root;" if os.geteuid() == 0 else "",
@@ -156,9 +157,12 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
         keys=keys,
-        traces=traces if is_traced else "",
+        traces=traces,
         trace_fields=_TRACE_FIELDS if is_traced else "",
-        corrections=corrections if settings.corrections_uri else "",
+        corrections=corrections,
+        protocols=_fill("protocols.conf", folder=folder),
+        vertex_ai=render_protocol(settings),
+        routes_of_vertex_ai=render_locations(settings),
         rate_zone=zone if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
         connections_per_client=settings.connections_per_client,
@@ -168,6 +172,11 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         swagger_ui=files("swagger_ui") / "static",
         openapi=_ROOT / "docs" / "openapi.yaml",
     )
+
+
+def _fill(name: str, **values: object) -> str:
+    """Return the part *name* of the configuration with *values* in place of its %{names}."""
+    return _NginxTemplate((_CONFIG_FOLDER / name).read_text()).substitute(values)
 
 
 def open_listener(port: int) -> socket.socket:

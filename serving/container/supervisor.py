@@ -70,11 +70,12 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     archive = place_archive(settings)
     addresses = write_server_config(config, settings)
     health, registry = Health(), CollectorRegistry()
+    requests = RequestMetrics(registry, settings.aip_predict_route)
     # The reverse proxy has an access log with more fields.
     for_server = {"TORCHSERVE_ACCESS_LOG": "off", "PREDICTION_LOG": str(settings.prediction_log or "")}
     upload = open_upload(settings, {**environment, **for_server})
     with (
-        log_pipe("nginx", RequestMetrics(registry).record, *open_spans(settings)) as proxy_log,
+        log_pipe("nginx", requests.record, *open_spans(settings)) as proxy_log,
         log_pipe("torchserve") as server_log,
         log_pipe("corrections") as sink_log,
         serve_health(health, settings.run_folder),

@@ -21,12 +21,22 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
     rest |= {"PREDICTION_LOG": "/logs", "LOG_URI": "gs://b/logs/"}
     rest["CORRECTIONS_URI"] = "gs://b/said/"
+    rest |= {
+        "AIP_HTTP_PORT": "82",
+        "AIP_HEALTH_ROUTE": "/v1/endpoints/1",
+        "AIP_PREDICT_ROUTE": "/v1/endpoints/1:predict",
+    }
     rest |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.0.0.1:4318", "OTEL_TRACES_SAMPLER_ARG": "0.25"}
 
     settings = read_settings({**environment, **rest})
 
     assert vars(settings) == {
         **{name.lower(): value for name, value in {**files, **numbers}.items()},
+        # The image sets PORT; on Vertex AI its own port holds.
+        "port": 82,
+        "aip_http_port": 82,
+        "aip_health_route": "/v1/endpoints/1",
+        "aip_predict_route": "/v1/endpoints/1:predict",
         "model_uri": "gs://b/p/1.0.0",
         "trusted_proxies": ("10.0.0.0/8", "fd00::/8"),
         "otel_exporter_otlp_endpoint": "http://10.0.0.1:4318",
@@ -56,6 +66,15 @@ def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
         ("CONNECTIONS_PER_CLIENT", "0", ExitCode.SETTING, "1 to 100000"),
         *(("OTEL_TRACES_SAMPLER_ARG", value, ExitCode.SETTING, "0.0001 to 1") for value in ("0", "1.01", "nan", "1%")),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", ExitCode.SETTING, "http://127.0.0.1:4318"),
+        *(
+            ("AIP_PREDICT_ROUTE", value, ExitCode.SETTING, "a path of letters")
+            for value in ("predict", "/a b", "/a;", "/a{", '/"', "/$uri", "//a", "/a//b", "/a/", "/../a", "/é")
+        ),
+        *(
+            ("AIP_HEALTH_ROUTE", value, ExitCode.SETTING, "the server's own")
+            for value in ("/docs", "/docs/start.js", "/v2", "/v1/models", "/sized/a", "/problem", "/corrections")
+        ),
+        ("AIP_HTTP_PORT", "0", ExitCode.SETTING, "1 to 65535"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
         ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
         *(("CORRECTIONS_URI", uri, ExitCode.SETTING, "gs://bucket/prefix") for uri in ("s3://x", "gs://", "a b")),

@@ -11,7 +11,7 @@ from tests.serving.container.running_proxy import PREDICT, RunningProxy, assert_
 from tests.serving.container.upstream import Upstream
 
 NOT_FOUND = [
-    "/", "/models", "/models/fruity", "/workflows", "/metrics", "/ping", "/v2/health/ready", "/wfpredict/x",
+    "/", "/models", "/models/fruity", "/workflows", "/metrics", "/ping", "/v3/health/ready", "/wfpredict/x",
     "/api-description", "/predictions", "/predictions/", "/predictions/other", "/predictions/fruity/",
     "/predictions/fruity/latest", "/predictions/fruity/1.0.0/x", "/predictions/fruity/../../models",
     "/predictions/fruity%2f..%2f..%2fmodels", "/sized/models", "/sized//ping", "/%73ized/ping",
