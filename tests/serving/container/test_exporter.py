@@ -48,6 +48,27 @@ def container(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/models/fruity:predict", "predictions"),
+        ("/v1/models/fruity/versions/1.0.0:explain", "explanations"),
+        ("/v2/models/fruity/infer", "predictions"),
+        ("/v2/models/fruity/versions/1.0.0/infer", "predictions"),
+        ("/v1/endpoints/1:predict", "predictions"),
+        ("/v1/endpoints/2:predict", "other"),
+        ("/v1/models/fruity", "other"),
+        ("/v2/models/fruity", "other"),
+    ],
+)
+def test_photos_of_other_protocols_count_as_predictions(registry: CollectorRegistry, path: str, route: str) -> None:
+    requests = RequestMetrics(registry, predict_route="/v1/endpoints/1:predict")
+
+    requests.record({"httpRequest": {"requestMethod": "POST", "requestUrl": path, "status": 200, "latency": "0.004s"}})
+
+    assert registry.get_sample_value(COUNT, {"route": route, "code": "200"}) == 1
+
+
 def test_the_requests_that_nginx_answered_are_counted_by_route_and_code(
     nginx: None, upstream: Upstream, tmp_path: Path, registry: CollectorRegistry
 ) -> None:

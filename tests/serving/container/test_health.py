@@ -116,6 +116,13 @@ def test_the_pages_give_the_reason_as_a_problem(watched: Watched, tmp_path: Path
     assert not (tmp_path / "health.sock").exists()
 
 
+def test_the_healthcheck_asks_at_the_port_of_vertex_ai(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("AIP_HTTP_PORT", str(proxy.port))
+
+    healthcheck.main()
+
+
 def test_the_healthcheck_asks_readyz_at_port(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TLS_CERTIFICATE", raising=False)
     monkeypatch.setenv("PORT", str(proxy.port))

@@ -95,7 +95,9 @@ def test_other_methods_are_refused_with_those_that_are_allowed(client: httpx.Cli
     for path in (*DESCRIBED, *PROBES, "/v1/models", "/v2"):
         response = client.post(path, content=b"photo")
         assert_is_error(response, 405)
-        assert response.headers["allow"] == "GET, HEAD"
+        assert response.headers["allow"] == ("GET" if path in DESCRIBED else "GET, HEAD")
+    assert {client.head(path).status_code for path in DESCRIBED} == {405}
+    assert {client.head(path).status_code for path in (*PROBES, "/v1/models", "/v2")} == {200}
     assert upstream.requests == []
 
 
