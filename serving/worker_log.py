@@ -16,7 +16,7 @@ import msgspec
 
 FAILURE_FILE = "worker_failure.json"
 """In the model store."""
-PAUSE_S = 0.2
+PAUSE_S = 0.5
 """A worker prints a traceback without such a pause in it."""
 
 # What TorchServe's worker logs with a traceback.
