@@ -300,7 +300,7 @@ bench-drift: $(VENV)/.dev  ## Measure drift detection on Grocery Store: false al
 bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
 
-bench-client: $(VENV)/.dev  ## Measure make predict on 1,000 photos of 12 megapixels at the server at URL, scaled down and original
+bench-client: $(VENV)/.dev  ## Measure what scaling 12-megapixel photos down gains at the server at URL (ARGS=--mbit=100 for such a link)
 	@$(BIN)/python -m benchmarks.client_photos --url $(URL) $(ARGS)
 
 # An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.

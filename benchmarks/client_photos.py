@@ -1,6 +1,7 @@
 """What scaling photos down before they are sent gains: `fruity predict` on 12-megapixel photos, and `--original`."""
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import msgspec
 
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.scenarios import PHONE, make_photos
+from benchmarks.slow_link import limit_upload
 from serving.model_store import ROOT
 
 SCALED, ORIGINAL = "scaled down", "original"
@@ -30,8 +32,12 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1000, help="of each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="of both ways in turn (default: %(default)s)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server's (default: %(default)s)")
+    parser.add_argument("--mbit", type=float, help="Mbit/s of a link to it that is simulated (default: none)")
     given = parser.parse_args()
-    print(write_json(OUT / "client_photos.json", measure(given.url, given.photos, given.rounds)))
+    link = contextlib.nullcontext(given.url) if given.mbit is None else limit_upload(given.url, given.mbit)
+    with link as url:
+        figures = {"mbit_per_s": given.mbit, **measure(url, given.photos, given.rounds)}
+    print(write_json(OUT / "client_photos.json", figures))
 
 
 def measure(url: str, num_photos: int, rounds: int) -> dict[str, Any]:
