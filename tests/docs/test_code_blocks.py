@@ -49,7 +49,8 @@ def test_a_wrong_target_a_missing_and_an_unknown_variable_are_seen(command: str)
 
 @pytest.mark.parametrize(
     ("page", "code"),
-    [(page, code) for page in PAGES for code in read_blocks(page, "python")],
+    # The clients of the other protocols need their own servers: tests/end_to_end/test_protocols.py.
+    [(page, code) for page in PAGES if page.name != "protocols.md" for code in read_blocks(page, "python")],
     ids=lambda value: str(value.relative_to(ROOT)) if isinstance(value, Path) else "",
 )
 def test_python_of_a_page_runs(

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
-from scipy.spatial import cKDTree
 
 from serving.model_store import ROOT
 from serving.torchserve import TorchServe
@@ -74,7 +73,9 @@ def shrink(image: Image.Image) -> Image.Image:
     frequent_NC = seen_NC[np.argsort(-count_N)[:_FREQUENT]]
     chosen_NC = np.array(image.quantize(256 - _FREQUENT).getpalette(), dtype=np.uint8).reshape(-1, 3)
     palette_NC = np.concatenate([frequent_NC, chosen_NC])
-    nearest_N = cKDTree(palette_NC).query(seen_NC)[1].astype(np.uint8)
+    # The square of the distance, less what is the same for all colours of the palette.
+    distances_NM = (palette_NC.astype(np.int64) ** 2).sum(axis=1) - 2 * seen_NC.astype(np.int64) @ palette_NC.T
+    nearest_N = distances_NM.argmin(axis=1).astype(np.uint8)
     shrunk = Image.fromarray(nearest_N[index_P].reshape(pixels_HWC.shape[:2]), "P")
     shrunk.putpalette(palette_NC.tobytes())
     return shrunk
@@ -85,7 +86,7 @@ def two_versions(server: TorchServe, server_folder: Path) -> Iterator[str]:
     """The session's server with 2.0.0 beside its default 1.0.0; yields its URL."""
     shutil.copyfile(FINE_TUNED, server_folder / "model_store" / FINE_TUNED.name)
     models = f"{server.addresses.management}/models"
-    options = {"url": FINE_TUNED.name, "initial_workers": 1, "synchronous": True}
+    options: dict[str, str | int] = {"url": FINE_TUNED.name, "initial_workers": 1, "synchronous": True}
     httpx.post(models, params=options, timeout=120).raise_for_status()
     yield server.addresses.inference
     httpx.delete(f"{models}/fruity/2.0.0", timeout=120).raise_for_status()

@@ -17,7 +17,8 @@ def test_drawing_the_page_asks_for_the_servers_state_once(monkeypatch: pytest.Mo
 
     def answer(request: Request) -> tuple[int, object]:
         asked.append(f"{request.method} {request.path}")
-        return server(request)
+        answered: tuple[int, object] = server(request)
+        return answered
 
     with serve_http(answer) as url:
         monkeypatch.setenv("FRUITY_URL", url)
