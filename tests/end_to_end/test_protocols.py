@@ -21,13 +21,14 @@ from tritonclient.utils import InferenceServerException
 
 from serving.model_store import ROOT
 from serving.torchserve import TorchServe
+from tests.docs.code_blocks import read_blocks
 from tests.end_to_end.photos import ESPRESSO, NOT_FOOD, cat, coffee
 from tests.serving.container.running_proxy import RunningProxy, run_proxy
 
 pytestmark = pytest.mark.server
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
-GRPC_DOC = ROOT / "docs" / "protocols.md"
+DOCUMENT = ROOT / "docs" / "protocols.md"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_tritonclient_understands_the_errors(client: triton.InferenceServerClien
 def test_the_requests_of_kserves_client_get_their_answers(proxy: RunningProxy) -> None:
     photos = {"instances": encode(coffee(), b"text", cat()), "parameters": {"top_k": 1}}
     content, sent = json.dumps(photos).encode(), {"content-type": "application/json", "accept": "*/*"}
-    tensor = {"name": "photo", "shape": [2], "datatype": "BYTES"}
+    tensor: dict[str, object] = {"name": "photo", "shape": [2], "datatype": "BYTES"}
     binary = b"".join(len(photo).to_bytes(4, "little") + photo for photo in (coffee(), cat()))
     tensor["parameters"] = {"binary_data_size": len(binary)}
     start = json.dumps({"id": "d6276ffd", "model_name": "fruity", "inputs": [tensor]}).encode()
@@ -210,14 +211,21 @@ def test_a_photos_problem_over_grpc_is_no_success_and_costs_no_worker(
     assert find_workers() == before
 
 
-def test_the_example_of_the_document_prints_the_label(
-    grpc_port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_examples_of_the_document_print_the_label(
+    number: int,
+    proxy: RunningProxy,
+    grpc_port: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (example,) = re.findall(r"```python\n(import json\nimport sys\n.*?)```", GRPC_DOC.read_text(), re.DOTALL)
+    # The first one needs kserve.
+    example = read_blocks(DOCUMENT, "py")[number]
     (tmp_path / "photo.jpg").write_bytes(coffee())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
-    exec(example.replace("7070", grpc_port), {})  # noqa: S102, the document's own example
+    exec(example.replace("7070", grpc_port).replace("8080", str(proxy.port)), {})  # noqa: S102, ours
 
     assert ESPRESSO in capsys.readouterr().out

@@ -22,7 +22,7 @@ def in_binary(
 ) -> Row:
     """A request whose tensor is binary, as tritonclient sends it; *rest* are further members of the JSON."""
     binary = b"".join(len(element).to_bytes(4, "little") + element for element in elements)
-    tensor = {"name": "photo", "shape": [len(elements)] if shape is None else shape, "datatype": "BYTES"}
+    tensor: dict[str, Any] = {"name": "photo", "shape": shape or [len(elements)], "datatype": "BYTES"}
     tensor["parameters"] = {"binary_data_size": len(binary)}
     document = json.dumps({"inputs": [tensor], **(rest or {})}).encode()
     body = bytearray(document + binary)

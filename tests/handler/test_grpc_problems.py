@@ -9,6 +9,10 @@ from ts.context import Context
 from ts.service import Service
 from ts.utils.util import PredictionException
 
+from handler.answer import answer_problem
+from handler.grpc_problems import answer_over_grpc
+from handler.problem import Busy, MalformedRequest, Problem
+from handler.protocols import Call, Protocol
 from tests.handler.calls import over_grpc
 from tests.handler.worker import Worker, first_labels, instances, raw
 from tests.pictures import draw_waves, encode
@@ -66,6 +70,21 @@ def test_problems_of_several_calls_are_raised_without_one_of_another_client(work
 
     assert "these 4 bytes" in alike.value.message
     assert "send it again alone" in json.loads(different.value.message)["detail"]
+
+
+class Headers:
+    def set_response_header(self, idx: int, key: str, value: str) -> None:
+        """Take a header."""
+
+
+@pytest.mark.parametrize("others", [[], [MalformedRequest("it is cut")]])
+def test_a_server_that_is_busy_is_unavailable(others: list[Problem]) -> None:
+    problems = [Busy("ask again"), *others]
+
+    with pytest.raises(PredictionException) as raised:
+        answer_over_grpc([Call(Protocol.GRPC, one) for one in problems], list(map(answer_problem, problems)), Headers())
+
+    assert raised.value.error_code == 503
 
 
 def test_a_problem_costs_others_of_its_batch_nothing(worker: Worker, coffee: bytes) -> None:

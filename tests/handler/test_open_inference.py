@@ -120,7 +120,7 @@ def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize("length", ["", "0", "-1", "+5", "1e3", "٣", "9" * 40, "1000000"])
 def test_a_length_of_the_json_that_cannot_be_is_refused(length: str) -> None:
     with pytest.raises(MalformedRequest, match=re.escape(f"{LENGTH} is {length[:40]!r}")):
-        read(in_binary([PHOTO], **{LENGTH: length}))
+        read(in_binary([PHOTO], None, None, **{LENGTH: length}))
 
 
 @pytest.mark.parametrize(("cut", "more"), [(0, 1), (0, 4), (1, 0), (10, 0), (14, 0)])

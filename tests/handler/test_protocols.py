@@ -16,7 +16,6 @@ from tests.handler.calls import KSERVE, Row, in_binary, in_json
 from tests.handler.worker import Response, Worker, first_labels, instances, raw
 
 COFFEE, CAT = "espresso", "not food"
-EXPLAIN = {"explain": "True"}
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +144,7 @@ def test_a_model_that_knows_its_training_photos_says_what_is_unfamiliar() -> Non
 
 
 def test_explained_tensors_have_a_picture_for_each_photo(worker: Worker, coffee: bytes) -> None:
-    (response,) = worker.answer(in_binary([coffee, b"text"], **EXPLAIN))
+    (response,) = worker.answer(in_binary([coffee, b"text"], explain="True"))
 
     datatype, shape, heatmaps = tensors_of(response)["heatmap_png"]
     assert (datatype, shape, heatmaps[1]) == ("BYTES", [2], "")
@@ -178,7 +177,7 @@ def test_instances_get_predictions_and_each_photo_its_own_error(
 
 
 def test_explanations_of_kserve_are_beside_the_predictions(worker: Worker, coffee: bytes) -> None:
-    (response,) = worker.answer(with_protocol(instances(coffee, b""), "kserve-v1", **EXPLAIN))
+    (response,) = worker.answer(with_protocol(instances(coffee, b""), "kserve-v1", explain="True"))
 
     answer = json.loads(response.body)
     assert first_labels(response) == [COFFEE, "error 400"]
@@ -197,7 +196,7 @@ FAILED = [
     (in_json({}), 400, "the JSON is not"),
     (in_binary([b"x"] * 17), 413, "the request has 17 photos, the limit is 16"),
     (in_binary([b"x"], rest={"parameters": {"top_k": 61}}), 400, "top_k is '61'"),
-    (in_binary([b"x"], **{"X-Top-K": "0"}), 400, "top_k is '0'"),
+    (in_binary([b"x"], None, None, **{"X-Top-K": "0"}), 400, "top_k is '0'"),
     (with_protocol(instances(b"text"), "kserve-v1"), 415, "these 4 bytes are not"),
     (with_protocol(instances(b"", b"text"), "kserve-v1"), 400, "instances[0]: the photo is empty"),
     (with_protocol(instances(), "kserve-v1"), 400, "`instances` is empty"),

@@ -31,7 +31,7 @@ NOT_FOUND = [
     "/v2/models/fruity/explain", "/v2/models/fruity/1.0.0/infer", "/v2/models/fruity/versions/x/infer",
     "/v2/models/fruity/versions/1.0.0/", "/v2/repository/index", "/v2/models/fruity/config", "/v2/logging",
 ]  # fmt: skip
-PROBES = {
+PROBES: dict[str, dict[str, object]] = {
     "/v1/models/fruity": {"name": "fruity", "ready": True},
     "/v2/health/ready": {"ready": True},
     "/v2/models/fruity/ready": {"name": "fruity", "ready": True},
