@@ -62,7 +62,7 @@ _Photo = bytes | bytearray
 def check_cost(photo: _Photo, limits: Limits) -> Cost:
     """Return what decoding *photo* costs at most; raise a `Problem` if it is over the limits, or not an image."""
     if not photo:
-        raise MalformedRequest("the photo is empty (0 bytes); send the image's bytes")
+        raise MalformedRequest("the photo is empty (0 bytes); send the image's bytes with POST or PUT")
     if len(photo) > limits.max_photo_bytes:
         raise TooLarge(
             f"the photo is {len(photo):,} bytes, the limit is {limits.max_photo_bytes:,}; send a smaller JPEG"

@@ -4,9 +4,10 @@ Axes as in engine.py.
 """
 
 import base64
+import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -70,12 +71,24 @@ class FruityHandler:
 
     def handle(self, rows: list[Mapping[str, Any]], context: Any) -> list[bytes]:
         """Return each request's response body, in order; status and content type go into *context*."""
-        started = time.perf_counter()
         headers = [lower_names(context.get_all_request_header(i).items()) for i in range(len(rows))]
+        ids = [own_headers.get("x-request-id") or context.get_request_id(i) for i, own_headers in enumerate(headers)]
+        try:
+            return self._handle(rows, headers, ids, context)
+        except Exception:
+            # TorchServe fails the whole batch and logs the traceback, without saying whose it was.
+            logging.getLogger(__name__).error("the model failed on the requests %s", ", ".join(ids))
+            raise
+
+    def _handle(
+        self, rows: list[Mapping[str, Any]], headers: list[dict[str, str]], ids: list[str], context: Any
+    ) -> list[bytes]:
+        started = time.perf_counter()
         num_labels = len(self._spec.labels)
-        read = [read_call(row, own, self._settings, num_labels) for row, own in zip(rows, headers, strict=True)]
-        requests = defer_requests([call.request for call in read], self._settings.limits)
-        calls = [call._replace(request=request) for call, request in zip(read, requests, strict=True)]
+        calls = [read_call(row, own, self._settings, num_labels) for row, own in zip(rows, headers, strict=True)]
+        requests = [call.request for call in calls]
+        requests = defer_requests(requests, self._settings.limits)
+        calls = [call._replace(request=request) for call, request in zip(calls, requests, strict=True)]
         with self._activity.busy():
             inputs, decode_seconds = preprocess_requests(requests, self._spec.preprocessing, self._settings.limits)
             preprocessed = time.perf_counter()
@@ -88,17 +101,10 @@ class FruityHandler:
         ]
         answers = [self._answer(call, own_results) for call, own_results in zip(calls, results, strict=True)]
         timings = time_requests(requests, inputs, decode_seconds, inference_seconds, time.perf_counter() - started)
-        for i, (answer, timing) in enumerate(zip(answers, timings, strict=True)):
-            context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
-            context.set_response_content_type(i, answer.content_type)
-            context.set_response_header(i, "Server-Timing", timing)
-            if answer.status == Busy.status:
-                context.set_response_header(i, "Retry-After", RETRY_AFTER_S)
-            for name, value in answer.headers:
-                context.set_response_header(i, name, value)
+        _set_responses(context, answers, timings)
         counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
         for i in counted:
-            self._record(headers[i], context.get_request_id(i), answers[i], results[i])
+            self._record(headers[i], ids[i], answers[i], results[i])
         if counted:
             num_photos = sum(isinstance(given, ModelInput) for given in inputs)
             self._monitor.record_batch(num_photos, decode_seconds, inference_seconds, time.perf_counter() - started)
@@ -158,4 +164,15 @@ class FruityHandler:
         self._monitor.record_request(explain=is_explanation(headers), answered=answered, results=results)
         if self._log is not None:
             observed = [(index, one) for index, one in enumerate(results) if isinstance(one, Observation)]
-            self._monitor.record_logged(self._log.write(headers.get("x-request-id", request_id), observed))
+            self._monitor.record_logged(self._log.write(request_id, observed))
+
+
+def _set_responses(context: Any, answers: Iterable[Answer], timings: Iterable[str]) -> None:
+    for i, (answer, timing) in enumerate(zip(answers, timings, strict=True)):
+        context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, i)
+        context.set_response_content_type(i, answer.content_type)
+        context.set_response_header(i, "Server-Timing", timing)
+        if answer.status == Busy.status:
+            context.set_response_header(i, "Retry-After", RETRY_AFTER_S)
+        for name, value in answer.headers:
+            context.set_response_header(i, name, value)

@@ -1,13 +1,14 @@
 """One request as TorchServe hands it over, to photos and parameters."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from handler.decode_cost import Cost, check_cost
-from handler.problem import MalformedRequest, Problem, TooLarge
+from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge
 from handler.settings import Limits, Settings
 
 TOP_K = "top_k"
@@ -49,7 +50,8 @@ class _Instance(msgspec.Struct, frozen=True):
 
 
 class _Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    top_k: int | None = None
+    # JSON has one kind of number, and some clients write each as a float.
+    top_k: int | float | None = None
 
 
 class _JsonBody(msgspec.Struct, frozen=True):
@@ -62,6 +64,11 @@ def read_request(row: Mapping[str, Any], headers: Mapping[str, str], settings: S
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if headers.get(DESCRIBE) == "True":
         return Request((), settings.default_top_k, explain=False, wants_picture=False)
+    if (coding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
+        raise NotAPhoto(
+            f"the Content-Encoding is {coding[:40]!r}, which fruity does not read; send the body as it is, "
+            "since photos are compressed already"
+        )
     top_k: object = None
     if content_type == "multipart/form-data":
         photos, top_k = _read_form(row, headers)
@@ -84,7 +91,7 @@ def make_request(
     if len(photos) > settings.limits.max_photos:
         raise TooLarge(f"the request has {len(photos)} photos, the limit is {settings.limits.max_photos}; send fewer")
     explain = is_explanation(headers)
-    wants_picture = explain and PNG in headers.get("accept", "")
+    wants_picture = explain and _accepts(PNG, headers.get("accept", ""))
     if wants_picture and len(photos) != 1:
         raise MalformedRequest(f"Accept: {PNG} explains one photo, but the request has {len(photos)}; send one")
     photos = _keep_within_budget(photos, settings.limits)
@@ -102,6 +109,15 @@ def is_explanation(headers: Mapping[str, str]) -> bool:
     return headers.get("explain") == "True"
 
 
+def _accepts(media_type: str, accept: str) -> bool:
+    """Return whether the header Accept names *media_type*, and not with a weight of 0 (RFC 9110, 12.5.1)."""
+    for entry in accept.lower().split(","):
+        name, *parameters = (part.replace(" ", "").replace("\t", "") for part in entry.split(";"))
+        if name == media_type:
+            return not any(re.fullmatch(r"q=0(\.0{0,3})?", parameter) for parameter in parameters)
+    return False
+
+
 def _as_bytes(value: Any) -> bytes | bytearray:
     """Undo what TorchServe decodes by content type: text to str, JSON to values."""
     if isinstance(value, bytes | bytearray):
@@ -115,7 +131,7 @@ def _is_json(body: bytes | bytearray, content_type: str) -> bool:
     return start in (b"{", b"[") or (content_type == "application/json" and bool(start) and start in _JSON_STARTS)
 
 
-def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
+def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | float | None]:
     try:
         parsed = msgspec.json.decode(body, type=_JsonBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -129,14 +145,29 @@ def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | None]:
 
 
 def decode_base64(text: str) -> bytes | Problem:
-    """Return the bytes, or the problem of text that is not base64."""
+    """Return the bytes of base64 with either alphabet (RFC 4648, 4 and 5), padded or not, or of a data URL of it."""
+    if text.startswith("data:"):
+        media_type, comma, text = text.partition(",")
+        if not (media_type.endswith(";base64") and comma):
+            return MalformedRequest("`b64` is a data URL without `;base64,`; send data:image/jpeg;base64,… or base64")
     try:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
-        return MalformedRequest(f"`b64` is not base64 ({error}); encode the photo's bytes without line breaks")
+        reason = error
+    try:
+        # The standard alphabet is read first, because this takes longer.
+        unpadded = text.rstrip("=")
+        return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        return MalformedRequest(f"`b64` is not base64 ({reason}); encode the photo's bytes without line breaks")
 
 
 def _read_form(row: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[list[NamedPhoto], str | None]:
+    if "boundary=" not in headers["content-type"].lower():
+        raise MalformedRequest(
+            "the Content-Type is multipart/form-data without a boundary; do not set it by hand, "
+            "so that your HTTP library sets it"
+        )
     parts = {name: _as_bytes(value) for name, value in row.items()}
     _refuse_lost_parts(parts, headers)
     top_k = parts.pop(TOP_K, None)
@@ -156,10 +187,15 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
     seen = sum(len(part) + minimum + len(name.encode()) for name, part in parts.items())
     lost = int(headers.get("content-length", 0)) - seen - len(boundary) - len("----\r\n")
     if lost > _MAX_PART_EXTRA + _MAX_FURTHER_PART_EXTRA * max(0, len(parts) - 1):
-        names = ", ".join(sorted(parts)) or "none"
+        if not parts:
+            raise MalformedRequest(
+                f"the form has no photo that can be read in its {headers['content-length']} bytes: its parts are not "
+                f"divided by the boundary of the Content-Type, {boundary[:80]!r}, or it was cut short"
+            )
         raise MalformedRequest(
             f"about {lost:,} bytes of the form were lost, most likely several photos under one field name "
-            f"(names received: {names}); give each photo a different field name"
+            f"(names received: {', '.join(sorted(parts))}), or the form was cut short; give each photo a different "
+            "field name, and end the form with its boundary"
         )
 
 
@@ -195,7 +231,7 @@ def _estimate_cost(photo: bytes | bytearray | Problem, limits: Limits) -> Cost:
 def _parse_top_k(value: object, settings: Settings, num_labels: int) -> int:
     if value is None:
         return min(settings.default_top_k, num_labels)
-    text = str(value).strip()
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= num_labels and len(text) <= 9):
         raise MalformedRequest(f"top_k is {text[:40]!r}, it must be a whole number from 1 to {num_labels}")
     return int(text)

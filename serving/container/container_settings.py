@@ -10,6 +10,7 @@ from typing import Any
 from serving.container.exit_codes import ContainerExit, ExitCode
 
 _STORAGE_URI = re.compile(r"gs://[^/\s]+(/[^/\s]+)*/?|/[^\s:]+")
+_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 _ARCHIVE_URI = re.compile(r"(gs://[^/\s]+(/[^/\s]+)*|/[^\s]*|\.{0,2}[^:/\s][^:\s]*)/\d+\.\d+\.\d+/?")
 # nginx compares with the normalised path, which has no empty segment and none that starts with a dot.
 _ROUTE = re.compile(r"/|(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]{0,99}){1,9}")
@@ -37,6 +38,8 @@ class ContainerSettings:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may read answers in a browser, as https://shop.example; `*`: all."""
     connections_per_client: int = 256
     requests_per_client: int = 0
     """Per second; 0: no limit."""
@@ -134,6 +137,13 @@ def _networks(value: str) -> tuple[str, ...]:
         raise ValueError(f"{error}; it must be networks, as 10.0.0.0/8,fd00::/8") from error
 
 
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().lower() for origin in value.split(","))
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("it must be origins, as https://shop.example,http://localhost:3000, or *")
+    return origins
+
+
 # By hand: the errors of msgspec name no range, and its lax mode would read `PUBLIC_KEY=null` as not set.
 _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "PORT": (ExitCode.SETTING, _whole_number(1, 65_535)),
@@ -147,6 +157,7 @@ _PARSERS: dict[str, tuple[ExitCode, Callable[[str], Any]]] = {
     "TLS_CERTIFICATE": (ExitCode.TLS, _readable_file),
     "TLS_KEY": (ExitCode.TLS, _readable_file),
     "TRUSTED_PROXIES": (ExitCode.SETTING, _networks),
+    "CORS_ORIGINS": (ExitCode.SETTING, _origins),
     "CONNECTIONS_PER_CLIENT": (ExitCode.SETTING, _whole_number(1, 100_000)),
     "REQUESTS_PER_CLIENT": (ExitCode.SETTING, _whole_number(0, 100_000)),
     "PREDICTION_LOG": (ExitCode.SETTING, lambda value: Path(value).absolute()),

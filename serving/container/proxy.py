@@ -8,6 +8,7 @@ import socket
 import string
 import subprocess
 import time
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -163,6 +164,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         protocols=_fill("protocols.conf", folder=folder),
         vertex_ai=render_protocol(settings),
         routes_of_vertex_ai=render_locations(settings),
+        origins=_match_origins(settings.cors_origins),
         rate_zone=zone if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
         connections_per_client=settings.connections_per_client,
@@ -177,6 +179,12 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
 def _fill(name: str, **values: object) -> str:
     """Return the part *name* of the configuration with *values* in place of its %{names}."""
     return _NginxTemplate((_CONFIG_FOLDER / name).read_text()).substitute(values)
+
+
+def _match_origins(origins: Iterable[str]) -> str:
+    """Return the entries of nginx's map from an Origin to the one that is allowed."""
+    entries = ('"~." "*";' if origin == "*" else f'"{origin}" $http_origin;' for origin in origins)
+    return "\n    ".join(entries)
 
 
 def open_listener(port: int) -> socket.socket:

@@ -156,6 +156,16 @@ def test_a_bug_is_raised_and_not_answered(worker: Worker, coffee: bytes) -> None
         worker.answer(raw(coffee))
 
 
+def test_a_bug_is_logged_with_the_ids_of_the_requests_that_it_cost(
+    worker: Worker, coffee: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with replaced_engine(worker, FailingEngine()), pytest.raises(MemoryError):
+        worker.answer(raw(coffee), raw(coffee, **{"X-Request-Id": "of-the-proxy"}))
+
+    (record,) = [record for record in caplog.records if record.name == "handler.fruity_handler"]
+    assert (record.levelname, record.args) == ("ERROR", ("request-0, of-the-proxy",))
+
+
 def test_an_explanation_adds_a_heatmap_of_the_models_size(worker: Worker, coffee: bytes, cat: bytes) -> None:
     _, explained, predicted, _ = worker.answer(
         raw(cat), raw(coffee, explain="True"), raw(coffee), raw(cat, explain="True")

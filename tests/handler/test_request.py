@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handler.problem import MalformedRequest, Problem, TooLarge
+from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge
 from handler.request import NamedPhoto, Request, lower_names, read_request
 from handler.settings import Limits, Settings
 from tests.handler.posting import NUM_LABELS, PHOTO, read, read_json
@@ -87,6 +87,55 @@ def test_json_of_another_shape_is_refused_with_its_place(body: bytes, detail: st
         read({"body": body}, {"content-type": "application/json"})
 
 
+EVERY_BYTE = bytes(range(256)) + b"\xfb\xff"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        base64.b64encode(EVERY_BYTE).decode(),
+        base64.b64encode(EVERY_BYTE).decode().rstrip("="),
+        base64.urlsafe_b64encode(EVERY_BYTE).decode(),
+        base64.urlsafe_b64encode(EVERY_BYTE).decode().rstrip("="),
+        "data:image/jpeg;base64," + base64.b64encode(EVERY_BYTE).decode(),
+        "data:;base64," + base64.urlsafe_b64encode(EVERY_BYTE).decode(),
+    ],
+    ids=["standard", "unpadded", "URL-safe", "URL-safe, unpadded", "data URL", "data URL, URL-safe"],
+)
+def test_base64_of_either_alphabet_and_data_urls_are_read(text: str) -> None:
+    assert read_json({"instances": [{"b64": text}]}).photos == (NamedPhoto("instances[0]", EVERY_BYTE),)
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("/9j/\n4AAQ", "without line breaks"),
+        ("A", "not base64"),
+        ("data:image/jpeg,abc", "data URL without `;base64,`"),
+        ("data:image/jpeg;base64", "data URL without `;base64,`"),
+        ("\N{SNOWMAN}", "not base64"),
+    ],
+)
+def test_other_text_is_not_base64(text: str, detail: str) -> None:
+    (named,) = read_json({"instances": [{"b64": text}]}).photos
+
+    assert isinstance(named.photo, MalformedRequest)
+    assert re.search(detail, str(named.photo))
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", " Deflate "])
+def test_a_compressed_body_is_refused_with_that_reason(coding: str) -> None:
+    with pytest.raises(NotAPhoto, match=r"Content-Encoding is .* send the body as it is") as refusal:
+        read({"body": PHOTO}, {"content-encoding": coding})
+
+    assert refusal.value.status == 415
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
+def test_the_identity_coding_is_read(coding: str) -> None:
+    assert read({"body": PHOTO}, {"content-encoding": coding}).photos == (NamedPhoto("body", PHOTO),)
+
+
 def test_more_photos_than_the_limit_are_too_large() -> None:
     body = json.dumps({"instances": [{"b64": ""}] * 3}).encode()
     limits = Limits(max_photos=2)
@@ -133,6 +182,11 @@ def test_photos_above_the_pixels_of_a_request_are_too_large_in_their_place(
         ({"explain": "True", "accept": "application/json"}, True, False),
         ({"explain": "True", "accept": "image/png"}, True, True),
         ({"explain": "True", "accept": "text/html, image/png;q=0.9"}, True, True),
+        ({"explain": "True", "accept": "IMAGE/PNG ; q=1.0"}, True, True),
+        ({"explain": "True", "accept": "image/png;q=0"}, True, False),
+        ({"explain": "True", "accept": "application/json, image/png; q=0.000"}, True, False),
+        ({"explain": "True", "accept": "image/pngx"}, True, False),
+        ({"explain": "True", "accept": "*/*"}, True, False),
     ],
 )
 def test_an_explanation_is_a_picture_if_the_client_accepts_it(

@@ -31,6 +31,19 @@ def test_a_form_is_recognised_by_any_spelling_of_its_content_type(content_type: 
     assert read({"photo": PHOTO}, {"content-type": content_type}).photos == (NamedPhoto("photo", PHOTO),)
 
 
+def test_a_form_without_a_boundary_is_refused_with_the_way_out() -> None:
+    with pytest.raises(MalformedRequest, match="without a boundary; do not set it by hand"):
+        read({"body": PHOTO}, {"content-type": "multipart/form-data"})
+
+
+@pytest.mark.parametrize("length", ["1200", "5000000"])
+def test_a_form_with_another_boundary_is_refused_with_that_reason(length: str) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=other", "content-length": length}
+
+    with pytest.raises(MalformedRequest, match=r"boundary of the Content-Type, 'other', or it was cut short"):
+        read({}, headers)
+
+
 @pytest.mark.parametrize("size", [1_000, 100_000])
 def test_parts_that_were_lost_under_one_name_are_detected(size: int) -> None:
     with pytest.raises(MalformedRequest, match=r"\(names received: photo\)"):

@@ -45,7 +45,12 @@ def test_any_other_top_k_is_refused_with_the_limits(text: str) -> None:
     assert str(from_form.value) == str(from_header.value)
 
 
-@pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, 3.0, [3]], ids=repr)
+@pytest.mark.parametrize("value", [3, 3.0])
+def test_a_whole_number_in_json_may_be_written_as_a_float(value: float) -> None:
+    assert read_json({"instances": [{"b64": ""}], "parameters": {"top_k": value}}).top_k == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, 61, 10**9, 10**30, "3", True, 2.5, 0.0, 61.0, 1e300, [3]], ids=repr)
 def test_a_bad_top_k_in_json_is_refused(value: object) -> None:
     with pytest.raises(MalformedRequest, match="top_k"):
         read_json({"instances": [{"b64": ""}], "parameters": {"top_k": value}})

@@ -20,6 +20,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
     rest |= {"PREDICTION_LOG": "/logs", "LOG_URI": "gs://b/logs/"}
+    rest["CORS_ORIGINS"] = "https://Shop.example, http://localhost:3000"
     rest["CORRECTIONS_URI"] = "gs://b/said/"
     rest |= {
         "AIP_HTTP_PORT": "82",
@@ -39,6 +40,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "aip_predict_route": "/v1/endpoints/1:predict",
         "model_uri": "gs://b/p/1.0.0",
         "trusted_proxies": ("10.0.0.0/8", "fd00::/8"),
+        "cors_origins": ("https://shop.example", "http://localhost:3000"),
         "otel_exporter_otlp_endpoint": "http://10.0.0.1:4318",
         "otel_traces_sampler_arg": 0.25,
         "run_folder": Path("/run/fruity"),
@@ -77,6 +79,10 @@ def test_a_registry_with_a_version_is_accepted(uri: str) -> None:
         ("AIP_HTTP_PORT", "0", ExitCode.SETTING, "1 to 65535"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", ExitCode.SETTING, "host bits.*10.0.0.0/8,fd00::/8"),
         ("TRUSTED_PROXIES", "all; include /etc", ExitCode.SETTING, "10.0.0.0/8,fd00::/8"),
+        *(
+            ("CORS_ORIGINS", value, ExitCode.SETTING, r"https://shop\.example")
+            for value in ("shop.example", "https://a/", 'https://a";}', "https://a,", "ftp://a", "https://*.a")
+        ),
         *(("CORRECTIONS_URI", uri, ExitCode.SETTING, "gs://bucket/prefix") for uri in ("s3://x", "gs://", "a b")),
         ("MODEL_URI", "gs://bucket/latest", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),
         ("MODEL_URI", "gs:///1.0.0", ExitCode.ARCHIVE, "gs://bucket/prefix/1.0.0"),

@@ -77,6 +77,28 @@ def test_pages_name_the_methods_that_they_have(client: httpx.Client, path: str) 
     assert client.head(path).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("query", "header", "expected"),
+    [
+        ("?top_k=3", None, "3"),
+        ("?a=b&top_k=0", None, "0"),
+        ("?top_k=3", "2", "2"),
+        ("?atop_k=3", None, None),
+        ("?top_k=", None, None),
+        ("", None, None),
+    ],
+)
+def test_top_k_of_the_query_becomes_the_header_that_torchserve_passes_on(
+    client: httpx.Client, query: str, header: str | None, expected: str | None
+) -> None:
+    headers = {} if header is None else {"X-Top-K": header}
+
+    asked = client.post(f"{PREDICT}{query}", content=b"photo", headers=headers).json()
+
+    assert asked["path"] == PREDICT
+    assert asked["headers"].get("x-top-k") == expected
+
+
 def test_secrets_and_the_internal_header_are_removed(client: httpx.Client) -> None:
     internal = {"explain": "True", "describe": "True", "X-Probe": "1"}
     headers = {"Authorization": "Bearer x", "Cookie": "a=b", "X-API-Key": "k", "X-Top-K": "3", **internal}
