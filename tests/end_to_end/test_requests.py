@@ -3,6 +3,7 @@
 import base64
 import io
 import random
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from serving.torchserve import TorchServe
 from tests.end_to_end.photos import ESPRESSO, FORMATS, NOT_FOOD, cat, coffee, encode
+from tests.handler.hostile_photos import png_of_empty_chunks, tiff_of_strips
 from tests.pictures import make_png_bomb, mutate
 
 pytestmark = pytest.mark.server
@@ -188,3 +190,25 @@ def test_hundreds_of_mutated_photos_cost_no_worker_and_no_5xx(server: TorchServe
     assert statuses[422] > 50
     assert statuses[200] > 20
     assert worker_pids(management) == pids
+
+
+def test_files_made_to_keep_a_decoder_busy_cost_no_worker_and_no_other_client(
+    server: TorchServe, management: httpx.Client
+) -> None:
+    slow = {"slow": tiff_of_strips(500_000), "chunks": png_of_empty_chunks(100_000), "again": tiff_of_strips(400_000)}
+    pids = worker_pids(management)
+
+    with httpx.Client(base_url=server.addresses.inference, timeout=60) as client, ThreadPoolExecutor(8) as clients:
+        hostile = [clients.submit(client.post, PREDICT, files=slow) for _ in range(6)]
+        honest = list(clients.map(lambda _: client.post(PREDICT, content=encode(coffee(), "jpeg")), range(20)))
+        refused = {sent.result().status_code for sent in hostile}
+
+    assert {first_label(response) for response in honest} == {ESPRESSO}
+    assert refused <= {422, 503}
+    assert worker_pids(management) == pids
+
+
+def test_an_answer_says_where_its_time_went(inference: httpx.Client) -> None:
+    timing = inference.post(PREDICT, content=coffee()).headers["Server-Timing"]
+
+    assert re.fullmatch(r"decode;dur=[\d.]+, preprocess;dur=[\d.]+, inference;dur=[\d.]+, handler;dur=[\d.]+", timing)
