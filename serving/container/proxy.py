@@ -142,7 +142,6 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         keys += f"  js_preload_object keys from {folder}/keys.json;\n  js_set $client api_keys.client;"
     tls = f"ssl http2;\n    ssl_certificate {settings.tls_certificate};\n    ssl_certificate_key {settings.tls_key};\n"
     tls += "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
-    zone = f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;"
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
     corrections = _fill("corrections.conf", folder=folder) if settings.corrections_uri else ""
@@ -165,7 +164,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         vertex_ai=render_protocol(settings),
         routes_of_vertex_ai=render_locations(settings),
         origins=_match_origins(settings.cors_origins),
-        rate_zone=zone if per_client else "",
+        rate_zone=f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;" if per_client else "",
         rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
         connections_per_client=settings.connections_per_client,
         inference=urlsplit(inference).netloc,

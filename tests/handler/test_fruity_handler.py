@@ -36,6 +36,9 @@ class CountingEngine:
         self.others_idle.append(others_idle)
         return Outputs(np.tile(self._logits_K, (len(photos_BHWC), 1)), np.zeros((len(photos_BHWC), 2), np.float32))
 
+    def gpu_memory_bytes(self) -> None:
+        return None
+
 
 @pytest.fixture(scope="module")
 def worker(default_folder: Path) -> Worker:
