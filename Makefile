@@ -40,6 +40,7 @@ SHADOW ?=
 THRESHOLDS ?=
 WORKERS ?= 2
 SWAPS ?= 20
+MINUTES ?=
 # Passed on to the command as it is: make train ARGS="recipe.epochs=3"
 ARGS ?=
 
@@ -108,7 +109,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
-  bench-quick bench-rollout bench-loop bench-drift bench-container bench-client
+  bench-quick bench-rollout bench-loop bench-drift bench-container bench-client fuzz
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -262,6 +263,9 @@ check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, D
 
 format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+fuzz: $(VENV)/.dev  ## Break every property of tests/fuzz by inputs that coverage guides, for MINUTES (10); finds go to build/fuzz
+	@$(BIN)/python -m tests.fuzz.coverage_guided $(if $(MINUTES),--minutes $(MINUTES))
 
 lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev into requirements.lock)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'

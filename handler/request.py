@@ -18,6 +18,8 @@ DESCRIBE = "describe"
 PROBE = "x-probe"
 """A header of requests that check a server, as readiness does: they count for no metric and are not logged."""
 
+# Python refuses to read a number of more than 4,300 digits, and 16 are more bytes than anyone has.
+_MAX_DIGITS = 16
 _JSON_STARTS = b'{["-0123456789tfn'
 _MIN_PART = '--\r\n\r\n\r\n\r\nContent-Disposition: form-data; name=""; filename=""'
 # Bytes that a part's header may have beyond its minimum: content type, length, and the file name twice, with up to
@@ -185,7 +187,7 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
     boundary = headers["content-type"].partition("boundary=")[2].partition(";")[0].strip('" ')
     minimum = len(_MIN_PART) + len(boundary)
     seen = sum(len(part) + minimum + len(name.encode()) for name, part in parts.items())
-    lost = int(headers.get("content-length", 0)) - seen - len(boundary) - len("----\r\n")
+    lost = _parse_length(headers.get("content-length", "0")) - seen - len(boundary) - len("----\r\n")
     if lost > _MAX_PART_EXTRA + _MAX_FURTHER_PART_EXTRA * max(0, len(parts) - 1):
         if not parts:
             raise MalformedRequest(
@@ -197,6 +199,12 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
             f"(names received: {', '.join(sorted(parts))}), or the form was cut short; give each photo a different "
             "field name, and end the form with its boundary"
         )
+
+
+def _parse_length(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise MalformedRequest(f"Content-Length is {text[:40]!r}, it must be a whole number of bytes")
+    return int(text)
 
 
 def _keep_within_budget(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:

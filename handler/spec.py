@@ -19,6 +19,9 @@ PHOTOS_FILE = "photos.zip"
 PHOTO_SETS = ("calibration", "gate")
 """Photos of train, which calibrate int8, and photos of val, on which the accuracy gate compares it with float32."""
 
+INVALID_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a document that is not JSON, not of its type, or nested more deeply than Python's stack."""
+
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 Figures = dict[str, int | float | str]
@@ -108,7 +111,7 @@ def parse_spec(text: bytes) -> Spec:
         if isinstance(schema, int) and schema > SCHEMA:
             raise SpecError(f"schema {schema} is newer than this fruity reads (up to {SCHEMA}); update fruity")
         return msgspec.json.decode(text, type=Spec)
-    except msgspec.DecodeError as error:
+    except INVALID_JSON as error:
         raise SpecError(str(error)) from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from handler.spec import INVALID_JSON
 from model_archive.build_error import BuildError
 
 FRONTIER = Path("build/frontier")
@@ -66,5 +67,5 @@ def read_candidates(folder: Path) -> list[Candidate]:
         return []
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Candidate])
-    except msgspec.DecodeError as error:
+    except INVALID_JSON as error:
         raise BuildError(f"{path} cannot be read ({error}); delete it, make frontier writes it again") from error

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from handler.spec import Schema
+from handler.spec import INVALID_JSON, Schema
 from model_archive.identity import MODEL, identify
 from model_archive.signature import SIGNATURE_SUFFIX
 from model_archive.storage import RegistryError
@@ -118,7 +118,7 @@ def decode_entry(text: bytes, kind: type[_AnyEntry], key: str, place: str) -> _A
         if isinstance(schema, int) and schema > SCHEMA:
             raise RegistryError(f"{place} has schema {schema}, this fruity reads up to {SCHEMA}; update fruity")
         entry = msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except INVALID_JSON as error:
         raise RegistryError(f"{place} is not a registry's entry ({error}); ask its owner to fix it") from error
     if entry.key != key:
         raise RegistryError(f"{place} is the entry of {entry.title}; ask its owner to fix it")

@@ -15,7 +15,7 @@ from handler.engine import Outputs, Photos
 from handler.familiarity import Familiarity
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
-from handler.spec import Spec
+from handler.spec import INVALID_JSON, Spec
 from model_archive.identity import ArchiveError, read_members
 
 FILE_NAME = "golden.json"
@@ -72,7 +72,7 @@ def read_golden(archive: Path) -> list[GoldenSample]:
     (text,) = read_members(archive, FILE_NAME)
     try:
         golden = msgspec.json.decode(text, type=list[GoldenSample])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except INVALID_JSON as error:
         raise ArchiveError(f"{archive.name} has a golden set that this fruity cannot read: {error}") from error
     if not golden:
         raise ArchiveError(f"{archive.name} has an empty golden set; build it again with make archive")

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handler.spec import FILE_NAME as SPEC
-from handler.spec import Spec, SpecError, parse_spec
+from handler.spec import INVALID_JSON, Spec, SpecError, parse_spec
 
 MODEL: Final = "fruity"
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -83,7 +83,7 @@ def read_identity(archive: Path) -> Identity:
     try:
         model = msgspec.json.decode(manifest, type=_Manifest).model
         spec = parse_spec(spec_text)
-    except (msgspec.DecodeError, UnicodeDecodeError, SpecError) as error:
+    except (*INVALID_JSON, SpecError) as error:
         raise ArchiveError(f"{archive.name} is not an archive that this fruity can serve: {error}") from error
     if {model.model_name, spec.name} != {MODEL}:
         names = " and ".join(sorted({model.model_name, spec.name}))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from handler.spec import INVALID_JSON
 from monitoring.correction import Correction, CorrectionError
 
 WORDS_FILE = "corrections.jsonl"
@@ -32,7 +33,7 @@ def read_words(folder: Path) -> list[Correction]:
         try:
             words.append(msgspec.json.decode(line, type=Correction))
         # A line may be cut off, or come from anybody.
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except INVALID_JSON as error:
             _LOG.warning("%s, line %d is left out: %s", path, number, error)
     return sorted(words, key=lambda word: word.time)
 

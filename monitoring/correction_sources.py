@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from handler.problem import Problem
+from handler.spec import INVALID_JSON
 from model_archive.storage import RegistryError, Storage, open_storage
 from monitoring.correction import Correction, CorrectionError, clean_photo, make_correction
 from monitoring.correction_folder import WORDS_FILE, read_words
@@ -98,7 +99,7 @@ def _read_received(uri: str) -> Iterator[Word | Refused]:
             place = f"{storage.uri}/{RECEIVED}/{name}"
             try:
                 word = msgspec.json.decode(_read_object(storage, f"{RECEIVED}/{name}"), type=Correction)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except INVALID_JSON as error:
                 yield Refused(place, str(error))
                 continue
             yield Word(place, word, lambda word=word: _clean(_read_object(storage, word.photo)))  # type: ignore[misc]

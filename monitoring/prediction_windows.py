@@ -11,6 +11,7 @@ import numpy as np
 
 from handler.engine import Floats
 from handler.prediction_log import LoggedPrediction
+from handler.spec import INVALID_JSON
 from monitoring.watched_model import CannotSayError
 
 # A worker writes its lines in order, so that an older one after a newer one shows that the clock was changed.
@@ -75,7 +76,7 @@ def _read_file(file: Path, version: str, log: PredictionLog) -> None:
                 photo = decoder.decode(line)
                 time = read_time(photo)
                 read_coordinates(photo)
-            except (msgspec.DecodeError, ValueError):
+            except (*INVALID_JSON, ValueError):
                 log.num_unreadable += 1
                 continue
             if newest is not None and time < newest - _JUMP:

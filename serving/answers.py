@@ -4,6 +4,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from handler.spec import INVALID_JSON
+
 
 class NoLabel(Exception):
     """The answer has no label."""
@@ -36,7 +38,7 @@ def read_first_label(content: bytes) -> FirstAnswer:
     """Return the first label of the first photo, with the version that answered; raise `NoLabel`."""
     try:
         answer = msgspec.json.decode(content, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except INVALID_JSON as error:
         shown = content[:200].decode(errors="replace")
         raise NoLabel(f"the answer is not a prediction of fruity ({error}): {shown}") from error
     first = answer.predictions[0]

@@ -16,6 +16,7 @@ import msgspec
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from handler.spec import INVALID_JSON
 from model_archive.identity import file_name
 from serving.model_store import stage
 
@@ -67,7 +68,7 @@ def read_record(store: Path) -> Record:
         return msgspec.json.decode(path.read_bytes(), type=Record)
     except FileNotFoundError:
         return Record()
-    except msgspec.DecodeError as error:
+    except INVALID_JSON as error:
         raise RolloutError(f"{path} cannot be read ({error}); delete it, then promote a version again") from error
 
 
