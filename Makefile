@@ -109,7 +109,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
-  bench-quick bench-rollout bench-loop bench-drift bench-container bench-client fuzz
+  bench-quick bench-rollout bench-loop bench-drift bench-container bench-client fuzz chaos hostile soak
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -263,6 +263,15 @@ check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, D
 
 format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
+	@$(BENCH_VENV)/bin/python -m benchmarks.chaos $(ARGS)
+
+hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
+	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
+
+soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
+	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Break every property of tests/fuzz by inputs that coverage guides, for MINUTES (10); finds go to build/fuzz
 	@$(BIN)/python -m tests.fuzz.coverage_guided $(if $(MINUTES),--minutes $(MINUTES))

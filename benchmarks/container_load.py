@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from serving.torchserve import MODEL, Addresses
 
 _CLIENTS = 8
 _START_S = 120.0
+_NONE: Mapping[str, str] = {}
 # What new connections get while the container drains, and after it has ended.
 _REFUSED = ("503", "ClientConnectorError")
 
@@ -43,6 +44,7 @@ class Container(NamedTuple):
     proxy: Endpoint
     torchserve: Endpoint
     start_s: float
+    run_folder: Path
 
 
 def main() -> None:
@@ -83,20 +85,26 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, second
 
 
 @contextmanager
-def run_container(python: Path, photo: Photo) -> Iterator[Container]:
-    """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends."""
+def run_container(
+    python: Path, photo: Photo, changes: Mapping[str, str] = _NONE, prefix: Sequence[str] = ()
+) -> Iterator[Container]:
+    """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends.
+
+    *changes* are further variables of its environment; *prefix* is a command that starts the supervisor's.
+    """
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
         folder, (port, metrics_port) = Path(scratch), free_ports(2)
         config = write_server_config(ROOT / "config.properties", folder, {})
-        command = [str(python), "-m", "serving.container.supervisor", "--config", str(config)]
+        command = [*prefix, str(python), "-m", "serving.container.supervisor", "--config", str(config)]
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
         settings = {"PORT": str(port), "METRICS_PORT": str(metrics_port), "RUN_FOLDER": f"{folder}/run"}
-        with run_server(command, ROOT, settings) as server:
+        Path(settings["RUN_FOLDER"]).mkdir()
+        with run_server(command, ROOT, {**settings, **changes}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             addresses = Addresses.read(folder / "run" / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
             with httpx.Client(base_url=addresses.management) as management:
-                yield Container(server, management, proxy, torchserve, start_s)
+                yield Container(server, management, proxy, torchserve, start_s, folder / "run")
 
 
 def _measure_speed(endpoint: Endpoint, photo: Photo, seconds: float) -> float:

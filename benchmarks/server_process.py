@@ -82,6 +82,10 @@ class ServerProcess:
         if code != 0:
             raise self._error(f"it ended with code {code}")
 
+    def processes(self) -> list[psutil.Process]:
+        """Return all living processes of the server."""
+        return self._each(lambda process: process)
+
     def cpu_s(self) -> float:
         """Return the CPU seconds that all living processes of the server have used."""
         return float(sum(times.user + times.system for times in self._each(psutil.Process.cpu_times)))
@@ -117,7 +121,7 @@ class ServerProcess:
 
     def _signal_all(self, number: signal.Signals) -> int:
         """Send the signal to all processes, wait for their end, and return how many there were."""
-        processes: list[psutil.Process] = self._each(lambda process: process)
+        processes = self.processes()
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)

@@ -5,8 +5,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def measure(
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
     *head, last = default.model_version.split(".")
-    archives = (_copy_as(".".join([*head, str(int(last) + 1)]), current), current)
+    archives = (copy_as(".".join([*head, str(int(last) + 1)]), current), current)
     swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
     with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
@@ -100,15 +101,15 @@ def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def _copy_as(version: str, archive: Path) -> Path:
-    """Write a copy of *archive* beside it that is of *version*; return its path."""
+def copy_as(version: str, archive: Path, edits: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({})) -> Path:
+    """Write a copy of *archive* beside it that is of *version*, with *edits* of its members; return its path."""
 
     def set_version(manifest: bytes) -> bytes:
         fields = json.loads(manifest)
         fields["model"]["modelVersion"] = version
         return json.dumps(fields).encode()
 
-    return edit_archive(archive, archive.with_name(f"{MODEL}-{version}.mar"), {_MANIFEST: set_version})
+    return edit_archive(archive, archive.with_name(f"{MODEL}-{version}.mar"), {_MANIFEST: set_version, **edits})
 
 
 def _seconds_after_promotion(history: Path) -> float:

@@ -1,6 +1,7 @@
 import functools
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -96,6 +97,13 @@ def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def tiny_folder(tiny_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the tiny run, unpacked."""
     return unpack(tiny_archive, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def nginx() -> None:
+    """Skip where Debian's nginx is not installed."""
+    if shutil.which("nginx", path="/usr/sbin") is None:
+        pytest.skip("nginx is not installed; apt-get install nginx libnginx-mod-http-js installs it")
 
 
 @pytest.fixture(scope="session")

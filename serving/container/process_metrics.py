@@ -45,7 +45,7 @@ class ProcessMetrics(Collector):
         cpu_s = 0.0
         for process in (own := psutil.Process(), *own.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
-                kind = _kind(process, own)
+                kind = kind_of(process, own)
                 # Children that have ended are in the times of the parent that waited for them.
                 cpu_s += sum(process.cpu_times()[:4])
                 memory_bytes[kind] += process.memory_full_info().pss
@@ -59,8 +59,9 @@ class ProcessMetrics(Collector):
         yield _by_kind("fruity_open_files", "Open files and connections.", files)
 
 
-def _kind(process: psutil.Process, own: psutil.Process) -> str:
-    if process == own:
+def kind_of(process: psutil.Process, supervisor: psutil.Process) -> str:
+    """Return what *process* is among those below *supervisor*: one of the metrics' label `kind`."""
+    if process == supervisor:
         return "supervisor"
     name: str = process.name()
     if name in _KINDS:

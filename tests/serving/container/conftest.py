@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +7,6 @@ import pytest
 from tests.http_server import serve_http
 from tests.serving.container.running_proxy import RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
-
-
-@pytest.fixture(scope="session")
-def nginx() -> None:
-    """Skip where Debian's nginx is not installed."""
-    if shutil.which("nginx", path="/usr/sbin") is None:
-        pytest.skip("nginx is not installed; apt-get install nginx libnginx-mod-http-js installs it")
 
 
 @pytest.fixture

@@ -1,0 +1,179 @@
+"""Faults in the container's processes under load: what failed, how long it took, what the log said (make chaos)."""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.progress import track
+
+from benchmarks.bench_results import OUT, Machine, describe_machine, write_json
+from benchmarks.container_load import Container, run_container
+from benchmarks.contenders import SERVE_VENV
+from benchmarks.endpoint import Photo
+from benchmarks.faults import Fault, list_faults
+from benchmarks.load import Sample, run_in_background
+from benchmarks.reliability_page import write_section
+from benchmarks.scenarios import MIDDLE, make_photos
+from serving.model_store import ROOT
+
+_CLIENTS = 8
+_MAX_RECOVERY_S = 15.0
+# The longest that is waited for: longer than model-config.yaml's responseTimeout and a restart of the workers.
+_WAIT_S = 60.0
+# Right answers alone for so long, and none of them late, mean that it has recovered.
+_CALM_S = 3.0
+_STALL_S = 1.0
+_NUM_MESSAGES = 3
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault under load, and what came of it."""
+
+    fault: str
+    requests: int
+    failed: dict[str, int]
+    """By status or by the name of the client's exception."""
+    longest_s: float
+    """That an answer took."""
+    recovered_s: float | None
+    """From the fault, or from its end where it is lifted; None: not within a minute, or the container ended."""
+    exit_code: int | None
+    """None: it runs on."""
+    said: str
+    """By the command that was the fault."""
+    messages: list[str]
+    """The log's warnings and errors, the first of each kind."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it recovered in time by itself, or ended so that its platform replaces it."""
+        if self.exit_code is not None:
+            return self.exit_code != 0
+        return self.recovered_s is not None and self.recovered_s <= _MAX_RECOVERY_S
+
+
+class Chaos(msgspec.Struct, frozen=True, kw_only=True):
+    date: str
+    machine: Machine
+    trials: list[Trial]
+
+
+def main() -> None:
+    """Try all faults, print the table, write it to docs/reliability.md; exits with 1 if one did not hold."""
+    parser = argparse.ArgumentParser(description="Faults under load.")
+    parser.add_argument("--python", type=Path, default=SERVE_VENV / "bin" / "python", help="runs the supervisor")
+    parser.add_argument("--only", default="", help="faults whose name has this text")
+    parser.add_argument("--lasts", type=float, default=10.0, help="seconds of a fault that is lifted (default: 10)")
+    given = parser.parse_args()
+    faults = [fault for fault in list_faults(given.lasts) if given.only in fault.name]
+    photo = make_photos()[MIDDLE][0]
+    trials = [try_fault(given.python, photo, fault) for fault in track(faults, "Faults")]
+    result = Chaos(date=time.strftime("%Y-%m-%d"), machine=describe_machine(), trials=trials)
+    write_json(OUT / "chaos.json", result)
+    table = format_table(result)
+    print(table)
+    if not given.only:
+        write_section(ROOT / "docs" / "reliability.md", "chaos", table)
+    sys.exit(0 if all(trial.holds for trial in trials) else 1)
+
+
+def try_fault(python: Path, photo: Photo, fault: Fault, warm_up_s: float = 3.0) -> Trial:
+    """Run a container of its own under load, and return what *fault* did to it."""
+    with run_container(python, photo, fault.settings, fault.prefix) as container:
+        fault.prepare(container)
+        with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
+            time.sleep(warm_up_s)
+            injected_s = time.perf_counter()
+            said = fault.inject(container) or ""
+            if fault.lasts_s:
+                time.sleep(fault.lasts_s)
+                fault.lift(container)
+            lifted_s = time.perf_counter() if fault.lasts_s else injected_s
+            exit_code = _wait(container, samples, lifted_s)
+        seen = [sample for sample in samples if sample.started_s + sample.latency_s >= injected_s]
+        return Trial(
+            fault=fault.name,
+            requests=len(seen),
+            failed=dict(Counter(sample.error for sample in seen if sample.error)) if exit_code is None else {},
+            longest_s=round(max((sample.latency_s for sample in seen), default=0.0), 1),
+            recovered_s=None if exit_code is not None else find_recovery(samples, lifted_s, time.perf_counter()),
+            exit_code=exit_code,
+            said=said,
+            messages=read_messages(container.server.log.read_text(errors="replace")),
+        )
+
+
+def _wait(container: Container, samples: Sequence[Sample], since_s: float) -> int | None:
+    """Return the exit code if the container ends, None once it is calm again or a minute is over."""
+    while (now_s := time.perf_counter()) < since_s + _WAIT_S:
+        if (code := container.server.process.poll()) is not None:
+            return code
+        time.sleep(0.2)
+        recovered_s = find_recovery(samples, since_s, now_s)
+        if recovered_s is not None and now_s - since_s >= recovered_s + _CALM_S:
+            return None
+    return None
+
+
+def find_recovery(samples: Sequence[Sample], since_s: float, now_s: float) -> float | None:
+    """Return the seconds from *since_s* to the last failure or stall; None if it failed or stalled until *now_s*.
+
+    A stall is a time of more than a second without a right answer.
+    """
+    answers_s = sorted(one.started_s + one.latency_s for one in list(samples) if not one.error)
+    errors_s = [one.started_s + one.latency_s for one in list(samples) if one.error]
+    recovered_s = max([since_s, *errors_s])
+    times_s = [time_s for time_s in answers_s if time_s >= since_s]
+    for before_s, after_s in zip([since_s, *times_s], times_s, strict=False):
+        if after_s - before_s > _STALL_S:
+            recovered_s = max(recovered_s, after_s)
+    last_s = times_s[-1] if times_s else since_s
+    calm = last_s > recovered_s and now_s - last_s <= _STALL_S
+    return round(recovered_s - since_s, 1) if calm else None
+
+
+def read_messages(log: str) -> list[str]:
+    """Return the first messages of each kind with severity WARNING or above, without numbers and the access log."""
+    messages: dict[str, str] = {}
+    for line in log.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("severity") in ("WARNING", "ERROR", "CRITICAL") and "httpRequest" not in record:
+            *_, text = str(record.get("message", "")).strip().splitlines() or [""]
+            # nginx names the client and the request after the cause.
+            text = text.partition(", client:")[0][:160]
+            messages.setdefault(re.sub(r"[\d/]+", "#", text)[:60], text)
+    return list(messages.values())[:_NUM_MESSAGES]
+
+
+def format_table(result: Chaos) -> str:
+    """Return the Markdown of all trials."""
+    machine = result.machine
+    lines = [
+        f"`make chaos`, {result.date}: {machine.cpu}, {machine.cores} cores; {_CLIENTS} clients, 512x512.",
+        "",
+        "| fault | requests | failed | longest answer | recovered after | holds | what the log and the command said |",
+        "| --- | ---: | --- | ---: | ---: | --- | --- |",
+    ]
+    for trial in result.trials:
+        failed = ", ".join(f"{count} {error}" for error, count in sorted(trial.failed.items())) or "0"
+        recovered = "not in 60 s" if trial.recovered_s is None else f"{trial.recovered_s} s"
+        if trial.exit_code is not None:
+            failed, recovered = "all that followed", f"exits with {trial.exit_code}"
+        said = "<br>".join(text.replace("|", "\\|") for text in (trial.said, *trial.messages) if text)
+        holds = "yes" if trial.holds else "**no**"
+        cells = (trial.fault, f"{trial.requests:,}", failed, f"{trial.longest_s} s", recovered, holds, said)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The faults of `make chaos`: what is done to a running container, and what ends it."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import distribution
+from pathlib import Path
+
+import psutil
+
+from benchmarks.bench_results import OUT
+from benchmarks.container_load import Container
+from benchmarks.version_swaps import copy_as
+from serving.container.process_metrics import kind_of
+from serving.management import Management
+from serving.model_store import ROOT
+
+_VERB_S = 120.0
+_JUMP_S = 5.0
+_RUN_MB = 160
+_BALLAST = "ballast"
+_HANG = "hang"
+# TorchServe's handler as it is, but the first request after the file has appeared is never answered.
+_HANGING = """    def handle(self, rows, context):
+        try:
+            os.unlink({flag!r})
+        except FileNotFoundError:
+            return self._handle(rows, context)
+        time.sleep(3600)
+
+    def _handle(self, rows"""
+
+
+def _nothing(container: Container) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    inject: Callable[[Container], str | None]
+    """Returns what a command said, if the fault is one."""
+    lift: Callable[[Container], None] = _nothing
+    lasts_s: float = 0.0
+    """Between the two; 0: it happens once, and nothing is lifted."""
+    prepare: Callable[[Container], None] = _nothing
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()
+    ends: bool = False
+    """The container is expected to exit."""
+
+
+def list_faults(lasts_s: float) -> list[Fault]:
+    """Return all faults; those that can be lifted are lifted after *lasts_s*."""
+    return [
+        Fault("kill -9 of a worker", _send(signal.SIGKILL, "worker", 1)),
+        Fault("kill -9 of all workers (as the kernel does for lack of memory)", _send(signal.SIGKILL, "worker")),
+        Fault("kill -9 of the JVM", _send(signal.SIGKILL, "java"), ends=True),
+        Fault("kill -9 of nginx", _send(signal.SIGKILL, "nginx", 1), ends=True),
+        *(
+            Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind), lasts_s)
+            for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))
+        ),
+        Fault("the model hangs in inference", _hang, prepare=_serve_a_model_that_can_hang),
+        Fault("disk full", _fill_disk, _empty_disk, lasts_s, prefix=_own_disk()),
+        Fault("no more file descriptors", _limit(resource.RLIMIT_NOFILE, _open_files), _unlimit_files, lasts_s),
+        Fault("no more memory for workers", _limit_memory, _unlimit_memory, lasts_s),
+        Fault("rollout from a registry that is away", _roll_out_from_nowhere),
+        Fault("scale WORKERS=500", _scale),
+        *_clock_jumps(),
+    ]
+
+
+def processes_of(container: Container, kind: str) -> list[psutil.Process]:
+    """Return the container's processes of *kind*, as the metrics call it, parents first."""
+    supervisor = psutil.Process(container.server.process.pid)
+    return [process for process in supervisor.children(recursive=True) if kind_of(process, supervisor) == kind]
+
+
+def _send(number: signal.Signals, kind: str, count: int = 0) -> Callable[[Container], None]:
+    """Return what sends a signal to the first *count* processes of *kind*, 0 for all."""
+
+    def send(container: Container) -> None:
+        for process in processes_of(container, kind)[: count or None]:
+            process.send_signal(number)
+
+    return send
+
+
+def _serve_a_model_that_can_hang(container: Container) -> None:
+    management = Management(container.management)
+    version = management.describe().model_version
+    archive = container.run_folder / "model_store" / f"fruity-{version}.mar"
+    code = _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
+    edits = {"fruity_handler.py": lambda source: source.replace(b"    def handle(self, rows", code)}
+    *head, last = version.split(".")
+    hanging = copy_as(".".join([*head, str(int(last) + 1)]), archive, edits)
+    management.register(hanging.name)
+    management.promote(hanging.stem.partition("-")[2])
+
+
+def _hang(container: Container) -> None:
+    (container.run_folder / _HANG).touch()
+
+
+def _own_disk() -> list[str]:
+    """Return what mounts a small disk of its own at RUN_FOLDER, with or without root, and runs the rest."""
+    rights = [] if os.geteuid() == 0 else ["--map-current-user", "--keep-caps"]
+    script = f'mount -t tmpfs -o size={_RUN_MB}m tmpfs "$RUN_FOLDER" && export PREDICTION_LOG="$RUN_FOLDER/predictions"'
+    return ["unshare", *rights, "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
+
+
+def _inside(container: Container) -> Path:
+    """Return the run folder as the container's processes see it."""
+    return Path(f"/proc/{container.server.process.pid}/root{container.run_folder}")
+
+
+def _fill_disk(container: Container) -> None:
+    with (_inside(container) / _BALLAST).open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def _empty_disk(container: Container) -> None:
+    (_inside(container) / _BALLAST).unlink()
+
+
+def _open_files(process: psutil.Process) -> int:
+    return int(process.num_fds())
+
+
+def _limit(kind: int, used: Callable[[psutil.Process], int]) -> Callable[[Container], None]:
+    """Return what lowers a limit of every process to what it uses."""
+
+    def limit(container: Container) -> None:
+        for process in container.server.processes():
+            process.rlimit(kind, (used(process), process.rlimit(kind)[1]))
+
+    return limit
+
+
+def _unlimit_files(container: Container) -> None:
+    for process in container.server.processes():
+        _, most = process.rlimit(resource.RLIMIT_NOFILE)
+        process.rlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _limit_memory(container: Container) -> None:
+    for process in processes_of(container, "worker"):
+        process.rlimit(resource.RLIMIT_AS, (process.memory_info().vms, resource.RLIM_INFINITY))
+
+
+def _unlimit_memory(container: Container) -> None:
+    for process in processes_of(container, "worker"):
+        process.rlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def _roll_out_from_nowhere(container: Container) -> str:
+    return _run_verb(container, "rollout", "9.9.9", "--registry", str(container.run_folder / "absent"))
+
+
+def _scale(container: Container) -> str:
+    version = Management(container.management).describe().model_version
+    return _run_verb(container, "versions", "scale", version, "500")
+
+
+def _run_verb(container: Container, script: str, *arguments: str) -> str:
+    """Return the exit code of a command for operators, and its last line."""
+    config = container.run_folder / "config.properties"
+    command = [sys.executable, "-m", f"scripts.{script}", *arguments, "--config", str(config)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_VERB_S)
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines() or [""]
+    return f"exit code {done.returncode}: {said[-1]}"
+
+
+def _clock_jumps() -> list[Fault]:
+    """Return jumps of the clock of all processes but nginx, whose environment the supervisor sets."""
+    library = distribution("libfaketime").locate_file("libfaketime/vendor/libfaketime/src/libfaketime.so.1")
+    clock = OUT / "chaos_clock"
+    settings = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    # Python and Java wait by the monotonic clock, which no change of the time of day moves.
+    settings |= {"DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    clock.parent.mkdir(parents=True, exist_ok=True)
+    clock.write_text("+0")
+
+    def jump(to: str) -> Callable[[Container], None]:
+        def set_clock(container: Container) -> None:
+            clock.write_text(to)
+
+        return set_clock
+
+    return [Fault(f"clock jumps by {to}", jump(to), jump("+0"), _JUMP_S, settings=settings) for to in ("+1h", "-1h")]

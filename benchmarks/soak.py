@@ -1,0 +1,216 @@
+"""Hours of constant load on the container's processes, with rubbish and rollouts: what grows (make soak)."""
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import msgspec
+import numpy as np
+import psutil
+from matplotlib.figure import Figure
+
+from benchmarks.bench_results import OUT, Machine, describe_machine, write_json
+from benchmarks.container_load import Container, run_container
+from benchmarks.contenders import SERVE_VENV
+from benchmarks.endpoint import Photo
+from benchmarks.load import Load, run_closed, run_open
+from benchmarks.reliability_page import write_section
+from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
+from benchmarks.version_swaps import copy_as
+from serving.container.process_metrics import kind_of
+from serving.management import Management
+from serving.model_store import ROOT
+
+_SHARE = 0.8
+_RUBBISH = "415"
+"""What a body that is not an image gets; one of twenty."""
+_MINUTES_BEFORE_ROLLOUT = 5.0
+_WARM_UP_S = 300.0
+_MAX_GROWTH_PERCENT = 2.0
+_MAX_LOG_BYTES = 250
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """The container's processes at one moment, by kind as the metrics call it."""
+
+    seconds: float
+    pss_mb: dict[str, float]
+    files: dict[str, int]
+    threads: dict[str, int]
+    temp_files: int
+    log_bytes: int
+
+
+class Soak(msgspec.Struct, frozen=True, kw_only=True):
+    date: str
+    machine: Machine
+    minutes: float
+    photos_per_s: float
+    requests: int
+    failed: dict[str, int]
+    """By error, without the rubbish."""
+    rollouts: int
+    readings: list[Reading]
+
+    @property
+    def settled(self) -> list[Reading]:
+        """The readings after the first five minutes, of a shorter soak after its first third."""
+        from_s = min(_WARM_UP_S, self.minutes * 60 / 3)
+        return [reading for reading in self.readings if reading.seconds >= from_s]
+
+    @property
+    def log_bytes_per_request(self) -> float:
+        return (self.readings[-1].log_bytes - self.readings[0].log_bytes) / max(1, self.requests)
+
+    def growth_percent(self, values: Callable[[Reading], float]) -> float:
+        """Return by how many percent of their mean *values* grew over the settled readings, by a fitted line."""
+        seconds = [reading.seconds for reading in self.settled]
+        series = [values(reading) for reading in self.settled]
+        slope = np.polyfit(seconds, series, 1)[0] if len(series) > 1 else 0.0
+        return float(100 * slope * (seconds[-1] - seconds[0]) / max(1e-9, float(np.mean(series))))
+
+    def kinds(self) -> list[str]:
+        return sorted(self.readings[-1].pss_mb)
+
+
+def main() -> None:
+    """Soak, print the table, write it and the plot; exits with 1 if a request failed or a process grew."""
+    parser = argparse.ArgumentParser(description="Constant load for a long time.")
+    parser.add_argument("--python", type=Path, default=SERVE_VENV / "bin" / "python", help="runs the supervisor")
+    parser.add_argument("--minutes", type=float, default=30.0, help="default: 30")
+    given = parser.parse_args()
+    soak = run_soak(given.python, given.minutes)
+    write_json(OUT / "soak.json", soak)
+    table = format_table(soak)
+    print(table)
+    if soak.minutes * 60 > 2 * _WARM_UP_S:
+        draw_plot(soak, ROOT / "docs" / "soak.svg")
+        write_section(ROOT / "docs" / "reliability.md", "soak", f"{table}\n\n![Memory by process](soak.svg)")
+    sys.exit(1 if find_faults(soak) else 0)
+
+
+def run_soak(python: Path, minutes: float, capacity_s: float = 5.0) -> Soak:
+    """Return what *minutes* of load at 80 % of the measured capacity left behind."""
+    photos = make_photos()[MIDDLE]
+    mix = [*(photos[number % len(photos)] for number in range(19)), Photo("rubbish", b"this is not a photo" * 100)]
+    with run_container(python, photos[0]) as container:
+        rate = _SHARE * run_closed(container.proxy, photos, WARM_UP_CLIENTS, seconds=capacity_s).photos_per_s
+        loads: list[Load] = []
+        thread = threading.Thread(target=lambda: loads.append(run_open(container.proxy, mix, rate, minutes * 60)))
+        started_s = time.perf_counter()
+        readings, rollouts = [_read(container, 0.0)], 0
+        thread.start()
+        while thread.is_alive():
+            time.sleep(min(5.0, minutes * 60 / 40))
+            now_s = time.perf_counter() - started_s
+            readings.append(_read(container, now_s))
+            if now_s > (rollouts + 1) * _MINUTES_BEFORE_ROLLOUT * 60 and now_s < (minutes - 3) * 60:
+                _roll_out(container, rollouts)
+                rollouts += 1
+        thread.join()
+    errors = Counter(loads[0].errors)
+    requests = len(loads[0].latencies_ms) + errors.total()
+    del errors[_RUBBISH]
+    return Soak(
+        date=time.strftime("%Y-%m-%d"),
+        machine=describe_machine(),
+        minutes=minutes,
+        photos_per_s=round(rate, 1),
+        requests=requests,
+        failed=dict(errors),
+        rollouts=rollouts,
+        readings=readings,
+    )
+
+
+def _read(container: Container, seconds: float) -> Reading:
+    pss_mb: dict[str, float] = defaultdict(float)
+    files, threads = Counter[str](), Counter[str]()
+    supervisor = psutil.Process(container.server.process.pid)
+    for process in (supervisor, *supervisor.children(recursive=True)):
+        with suppress(psutil.Error):
+            kind = kind_of(process, supervisor)
+            pss_mb[kind] += process.memory_full_info().pss / 1e6
+            files[kind] += process.num_fds()
+            threads[kind] += process.num_threads()
+    # The log's folder is the temp folder of all processes, too.
+    temporary = [path for folder in (container.run_folder, container.server.log.parent) for path in folder.rglob("*")]
+    size = container.server.log.stat().st_size
+    return Reading(
+        seconds=seconds, pss_mb=dict(pss_mb), files=files, threads=threads, temp_files=len(temporary), log_bytes=size
+    )
+
+
+def _roll_out(container: Container, number: int) -> None:
+    """Bring a copy of the version that serves, by the command that people use."""
+    config = container.run_folder / "config.properties"
+    current = Management(container.management).describe().model_version
+    *head, last = current.split(".")
+    version = ".".join([*head, str(int(last) + 1)])
+    archive = copy_as(version, container.run_folder / "model_store" / f"fruity-{current}.mar")
+    command: list[Any] = [sys.executable, "-m", "scripts.rollout", version, "--archive", archive, "--config", config]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def find_faults(soak: Soak) -> list[str]:
+    """Return what is not as it must be."""
+    found = [f"{count} requests failed with {error}" for error, count in soak.failed.items()]
+    series: Mapping[str, Callable[[Reading, str], float]] = {
+        "memory": lambda reading, kind: reading.pss_mb.get(kind, 0.0),
+        "descriptors": lambda reading, kind: reading.files.get(kind, 0),
+        "threads": lambda reading, kind: reading.threads.get(kind, 0),
+    }
+    for name, values in series.items():
+        for kind in soak.kinds():
+            growth = soak.growth_percent(lambda reading: values(reading, kind))  # noqa: B023, called in this round
+            if growth > _MAX_GROWTH_PERCENT:
+                found.append(f"{name} of {kind} grew by {growth:.1f} %")
+    if soak.log_bytes_per_request > _MAX_LOG_BYTES:
+        found.append(f"{soak.log_bytes_per_request:.0f} log bytes a request, the limit is {_MAX_LOG_BYTES}")
+    return found
+
+
+def format_table(soak: Soak) -> str:
+    """Return the Markdown: each process at the end, and how much it grew."""
+    machine, last = soak.machine, soak.readings[-1]
+    failed = ", ".join(f"{count} {error}" for error, count in soak.failed.items()) or "0"
+    lines = [
+        f"`make soak MINUTES={soak.minutes:g}`, {soak.date}: {machine.cpu}, {machine.cores} cores; 512x512, "
+        f"{soak.photos_per_s} photos a second ({_SHARE:.0%} of the capacity), 5 % of them rubbish, {soak.rollouts} "
+        f"rollouts. {soak.requests:,} requests, failed: {failed}; {soak.log_bytes_per_request:.0f} log bytes a "
+        f"request, {last.temp_files - soak.readings[0].temp_files:+d} temporary files.",
+        "",
+        "| process | PSS at the end | grew | descriptors | threads |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for kind in soak.kinds():
+        growth = soak.growth_percent(lambda reading: reading.pss_mb.get(kind, 0.0))  # noqa: B023, called in this round
+        cells = (f"{last.pss_mb[kind]:.0f} MB", f"{growth:+.1f} %", last.files[kind], last.threads[kind])
+        lines.append(f"| {kind} | {' | '.join(map(str, cells))} |")
+    faults = find_faults(soak)
+    return "\n".join([*lines, "", f"Not as it must be: {'; '.join(faults)}." if faults else "All as it must be."])
+
+
+def draw_plot(soak: Soak, path: Path) -> None:
+    """Write the memory of each kind of process over time as SVG; the same soak draws the same bytes."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    minutes = [reading.seconds / 60 for reading in soak.readings]
+    series: Sequence[list[float]] = [[one.pss_mb.get(kind, 0.0) for one in soak.readings] for kind in soak.kinds()]
+    axes.stackplot(minutes, series, labels=soak.kinds())
+    axes.set(xlabel="minutes", ylabel="PSS, MB", title=f"{soak.photos_per_s} photos a second, {soak.rollouts} rollouts")
+    axes.legend(loc="lower right")
+    with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
