@@ -89,7 +89,7 @@ def try_fault(python: Path, photo: Photo, fault: Fault, warm_up_s: float = 3.0) 
         fault.prepare(container)
         with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
             time.sleep(warm_up_s)
-            injected_s = time.perf_counter()
+            injected_s, logged = time.perf_counter(), container.server.log.stat().st_size
             said = fault.inject(container) or ""
             if fault.lasts_s:
                 time.sleep(fault.lasts_s)
@@ -105,7 +105,7 @@ def try_fault(python: Path, photo: Photo, fault: Fault, warm_up_s: float = 3.0) 
             recovered_s=None if exit_code is not None else find_recovery(samples, lifted_s, time.perf_counter()),
             exit_code=exit_code,
             said=said,
-            messages=read_messages(container.server.log.read_text(errors="replace")),
+            messages=read_messages(container.server.log.read_bytes()[logged:].decode(errors="replace")),
         )
 
 

@@ -88,7 +88,7 @@ def attack(container: Container, photo: Photo, kind: Kind, num_requests: int) ->
     with run_in_background(container.proxy, [photo], _HONEST) as samples:
         if kind.held:
             with _hold_connections(container, kind, min(kind.most, num_requests)) as answers:
-                _wait_for(samples, len(samples) + 50)
+                _wait_for(samples, len(samples) + 20)
         else:
             answers = _send_all(container, kind.make(min(kind.most, num_requests)))
             _wait_for(samples, 10)

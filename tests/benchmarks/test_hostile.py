@@ -55,9 +55,10 @@ def test_every_kind_makes_the_same_requests_each_time(kind: Kind) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_few_of_every_kind_cost_honest_clients_nothing(nginx: None) -> None:
+def test_a_few_hostile_clients_cost_honest_ones_nothing(nginx: None) -> None:
     photo = make_photos()[MIDDLE][0]
-    kinds = [kind for kind in KINDS if kind.name not in LARGE]
+    # Framing, paths and headers never reach TorchServe: tests/serving/container/test_proxy_refusals.py has them.
+    kinds = [kind for kind in KINDS if kind.name.startswith(("mutated", "JSON", "slow"))]
     with run_container(Path(sys.executable), photo, {"CONNECTIONS_PER_CLIENT": "10000"}) as container:
         attacks = [attack(container, photo, kind, 16) for kind in kinds]
 
