@@ -101,10 +101,12 @@ def run_container(
         Path(settings["RUN_FOLDER"]).mkdir()
         with run_server(command, ROOT, {**settings, **changes}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
-            addresses = Addresses.read(folder / "run" / "config.properties")
+            # A prefix may have given it a disk of its own.
+            run_folder = Path(f"/proc/{server.process.pid}/root{folder}/run") if prefix else folder / "run"
+            addresses = Addresses.read(run_folder / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
             with httpx.Client(base_url=addresses.management) as management:
-                yield Container(server, management, proxy, torchserve, start_s, folder / "run")
+                yield Container(server, management, proxy, torchserve, start_s, run_folder)
 
 
 def _measure_speed(endpoint: Endpoint, photo: Photo, seconds: float) -> float:

@@ -93,11 +93,11 @@ def _send(number: signal.Signals, kind: str, count: int = 0) -> Callable[[Contai
 
 def _serve_a_model_that_can_hang(container: Container) -> None:
     management = Management(container.management)
-    version = management.describe().model_version
-    archive = container.run_folder / "model_store" / f"fruity-{version}.mar"
+    default = management.describe()
+    archive = container.run_folder / "model_store" / Path(default.model_url).name
     code = _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
     edits = {"fruity_handler.py": lambda source: source.replace(b"    def handle(self, rows", code)}
-    *head, last = version.split(".")
+    *head, last = default.model_version.split(".")
     hanging = copy_as(".".join([*head, str(int(last) + 1)]), archive, edits)
     management.register(hanging.name)
     management.promote(hanging.stem.partition("-")[2])
@@ -114,13 +114,8 @@ def _own_disk() -> list[str]:
     return ["unshare", *rights, "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
 
 
-def _inside(container: Container) -> Path:
-    """Return the run folder as the container's processes see it."""
-    return Path(f"/proc/{container.server.process.pid}/root{container.run_folder}")
-
-
 def _fill_disk(container: Container) -> None:
-    with (_inside(container) / _BALLAST).open("wb", buffering=0) as file:
+    with (container.run_folder / _BALLAST).open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12):
             try:
                 while True:
@@ -130,7 +125,7 @@ def _fill_disk(container: Container) -> None:
 
 
 def _empty_disk(container: Container) -> None:
-    (_inside(container) / _BALLAST).unlink()
+    (container.run_folder / _BALLAST).unlink()
 
 
 def _open_files(process: psutil.Process) -> int:

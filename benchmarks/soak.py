@@ -1,6 +1,7 @@
 """Hours of constant load on the container's processes, with rubbish and rollouts: what grows (make soak)."""
 
 import argparse
+import shutil
 import subprocess
 import sys
 import threading
@@ -152,10 +153,13 @@ def _read(container: Container, seconds: float) -> Reading:
 def _roll_out(container: Container, number: int) -> None:
     """Bring a copy of the version that serves, by the command that people use."""
     config = container.run_folder / "config.properties"
-    current = Management(container.management).describe().model_version
-    *head, last = current.split(".")
+    current = Management(container.management).describe()
+    *head, last = current.model_version.split(".")
     version = ".".join([*head, str(int(last) + 1)])
-    archive = copy_as(version, container.run_folder / "model_store" / f"fruity-{current}.mar")
+    served = container.run_folder / "model_store" / Path(current.model_url).name
+    # Beside the log: the rollout itself copies it into the model store.
+    source = Path(shutil.copy(served, container.server.log.parent))
+    archive = copy_as(version, source)
     command: list[Any] = [sys.executable, "-m", "scripts.rollout", version, "--archive", archive, "--config", config]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from handler.problem import MalformedRequest, Problem
 from handler.request import TOP_K, NamedPhoto, decode_base64
+from handler.spec import INVALID_JSON
 
 LENGTH = "Inference-Header-Content-Length"
 """A header: how many bytes of the body are JSON; the binary tensors follow."""
@@ -80,7 +81,7 @@ def has_tensors(body: bytes | bytearray, headers: Mapping[str, str]) -> bool:
         return True
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw]).keys() >= {"inputs"}
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except INVALID_JSON:
         return False
 
 
@@ -89,7 +90,7 @@ def read_tensors(body: bytes | bytearray, headers: Mapping[str, str]) -> TensorR
     length = _read_length(headers.get(LENGTH.lower()), len(body))
     try:
         parsed = msgspec.json.decode(body[:length], type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except INVALID_JSON as error:
         raise MalformedRequest(f"the JSON is not {_EXAMPLE}: {error}") from error
     parameters = parsed.parameters or _Parameters()
     wanted = WantedTensors(parsed.id, _read_outputs(parsed, parameters), parameters.binary_data_output)

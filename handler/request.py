@@ -10,6 +10,7 @@ import msgspec
 from handler.decode_cost import Cost, check_cost
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge
 from handler.settings import Limits, Settings
+from handler.spec import INVALID_JSON
 
 TOP_K = "top_k"
 PNG = "image/png"
@@ -136,7 +137,7 @@ def _is_json(body: bytes | bytearray, content_type: str) -> bool:
 def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | float | None]:
     try:
         parsed = msgspec.json.decode(body, type=_JsonBody)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except INVALID_JSON as error:
         raise MalformedRequest(
             f'the JSON body is not {{"instances": [{{"b64": "…"}}], "parameters": {{"top_k": 3}}}}: {error}'
         ) from error

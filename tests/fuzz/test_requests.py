@@ -86,6 +86,8 @@ def test_any_request_gives_photos_within_the_limits_or_a_problem(row: dict[str, 
 
 
 @gate(25)
+# The check whether a body is of the Open Inference Protocol raised RecursionError.
+@example([({"body": bytearray(b'{"instances":' + b"[" * 5_000)}, {"Content-Type": "application/json"})], 0)
 @given(st.lists(st.tuples(ROWS, HEADERS), min_size=1, max_size=3), st.integers(0, 3))
 def test_an_honest_request_gets_its_answer_beside_any_others(
     others: list[tuple[dict[str, Any], dict[str, str]]], place: int
