@@ -7,12 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import distribution
 from pathlib import Path
 
 import psutil
 
-from benchmarks.bench_results import OUT
 from benchmarks.container_load import Container
 from benchmarks.version_swaps import copy_as
 from serving.container.process_metrics import kind_of
@@ -20,7 +18,6 @@ from serving.management import Management
 from serving.model_store import ROOT
 
 _VERB_S = 120.0
-_JUMP_S = 5.0
 _RUN_MB = 160
 _BALLAST = "ballast"
 _HANG = "hang"
@@ -71,7 +68,6 @@ def list_faults(lasts_s: float) -> list[Fault]:
         Fault("no more memory for workers", _limit_memory, _unlimit_memory, lasts_s),
         Fault("rollout from a registry that is away", _roll_out_from_nowhere),
         Fault("scale WORKERS=500", _scale),
-        *_clock_jumps(),
     ]
 
 
@@ -174,22 +170,3 @@ def _run_verb(container: Container, script: str, *arguments: str) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_VERB_S)
     said = (done.stderr.strip() or done.stdout.strip()).splitlines() or [""]
     return f"exit code {done.returncode}: {said[-1]}"
-
-
-def _clock_jumps() -> list[Fault]:
-    """Return jumps of the clock of all processes but nginx, whose environment the supervisor sets."""
-    library = distribution("libfaketime").locate_file("libfaketime/vendor/libfaketime/src/libfaketime.so.1")
-    clock = OUT / "chaos_clock"
-    settings = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
-    # Python and Java wait by the monotonic clock, which no change of the time of day moves.
-    settings |= {"DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    clock.parent.mkdir(parents=True, exist_ok=True)
-    clock.write_text("+0")
-
-    def jump(to: str) -> Callable[[Container], None]:
-        def set_clock(container: Container) -> None:
-            clock.write_text(to)
-
-        return set_clock
-
-    return [Fault(f"clock jumps by {to}", jump(to), jump("+0"), _JUMP_S, settings=settings) for to in ("+1h", "-1h")]
