@@ -11,8 +11,9 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from handler.base64_photo import decode_base64
 from handler.problem import MalformedRequest, Problem
-from handler.request import TOP_K, NamedPhoto, decode_base64
+from handler.request import TOP_K, NamedPhoto
 from handler.spec import INVALID_JSON
 
 LENGTH = "Inference-Header-Content-Length"

@@ -1,12 +1,12 @@
 """One request as TorchServe hands it over, to photos and parameters."""
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from handler.base64_photo import decode_base64
 from handler.decode_cost import Cost, check_cost
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge
 from handler.settings import Limits, Settings
@@ -145,24 +145,6 @@ def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | float |
         raise MalformedRequest("`instances` is empty; send at least one photo")
     photos = [NamedPhoto(f"instances[{i}]", decode_base64(one.b64)) for i, one in enumerate(parsed.instances)]
     return photos, None if parsed.parameters is None else parsed.parameters.top_k
-
-
-def decode_base64(text: str) -> bytes | Problem:
-    """Return the bytes of base64 with either alphabet (RFC 4648, 4 and 5), padded or not, or of a data URL of it."""
-    if text.startswith("data:"):
-        media_type, comma, text = text.partition(",")
-        if not (media_type.endswith(";base64") and comma):
-            return MalformedRequest("`b64` is a data URL without `;base64,`; send data:image/jpeg;base64,… or base64")
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        reason = error
-    try:
-        # The standard alphabet is read first, because this takes longer.
-        unpadded = text.rstrip("=")
-        return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        return MalformedRequest(f"`b64` is not base64 ({reason}); encode the photo's bytes without line breaks")
 
 
 def _read_form(row: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[list[NamedPhoto], str | None]:
