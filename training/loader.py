@@ -24,6 +24,7 @@ from training.config import DataConfig
 from training.data.inspection import TRAINING_LIMITS
 from training.data.photo_set import Photo, PhotoSet
 from training.data.sources import load_photos
+from training.process_setup import return_freed_memory
 
 Example = tuple[Tensor, int]
 
@@ -157,6 +158,8 @@ def draft_side(size: int, min_area: float) -> int:
 def _build_loader(dataset: Dataset[Example], batch: int, workers: int, **options: Any) -> DataLoader[Example]:
     # More than the process may use compute no faster, and PyTorch warns of them.
     workers = min(workers, count_cpus())
+    if workers:
+        return_freed_memory()
     return DataLoader(
         dataset,
         batch_size=batch,

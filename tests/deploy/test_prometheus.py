@@ -16,7 +16,6 @@ from scripts.dashboards import DASHBOARDS
 from serving.model_store import ROOT
 from serving.torchserve import Addresses
 from tests.deploy.running_prometheus import RunningPrometheus, run_prometheus
-from tests.serving.container.conftest import nginx as nginx
 from tests.serving.container.running_container import RunningContainer, run_container
 from tests.serving.container.running_proxy import PREDICT
 
