@@ -92,4 +92,5 @@ def test_a_killed_worker_is_measured_under_load(nginx: None) -> None:
 
     assert (tried.failed, tried.exit_code) == ({}, None)
     assert tried.requests > 0
-    assert tried.messages
+    # What is logged depends on whether the worker had a request; recovery does not.
+    assert tried.recovered_s is not None

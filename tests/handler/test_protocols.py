@@ -191,7 +191,7 @@ FAILED = [
     (
         in_binary([b"", b"text"]),
         400,
-        "photo[0]: the photo is empty (0 bytes); send the image's bytes; photo[1]: these 4",
+        "photo[0]: the photo is empty (0 bytes)",
     ),
     (in_json({}), 400, "the JSON is not"),
     (in_binary([b"x"] * 17), 413, "the request has 17 photos, the limit is 16"),

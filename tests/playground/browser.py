@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from benchmarks.server_process import free_ports
 from tests.client.answers_of_a_server import refuse
@@ -28,6 +28,8 @@ PHOTO = encode(draw_corners(400, 300), "JPEG")
 WAIT_MS = 30_000
 
 _START_S = 60
+_TRIES = 3
+_LIST_MS = 5000
 
 
 class FakeServer:
@@ -128,6 +130,13 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
 
 def choose(page: Page, field: str, value: str) -> None:
     """Choose *value* in *field*: an option, or one that the field offers to add."""
-    page.get_by_role("combobox", name=field).fill(value)
-    # Enter would take the option that is marked, which the typed letters may not have reached yet.
-    page.get_by_role("option").filter(has_text=value).click()
+    box, option = page.get_by_role("combobox", name=field), page.get_by_role("option").filter(has_text=value)
+    # A list closes once when what is around it moves, as a form that has just been opened does.
+    for _ in range(_TRIES):
+        box.click()
+        box.fill(value)
+        # Enter would take the option that is marked, which the typed letters may not have reached yet.
+        with suppress(Error):
+            option.click(timeout=_LIST_MS)
+            return
+    raise AssertionError(f"{field} offers no {value}")

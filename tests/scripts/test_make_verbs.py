@@ -77,8 +77,9 @@ def test_an_operators_verb_installs_nothing_in_a_venv_that_is_not_the_newest(
     os.utime(stamp, (0, 0))
     # Without --assume-old, and `false` would install.
     command = ["make", f"--file={ROOT}/Makefile", f"VENV={tmp_path}/venv", "PYTHON=false", verb]
+    environment = {name: os.environ[name] for name in ("PATH", "HOME")}
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout)[:2] == ["-m", "scripts.versions"]
 

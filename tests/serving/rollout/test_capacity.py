@@ -21,7 +21,9 @@ def test_memory_is_reckoned_with_what_a_running_worker_takes() -> None:
     check_capacity(3, versions, "1.0.0", machine)
     check_capacity(2, versions, "1.1.0", machine)
     for workers, version, most in ((5, "1.0.0", 3), (4, "1.1.0", 2)):
-        with pytest.raises(RolloutError, match=rf"workers is {workers}, allowed is at most {most}: one takes \d+ MB"):
+        with pytest.raises(
+            RolloutError, match=rf"workers is {workers}, allowed is at most {most}: one takes [\d,]+ MB"
+        ):
             check_capacity(workers, versions, version, machine)
 
 
