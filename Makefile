@@ -264,13 +264,13 @@ check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, D
 format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
+chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
 	@$(BENCH_VENV)/bin/python -m benchmarks.chaos $(ARGS)
 
-hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
+hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
 	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
 
-soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
+soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
 	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Break every property of tests/fuzz by inputs that coverage guides, for MINUTES (10); finds go to build/fuzz
@@ -310,7 +310,7 @@ bench-loop: $(VENV)/.dev  ## Measure the story of the loop: ten new labels, drif
 bench-drift: $(VENV)/.dev  ## Measure drift detection on Grocery Store: false alarms, what is found in 200 photos (10 minutes)
 	@$(BIN)/python -m benchmarks.drift_detection
 
-bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
+bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Measure the reverse proxy, and what is lost by killed workers and SIGTERM
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
 
 bench-client: $(VENV)/.dev  ## Measure what scaling 12-megapixel photos down gains at the server at URL (ARGS=--mbit=100 for such a link)
@@ -327,6 +327,7 @@ $(BENCH_VENV)/.bench: $(INSTALL_INPUTS) benchmarks/requirements.lock
 	  $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 	@touch $@
 
-$(BENCH_VENV)/serve/.serve: $(INSTALL_INPUTS)
-	@$(PYTHON) -m scripts.prepare_venv serve --venv $(BENCH_VENV)/serve
+# The container's processes have the packages of `registry`, as the image has.
+$(BENCH_VENV)/serve/.%: $(INSTALL_INPUTS)
+	@$(PYTHON) -m scripts.prepare_venv $* --venv $(BENCH_VENV)/serve
 	@touch $@

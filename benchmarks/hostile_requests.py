@@ -13,7 +13,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
-_ROUTES = ("/predictions/fruity", "/explanations/fruity", "/predictions/fruity/1.0.0")
+_ROUTES = ("/predictions/fruity", "/explanations/fruity")
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "HEIF")
 _BOMB_SIDE = 30_000
 # The largest that is allowed by its pixels.
