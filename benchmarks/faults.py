@@ -26,10 +26,10 @@ _HANGING = """    def handle(self, rows, context):
         try:
             os.unlink({flag!r})
         except FileNotFoundError:
-            return self._handle(rows, context)
+            return self._handle_as_before(rows, context)
         time.sleep(3600)
 
-    def _handle(self, rows"""
+    def _handle_as_before(self, rows"""
 
 
 def _nothing(container: Container) -> None:
