@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ class Monitor:
             sums, self._sums = self._sums, MetricSums(HISTOGRAMS)
         for name, labels, value in sums.increments():
             self._emit("counter", name, value, *labels)
-        if _MEMORY_FILE.exists():
+        # Only Linux has the file, and there may be no descriptor left to open it: the sums go on.
+        with suppress(OSError):
             resident_pages = int(_MEMORY_FILE.read_text().split()[1])
             self._emit(
                 "gauge", "fruity_worker_memory_bytes", resident_pages * os.sysconf("SC_PAGE_SIZE"), str(self._worker)

@@ -1,4 +1,5 @@
 import logging
+import resource
 
 import pytest
 
@@ -155,3 +156,17 @@ def test_a_worker_on_a_gpu_also_tells_what_it_holds_there(log: pytest.LogCapture
     make_monitor(gpu_bytes=2**31).emit()
 
     assert emitted(log, "fruity_worker_gpu_memory_bytes") == {("fruity_worker_gpu_memory_bytes", "1"): 2**31}
+
+
+def test_without_a_free_descriptor_the_sums_are_emitted(log: pytest.LogCaptureFixture) -> None:
+    monitor = make_monitor()
+    record(monitor, observe(APPLE))
+    free = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, free[1]))
+    try:
+        monitor.emit()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, free)
+
+    assert emitted(log, "fruity_requests_total") == {("fruity_requests_total", "predictions", "answered"): 1}
