@@ -42,24 +42,29 @@ def _encode(image: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
+def mutate(photo: bytes, random: np.random.Generator) -> bytes:
+    """Return *photo* with some bytes changed, a part removed or repeated, or its end cut off."""
+    broken = bytearray(photo)
+    first, last = sorted(int(place) for place in random.integers(0, len(photo), 2))
+    match int(random.integers(4)):
+        case 0:
+            for place in random.integers(0, len(photo), 8):
+                broken[place] = int(random.integers(256))
+        case 1:
+            del broken[first:last]
+        case 2:
+            broken[first:first] = broken[first:last]
+        case _:
+            del broken[last:]
+    return bytes(broken)
+
+
 def _mutated_photos(count: int) -> Iterator[bytes]:
     source = Image.merge("RGB", [Image.linear_gradient("L").resize((64, 48)).rotate(turn) for turn in (0, 90, 180)])
     originals = [_encode(source, kind) for kind in _FORMATS]
     for seed in range(count):
-        random = np.random.default_rng(seed)
-        photo = bytearray(originals[seed % len(originals)])
-        first, last = sorted(int(place) for place in random.integers(0, len(photo), 2))
-        match int(random.integers(4)):
-            case 0:
-                for place in random.integers(0, len(photo), 8):
-                    photo[place] = int(random.integers(256))
-            case 1:
-                del photo[first:last]
-            case 2:
-                photo[first:first] = photo[first:last]
-            case _:
-                del photo[last:]
-        yield post(bytes(photo), path=_ROUTES[seed % len(_ROUTES)])
+        photo = mutate(originals[seed % len(originals)], np.random.default_rng(seed))
+        yield post(photo, path=_ROUTES[seed % len(_ROUTES)])
 
 
 def _large_photos(count: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import msgspec
 
 from handler.base64_photo import decode_base64
 from handler.problem import MalformedRequest, Problem
-from handler.request import TOP_K, NamedPhoto
+from handler.request import TOP_K, NamedPhoto, parse_whole_number
 from handler.spec import INVALID_JSON
 
 LENGTH = "Inference-Header-Content-Length"
@@ -101,12 +101,13 @@ def read_tensors(body: bytes | bytearray, headers: Mapping[str, str]) -> TensorR
 def _read_length(text: str | None, size: int) -> int:
     if text is None:
         return size
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 0 < int(text) <= size):
+    length = parse_whole_number(text)
+    if length is None or not 0 < length <= size:
         raise MalformedRequest(
             f"{LENGTH} is {text[:40]!r}, it must be the length of the JSON at the start of the "
             f"body, which has {size:,} bytes"
         )
-    return int(text)
+    return length
 
 
 def _read_photos(inputs: list[_Input], binary: bytes | bytearray) -> list[NamedPhoto]:

@@ -185,9 +185,9 @@ def _refuse_lost_parts(parts: Mapping[str, bytes | bytearray], headers: Mapping[
 
 
 def _parse_length(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+    if (length := parse_whole_number(text)) is None:
         raise MalformedRequest(f"Content-Length is {text[:40]!r}, it must be a whole number of bytes")
-    return int(text)
+    return length
 
 
 def _keep_within_budget(photos: list[NamedPhoto], limits: Limits) -> list[NamedPhoto]:
@@ -223,9 +223,14 @@ def _parse_top_k(value: object, settings: Settings, num_labels: int) -> int:
     if value is None:
         return min(settings.default_top_k, num_labels)
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= num_labels and len(text) <= 9):
+    if (top_k := parse_whole_number(text)) is None or not 1 <= top_k <= num_labels:
         raise MalformedRequest(f"top_k is {text[:40]!r}, it must be a whole number from 1 to {num_labels}")
-    return int(text)
+    return top_k
+
+
+def parse_whole_number(text: str) -> int | None:
+    """Return the number in the digits of *text*, None if it is something else or has too many of them."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def lower_names(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:

@@ -45,7 +45,9 @@ def answer_tensors(
     tensors = _make_tensors(entries, top_k)
     names = list(tensors) if wanted.binary is None else list(wanted.binary)
     if unknown := [name for name in names if name not in tensors]:
-        raise MalformedRequest(f"there is no output {unknown[0][:40]!r}; the outputs are {', '.join(tensors)}")
+        raise MalformedRequest(
+            f"an unknown output is wanted, {unknown[0][:40]!r}; the outputs are {', '.join(tensors)}"
+        )
     outputs, chunks = [], list[bytes]()
     for name in names:
         tensor = tensors[name]

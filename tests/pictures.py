@@ -56,23 +56,6 @@ def make_png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(name, content) for name, content in chunks)
 
 
-def mutate(photo: bytes, random: np.random.Generator) -> bytes:
-    """Return *photo* with some bytes changed, a part removed or repeated, or its end cut off."""
-    broken = bytearray(photo)
-    first, last = sorted(int(place) for place in random.integers(0, len(photo), 2))
-    match int(random.integers(4)):
-        case 0:
-            for place in random.integers(0, len(photo), 8):
-                broken[place] = int(random.integers(256))
-        case 1:
-            del broken[first:last]
-        case 2:
-            broken[first:first] = broken[first:last]
-        case _:
-            del broken[last:]
-    return bytes(broken)
-
-
 def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 

@@ -24,7 +24,7 @@ def test_each_photo_is_sent_scaled_down_and_original_in_turn() -> None:
 @pytest.mark.slow
 def test_a_photo_without_labels_ends_the_measurement() -> None:
     def answer(request: Request) -> Any:
-        return RecordingAnswer()(request) if request.method == "GET" else refuse(415, "this is no photo")
+        return RecordingAnswer()(request) if request.method == "GET" else refuse(415, "this is not a photo")
 
     with serve_http(answer) as url, pytest.raises(CalledProcessError):
         client_photos.measure(url, num_photos=1, rounds=1)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.hostile_requests import mutate
 from serving.torchserve import TorchServe
 from tests.end_to_end.photos import ESPRESSO, FORMATS, NOT_FOOD, cat, coffee, encode
 from tests.handler.hostile_photos import png_of_empty_chunks, tiff_of_strips
-from tests.pictures import make_png_bomb, mutate
+from tests.pictures import make_png_bomb
 
 pytestmark = pytest.mark.server
 

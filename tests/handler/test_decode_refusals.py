@@ -7,11 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.hostile_requests import mutate
 from handler.decode import decode_photo
 from handler.decode_cost import check_cost
 from handler.problem import MalformedRequest, NotAPhoto, Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
-from tests.pictures import FORMATS, draw_corners, draw_waves, encode, make_png_bomb, mutate
+from tests.pictures import FORMATS, draw_corners, draw_waves, encode, make_png_bomb
 
 OUTCOMES = {"RGB", 400, 413, 415, 422}
 

@@ -14,6 +14,8 @@ from handler.torch_engine import TorchEngine, choose_dtype
 PHOTOS_BHWC: Photos = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 ROOT = Path(__file__).parents[2]
 
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA device is missing")
+
 
 @pytest.mark.parametrize(
     ("capability", "dtype"),
@@ -103,7 +105,7 @@ def test_an_engine_on_a_cpu_holds_no_gpu_memory(tiny_folder: Path) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_a_gpu
 def test_an_engine_on_a_gpu_holds_at_least_its_weights_there(tiny_folder: Path) -> None:
     engine = TorchEngine(tiny_folder / "model.pt2", 1, 0)
 
@@ -116,7 +118,7 @@ def test_an_engine_on_a_gpu_holds_at_least_its_weights_there(tiny_folder: Path) 
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@on_a_gpu
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16", "float16"])
 def test_every_precision_on_a_gpu_gives_the_outputs_of_the_cpu(tiny_folder: Path, precision: Precision) -> None:
     wanted = TorchEngine(tiny_folder / "model.pt2", 1, None)
