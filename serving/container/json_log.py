@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 _MAX_LINE_BYTES = 64 * 1024
 # nginx: `2026/11/23 12:00:00 [error] 7#7: *1 message`.
 _NGINX = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
+# In what nginx quotes: a request line, an upstream, a referrer. A query may hold a key.
+_QUERY = re.compile(r"\?[^\s\"]+")
 _SEVERITIES = {"warn": "WARNING", "crit": "CRITICAL", "emerg": "EMERGENCY"}
 _SEVERITIES |= {name.lower(): name for name in ("DEBUG", "INFO", "NOTICE", "ERROR", "ALERT")}
 
@@ -61,7 +63,7 @@ def _read_fields(text: str) -> dict[str, object] | None:
 
 def _log_text(name: str, text: str) -> None:
     match = _NGINX.fullmatch(text)
-    severity, message = (_SEVERITIES.get(match[1], "DEFAULT"), match[2]) if match else ("DEFAULT", text)
+    severity, message = (_SEVERITIES.get(match[1], "DEFAULT"), _QUERY.sub("", match[2])) if match else ("DEFAULT", text)
     log(severity, message, logger=name)
 
 

@@ -103,7 +103,7 @@ def test_tritonclient_understands_the_errors(client: triton.InferenceServerClien
         ({"inputs": [make_input(b"text")]}, "415", "not an image"),
         ({"inputs": [make_input(coffee())], "model_version": "9.9.9"}, "404", "not served"),
         ({"inputs": [make_input(coffee())], "parameters": {"top_k": 0}}, "400", "top_k is '0'"),
-        ({"inputs": [make_input(coffee())], "outputs": [triton.InferRequestedOutput("x")]}, "400", "no output 'x'"),
+        ({"inputs": [make_input(coffee())], "outputs": [triton.InferRequestedOutput("x")]}, "400", "output.* 'x'"),
     ]
     for request, status, message in requests:
         with pytest.raises(InferenceServerException, match=message) as raised:

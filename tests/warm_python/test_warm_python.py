@@ -20,7 +20,8 @@ import os, signal, sys, time
 if sys.argv[1:] == ["polite"]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print(os.getpid(), flush=True)
-time.sleep(600)
+for _ in range(6000):  # A signal that comes just before a long sleep is handled after it.
+    time.sleep(0.1)
 """
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'tell'], check=False, input='', text=True)"
 

@@ -37,6 +37,11 @@ def test_json_of_a_child_passes_unchanged_and_broken_characters_are_replaced(
         *((text, "DEFAULT", text) for text in ("WARNING: reflection", "[1, 2]", "12", '{"cut', '"text"')),
         ("2026/11/23 12:00:00 [error] 7#8: *9 it failed", "ERROR", "it failed"),
         ("2026/11/23 12:00:00 [warn] 7#8: it failed", "WARNING", "it failed"),
+        (
+            '2026/11/23 12:00:00 [error] 7#8: *9 reset, request: "GET /a?key=k HTTP/1.1", upstream: "http://b/a?key=k"',
+            "ERROR",
+            'reset, request: "GET /a HTTP/1.1", upstream: "http://b/a"',
+        ),
         ("2026/11/23 12:00:00 [new] 7#8: it failed", "DEFAULT", "it failed"),
     ],
 )
