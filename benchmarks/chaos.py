@@ -21,6 +21,7 @@ from benchmarks.load import Sample, run_in_background
 from benchmarks.reliability_page import write_section
 from benchmarks.scenarios import MIDDLE, make_photos
 from serving.model_store import ROOT
+from serving.worker_log import find_reason
 
 _CLIENTS = 8
 _MAX_RECOVERY_S = 15.0
@@ -147,7 +148,7 @@ def read_messages(log: str) -> list[str]:
         except ValueError:
             continue
         if record.get("severity") in ("WARNING", "ERROR", "CRITICAL") and "httpRequest" not in record:
-            *_, text = str(record.get("message", "")).strip().splitlines() or [""]
+            text = find_reason(str(record.get("message", "")).strip().splitlines() or [""])
             # nginx names the client and the request after the cause.
             text = text.partition(", client:")[0][:160]
             messages.setdefault(re.sub(r"[\d/]+", "#", text)[:60], text)

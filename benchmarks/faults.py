@@ -21,15 +21,12 @@ _VERB_S = 120.0
 _RUN_MB = 160
 _BALLAST = "ballast"
 _HANG = "hang"
-# TorchServe's handler as it is, but the first request after the file has appeared is never answered.
-_HANGING = """    def handle(self, rows, context):
-        try:
-            os.unlink({flag!r})
-        except FileNotFoundError:
-            return self._handle_as_before(rows, context)
-        time.sleep(3600)
-
-    def _handle_as_before(self, rows"""
+# The handler as it is, but the first inference after the file has appeared never ends.
+_INFERENCE = b"            outputs = self._engine.run("
+_HANGING = """            with contextlib.suppress(FileNotFoundError):
+                os.unlink({flag!r})
+                time.sleep(3600)
+"""
 
 
 def _nothing(container: Container) -> None:
@@ -92,7 +89,7 @@ def _serve_a_model_that_can_hang(container: Container) -> None:
     default = management.describe()
     archive = container.run_folder / "model_store" / Path(default.model_url).name
     code = _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
-    edits = {"fruity_handler.py": lambda source: source.replace(b"    def handle(self, rows", code)}
+    edits = {"fruity_handler.py": lambda source: b"import contextlib\n" + source.replace(_INFERENCE, code + _INFERENCE)}
     *head, last = default.model_version.split(".")
     hanging = copy_as(".".join([*head, str(int(last) + 1)]), archive, edits)
     management.register(hanging.name)

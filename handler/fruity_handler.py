@@ -22,6 +22,7 @@ from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
 from handler.familiarity import read_familiarity
 from handler.grpc_problems import answer_over_grpc
+from handler.hang_limit import end_worker_if_it_hangs
 from handler.monitor import Monitor, log_warnings_only
 from handler.observation import Observation, Statistics, describe_photos
 from handler.prediction_log import PredictionLog, read_log_settings
@@ -92,14 +93,15 @@ class FruityHandler:
         with self._activity.busy():
             inputs, decode_seconds = preprocess_requests(requests, self._spec.preprocessing, self._settings.limits)
             preprocessed = time.perf_counter()
-            observed = iter(self._predict(inputs))
-            inference_seconds = time.perf_counter() - preprocessed
-        # Of each request: its photos' results, or the one problem if it was refused as a whole.
-        results: list[list[Result]] = [
-            [request] if isinstance(request, Problem) else list(islice(observed, len(request.photos)))
-            for request in requests
-        ]
-        answers = [self._answer(call, own_results) for call, own_results in zip(calls, results, strict=True)]
+            with end_worker_if_it_hangs():
+                observed = iter(self._predict(inputs))
+                inference_seconds = time.perf_counter() - preprocessed
+                # Of each request: its photos' results, or the one problem if it was refused as a whole.
+                results: list[list[Result]] = [
+                    [request] if isinstance(request, Problem) else list(islice(observed, len(request.photos)))
+                    for request in requests
+                ]
+                answers = [self._answer(call, own_results) for call, own_results in zip(calls, results, strict=True)]
         timings = time_requests(requests, inputs, decode_seconds, inference_seconds, time.perf_counter() - started)
         _set_responses(context, answers, timings)
         counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]

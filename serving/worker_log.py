@@ -19,10 +19,13 @@ FAILURE_FILE = "worker_failure.json"
 PAUSE_S = 0.5
 """A worker prints a traceback without such a pause in it."""
 
+# What handler/hang_limit.py lets a worker print before it ends.
+_HANGS = re.compile(r"Timeout \([\d:.]+\)!")
 # What TorchServe's worker logs with a traceback.
 _STARTS = re.compile(
     r"Traceback \(most recent call last\)|Failed to load model|Load model .* OOM|Backend worker process died"
     r"|Invoking custom service failed|Prediction error|System out of memory|CUDA out of memory"
+    rf"|{_HANGS.pattern}"
 )
 _ENDED = "Backend worker process died"
 _VERSION = re.compile(r"W-\d+-fruity_(.+)-std(?:out|err)")
@@ -125,8 +128,10 @@ def read_failure(store: Path, version: str, since: datetime, timeout_s: float = 
 def find_reason(lines: list[str]) -> str:
     """Return the error at the end of the traceback in *lines*, without what the worker says when it ends because of it.
 
-    An error follows an indented line; it may have several lines.
+    An error follows an indented line; it may have several lines. A worker that hangs says so in the first line.
     """
+    if _HANGS.match(lines[0]):
+        return f"{lines[0]} The model hangs"
     ends = [number for number, line in enumerate(lines) if number and line.startswith(_ENDED)]
     own = lines[: ends[0]] if ends else lines
     starts = [number for number in range(1, len(own)) if own[number - 1][:1] == " " and own[number][:1].strip()]

@@ -22,6 +22,13 @@ END = [
     '  File "ts/model_service_worker.py", line 201, in handle_connection',
     "RuntimeError: 500 - Unknown exception",
 ]
+HANG = [
+    "Timeout (0:00:12)!",
+    "Thread 0x00007feb812fc6c0 (most recent call first):",
+    '  File "threading.py", line 327 in wait',
+    "Thread 0x00007fec7a5b1740 (most recent call first):",
+    '  File "openvino_engine.py", line 60 in run',
+]
 CHAINED = [
     "Traceback (most recent call last):",
     '  File "a.py", line 1, in <module>',
@@ -70,6 +77,16 @@ def test_a_worker_that_does_not_load_is_one_record_of_severity_error(log: Log) -
     assert record["message"].splitlines() == [*LOAD, *END]
     assert log.log.failure is not None
     assert (log.log.failure.version, log.log.failure.reason) == ("1.1.0", "RuntimeError: made to crash")
+
+
+def test_a_worker_that_hangs_is_one_record_that_says_so(log: Log, tmp_path: Path) -> None:
+    log.add(*HANG, worker="W-9000-fruity_1.1.0-stderr")
+    log.pause()
+
+    assert [record["message"] for record in log.written] == ["\n".join(HANG)]
+    failure = read_failure(tmp_path, "1.1.0", datetime.now(UTC) - timedelta(minutes=1))
+    assert failure
+    assert failure.reason == "Timeout (0:00:12)! The model hangs"
 
 
 def test_the_lines_of_two_workers_are_told_apart(log: Log) -> None:
