@@ -28,6 +28,7 @@ from tests.serving.container.running_proxy import RunningProxy, run_proxy
 pytestmark = pytest.mark.server
 
 ROUTE = "/v1/endpoints/1/deployedModels/2"
+VERTEX_AI_ROUTES = {"aip_health_route": ROUTE, "aip_predict_route": f"{ROUTE}:predict"}
 DOCUMENT = ROOT / "docs" / "protocols.md"
 
 
@@ -36,8 +37,7 @@ def proxy(server: TorchServe, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The container's reverse proxy before the shared server."""
     if shutil.which("nginx", path="/usr/sbin") is None:
         pytest.skip("nginx is not installed; apt-get install nginx libnginx-mod-http-js installs it")
-    routes = {"aip_health_route": ROUTE, "aip_predict_route": f"{ROUTE}:predict"}
-    with run_proxy(tmp_path_factory.mktemp("proxy"), server.addresses.inference, **routes) as running:
+    with run_proxy(tmp_path_factory.mktemp("proxy"), server.addresses.inference, **VERTEX_AI_ROUTES) as running:
         yield running
 
 
