@@ -161,9 +161,9 @@ def _scale(container: Container) -> str:
 
 
 def _run_verb(container: Container, script: str, *arguments: str) -> str:
-    """Return the exit code of a command for operators, and its last line."""
+    """Return the exit code of a command for operators, and its last line, with RUN_FOLDER for the folder's name."""
     config = container.run_folder / "config.properties"
     command = [sys.executable, "-m", f"scripts.{script}", *arguments, "--config", str(config)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_VERB_S)
     said = (done.stderr.strip() or done.stdout.strip()).splitlines() or [""]
-    return f"exit code {done.returncode}: {said[-1]}"
+    return f"exit code {done.returncode}: {said[-1].replace(str(container.run_folder), 'RUN_FOLDER')}"
