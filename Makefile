@@ -1,4 +1,4 @@
-# `make` alone prints this table of contents. CI runs the same targets.
+# `make` alone lists the targets. CI runs the same ones.
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -85,15 +85,18 @@ RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run
 FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
 FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
 FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
-# The packages for registries and signatures are installed once they are needed.
+SIGNED = $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY))
+GIVEN_ARCHIVE = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 LOGGED = $(if $(wildcard $(LOG)),--log $(LOG))
-LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(SHADOW),--shadow $(SHADOW)) \
+LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(SIGNED) $(GIVEN_ARCHIVE) $(if $(SHADOW),--shadow $(SHADOW)) \
   $(if $(THRESHOLDS),--rollout-thresholds $(THRESHOLDS)) $(if $(LOOP_THRESHOLDS),--thresholds $(LOOP_THRESHOLDS)) \
-  $(if $(call given,ARCHIVE),--archive $(ARCHIVE)) --config $(CONFIG) --experiment $(experiment)
+  --config $(CONFIG) --experiment $(experiment)
+# What served the photos of LOG: the archive that `make serve` and `make rollout` put there, unless another is named.
+WATCHED = $(if $(call given,ARCHIVE)$(VERSION),$(ARCHIVE),build/model_store/fruity.mar)
 # What an operator runs on a server in trouble installs nothing that is there, also if it is not the newest.
 missing = $(if $(wildcard $(VENV)/.$(1)),,$(VENV)/.$(1))
+# The packages for registries and signatures are installed once they are needed.
 VERSIONS_VENV = $(call missing,$(if $(FROM)$(VERIFY),registry,serve))
-MEASURED = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
 ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
@@ -149,7 +152,7 @@ prune: $(VENV)/.train  ## Remove AMOUNT of RUN's channels, fine-tune, report acc
 
 archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar (default: 1.1.0) from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
 	$(BIN)/python -m model_archive.build --run $(RUN) --version $(BUILT) --engines $(ENGINES) \
-	  --precision $(PRECISION) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY)) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
+	  --precision $(PRECISION) $(SIGNED) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
 	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(BUILT); fi
 
 frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of all runs or RUN="runs/a runs/b"; writes build/frontier
@@ -170,7 +173,7 @@ set-release: $(VENV)/.train  ## Name RUN in model_archive/release.toml: the rele
 	@$(BIN)/python -m scripts.runs name $(RUN) $(NAMED)
 
 release-archive: $(VENV)/.train  ## Build the archive of release.toml's run, from RUNS: int8, with SIGNING_KEY signed, to REGISTRY
-	@$(BIN)/python -m scripts.release_archive $(FROM_RUNS) $(FROM) $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY))
+	@$(BIN)/python -m scripts.release_archive $(FROM_RUNS) $(FROM) $(SIGNED)
 
 # --- Versions (docs/runbook.md)
 
@@ -199,8 +202,8 @@ rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compar
 loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
 	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
 
-drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from those of ARCHIVE's training; REPORT=drift.html shows it
-	@$(BIN)/python -m monitoring.drift --archive '$(call escaped,$(ARCHIVE))' --log '$(call escaped,$(LOG))' \
+drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from those of ARCHIVE's training (default: the one that serves); REPORT=drift.html shows it
+	@$(BIN)/python -m monitoring.drift --archive '$(call escaped,$(WATCHED))' --log '$(call escaped,$(LOG))' \
 	  --window $(WINDOW) $(if $(REPORT),--report '$(call escaped,$(REPORT))')
 
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
@@ -296,10 +299,10 @@ clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 # --- Measure (docs/benchmarks.md)
 
 bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also ARCHIVE, against its peers (40 minutes)
-	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(MEASURED)
+	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(GIVEN_ARCHIVE)
 
 bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the same in 5 minutes: one round, fewer loads
-	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(MEASURED)
+	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(GIVEN_ARCHIVE)
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
 	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)

@@ -50,7 +50,6 @@ def test_what_changes_a_running_server_is_refused_without_a_version(make: Make, 
         ("publish", "registry"),
         ("fetch", "registry"),
         ("cloud-image", "serve"),
-        ("drift", "monitor"),
         ("drift-job", "serve"),
     ],
 )
@@ -60,6 +59,22 @@ def test_what_acts_on_an_archive_is_refused_without_its_version(make: Make, verb
         make(verb, "PROJECT=p", extra=extra)
 
     assert f"make {verb} needs VERSION=…" in raised.value.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "archive"),
+    [
+        ([], "build/model_store/fruity.mar"),
+        (["VERSION=2.3.4"], "build/fruity-2.3.4.mar"),
+        (["ARCHIVE=other.mar"], "other.mar"),
+    ],
+)
+def test_drift_is_that_of_the_archive_that_serves_unless_another_is_named(
+    make: Make, words: list[str], archive: str
+) -> None:
+    arguments = make("drift", *words, extra="monitor")
+
+    assert arguments[arguments.index("--archive") + 1] == archive
 
 
 def test_an_archive_is_built_as_1_1_0_unless_another_version_is_given(make: Make) -> None:
