@@ -22,7 +22,7 @@ TORCH_SHIM_HOOK = "import fruity_torch_shim; fruity_torch_shim.install()\n"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
-    parser.add_argument("extra", help="serve, registry, playground, docs, train, dev or bench")
+    parser.add_argument("extra", help="of pyproject.toml: serve, registry, cuda, playground, docs, monitor, train, dev or bench")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
     parser.add_argument("--lock", type=Path, default=LOCK, help="file of exact versions (default: requirements.lock)")
     parser.add_argument("--torch-index", help="an additional package index for torch, such as one with CPU wheels")
@@ -42,7 +42,7 @@ def create_venv(venv: Path) -> None:
     """Create *venv* with a Python that fruity supports; exit with an error if none is found."""
     python = find_python()
     if python is None:
-        seen = f"this is {this_version()}, and PATH has no python3.11; install it, or: make PYTHON=/path/to/python …"
+        seen = f"this is {this_version()}, and PATH has none of them; install one, or: make PYTHON=/path/to/python …"
         sys.exit(f"setup: fruity needs Python {' or '.join(VERSIONS)}; {seen}")
     if subprocess.run([python, "-m", "venv", str(venv)], check=False).returncode != 0:
         shutil.rmtree(venv, ignore_errors=True)
