@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import decisions_page, diagrams
+from scripts import decisions_page
 from serving.model_store import ROOT
 
 # What a browser loads by itself; a link that a person follows may go anywhere.
@@ -54,18 +54,8 @@ def test_a_broken_link_fails_the_build(checkout: Path, link: str) -> None:
     assert "missing" in done.stderr
 
 
-def test_the_diagrams_and_the_list_of_decisions_are_fresh() -> None:
-    for name, diagram in diagrams.DIAGRAMS.items():
-        assert (diagrams.FOLDER / f"{name}.svg").read_text() == diagrams.draw(diagram), "run make docs"
+def test_the_list_of_decisions_is_fresh() -> None:
     assert decisions_page.PAGE.read_text() == decisions_page.draw(decisions_page.FOLDER), "run make docs"
-
-
-def test_a_cycle_leads_back_to_its_first_step() -> None:
-    steps = [diagrams.Step(name, ()) for name in "abcdefgh"]
-
-    drawn = [diagrams.draw(diagrams.Diagram("", steps, is_cycle=is_cycle)) for is_cycle in (False, True)]
-
-    assert [one.count('<path d="M') - 1 for one in drawn] == [7, 8]
 
 
 @pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "client/README.md"])
