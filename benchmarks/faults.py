@@ -44,8 +44,6 @@ class Fault:
     prepare: Callable[[Container], None] = _nothing
     settings: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
-    ends: bool = False
-    """The container is expected to exit."""
 
 
 def list_faults(lasts_s: float) -> list[Fault]:
@@ -53,8 +51,8 @@ def list_faults(lasts_s: float) -> list[Fault]:
     return [
         Fault("kill -9 of a worker", _send(signal.SIGKILL, "worker", 1)),
         Fault("kill -9 of all workers (as the kernel does for lack of memory)", _send(signal.SIGKILL, "worker")),
-        Fault("kill -9 of the JVM", _send(signal.SIGKILL, "java"), ends=True),
-        Fault("kill -9 of nginx", _send(signal.SIGKILL, "nginx", 1), ends=True),
+        Fault("kill -9 of the JVM", _send(signal.SIGKILL, "java")),
+        Fault("kill -9 of nginx", _send(signal.SIGKILL, "nginx", 1)),
         *(
             Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind), lasts_s)
             for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))

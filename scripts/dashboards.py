@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from string import ascii_uppercase
 
 from grafana_foundation_sdk.builders import bargauge, stat, timeseries
@@ -35,10 +34,10 @@ class Panel:
     kind: _Kind = LINES
 
 
-def quantiles(metric: str, by: str = "ModelVersion") -> dict[str, str]:
-    """Return the queries of a histogram's median and 99th percentile, by one of its labels."""
-    rate = f"sum by (le, {by}) (rate({metric}_bucket[$__rate_interval]))"
-    return {f"{{{{{by}}}}} p{q * 100:.0f}": f"histogram_quantile({q}, {rate})" for q in (0.5, 0.99)}
+def quantiles(metric: str) -> dict[str, str]:
+    """Return the queries of a histogram's median and 99th percentile, by version."""
+    rate = f"sum by (le, ModelVersion) (rate({metric}_bucket[$__rate_interval]))"
+    return {f"{{{{ModelVersion}}}} p{q * 100:.0f}": f"histogram_quantile({q}, {rate})" for q in (0.5, 0.99)}
 
 
 def per_second(metric: str, *by: str) -> dict[str, str]:
@@ -240,10 +239,9 @@ def render(name: str) -> str:
     return JSONEncoder(indent=1, sort_keys=True).encode(build(name).build()) + "\n"
 
 
-def main(folder: Path = FOLDER) -> None:
-    folder.mkdir(exist_ok=True)
+def main() -> None:
     for name in DASHBOARDS:
-        (folder / f"{name}.json").write_text(render(name))
+        (FOLDER / f"{name}.json").write_text(render(name))
 
 
 if __name__ == "__main__":

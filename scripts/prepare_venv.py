@@ -22,7 +22,7 @@ TORCH_SHIM_HOOK = "import fruity_torch_shim; fruity_torch_shim.install()\n"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make .venv ready for one extra of pyproject.toml.")
-    parser.add_argument("extra", help="of pyproject.toml: serve, registry, cuda, playground, docs, monitor, train, dev or bench")
+    parser.add_argument("extra", help="one of pyproject.toml's optional-dependencies, as serve or dev")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the venv's folder (default: .venv)")
     parser.add_argument("--lock", type=Path, default=LOCK, help="file of exact versions (default: requirements.lock)")
     parser.add_argument("--torch-index", help="an additional package index for torch, such as one with CPU wheels")
