@@ -12,12 +12,11 @@ from typing import Literal, get_args
 
 import msgspec
 import torch
-import yaml
 from rich.console import Console
 
 from handler.engine import OPENVINO_FILE, Outputs, Photos
 from handler.familiarity import Familiarity, read_familiarity
-from handler.settings import SettingsError, read_settings
+from handler.settings import SettingsError
 from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
 from model_archive.build_error import BuildError, QuantizationError
 from model_archive.candidates import FRONTIER, read_candidates
@@ -30,7 +29,7 @@ from model_archive.quantization_photos import read_photos
 from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
 from model_archive.run_entry import RunFolderError, describe_run
 from model_archive.sbom import write_sbom
-from model_archive.seal import seal_archive, stage_files
+from model_archive.seal import read_model_config, seal_archive, stage_files
 from model_archive.served_network import ServedNetwork, load_network
 from model_archive.signature import SignatureError, load_signer, sign_archive, signature_path
 
@@ -81,17 +80,16 @@ def build_archive(
     out: Path,
     config: Path = CONFIG,
     precision: Precision = "float",
-    frontier: Path = FRONTIER,
 ) -> tuple[Path, str]:
     """Return the archive of the folder *run*, which has card and SBOM beside it, and its SHA-256 in hex.
 
-    The card says where the run stands among those that `make frontier` wrote to the folder *frontier*. Raises
-    `BuildError`, `SpecError`, `SettingsError` or `OSError`, and then leaves everything as it was.
+    The card says where the run stands among those that `make frontier` has measured. Raises `BuildError`, `SpecError`,
+    `SettingsError` or `OSError`, and then leaves everything as it was.
     """
     spec = read_spec(run)
-    read_settings(yaml.safe_load(config.read_text()))
+    read_model_config(config)
     network, familiarity = load_network(run, spec), read_familiarity(run)
-    card_run = _read_card_run(run, frontier)
+    card_run = _read_card_run(run)
     with tempfile.TemporaryDirectory() as scratch:
         stage = Path(scratch) / "stage"
         stage.mkdir()
@@ -125,12 +123,12 @@ def reseal_archive(archive: Path, out: Path, run: CardRun) -> tuple[Path, str]:
         return _seal_stage(stage, spec, CONFIG, read_identity(archive).version, out, run)
 
 
-def _read_card_run(run: Path, frontier: Path) -> CardRun:
+def _read_card_run(run: Path) -> CardRun:
     try:
         entry = describe_run(run)
     except RunFolderError as error:
         raise BuildError(str(error)) from error
-    return CardRun(entry.id, entry.digest, candidates=read_candidates(frontier))
+    return CardRun(entry.id, entry.digest, candidates=read_candidates(FRONTIER))
 
 
 def _seal_stage(stage: Path, spec: Spec, config: Path, version: str, out: Path, run: CardRun) -> tuple[Path, str]:

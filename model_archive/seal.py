@@ -9,7 +9,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import yaml
+
 import handler
+from handler.settings import SettingsError, read_settings
 from handler.spec import FAMILIARITY_FILE, REFERENCE_FILE, Spec, write_spec
 from model_archive.build_error import BuildError
 from model_archive.golden import GoldenSample, write_golden
@@ -22,6 +25,18 @@ _HANDLER_ENTRY = _HANDLER / "fruity_handler.py"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _CREATED_ON = "01/01/1980 00:00:00"
 _MODE = 0o100644 << 16
+
+
+def read_model_config(config: Path) -> str:
+    """Return the text of the model-config.yaml *config*; raise `SettingsError` if the handler refuses it."""
+    text = config.read_text(encoding="utf-8", errors="replace")
+    try:
+        if not isinstance(fields := yaml.safe_load(text), dict):
+            raise SettingsError("it has no keys; model_archive/model-config.yaml is an example")
+        read_settings(fields)
+    except (yaml.YAMLError, SettingsError) as error:
+        raise SettingsError(f"{config} cannot be used: {error}") from error
+    return text
 
 
 def stage_files(run: Path, spec: Spec, golden: list[GoldenSample], stage: Path) -> None:

@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from handler.settings import SettingsError, read_settings
 from handler.spec import Spec
 from model_archive import identity
 from model_archive.archive_registry import open_registry
 from model_archive.entry import hash_file
 from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import MODEL, ArchiveError, file_name
+from model_archive.seal import read_model_config
 from model_archive.signature import signature_path, verify_archive
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,13 +161,9 @@ def stage(archive: Path, store: Path, public_key: Path | None = None) -> Path:
 def stage_trial(archive: Path, store: Path, config: Path) -> Path:
     """Write a copy of *archive* with *config* as its model-config.yaml into *store*; return it.
 
-    Raises `ModelStoreError` if the handler would refuse *config*.
+    Raises `SettingsError` if the handler would refuse *config*.
     """
-    text = config.read_text()
-    try:
-        read_settings(yaml.safe_load(text))
-    except (yaml.YAMLError, SettingsError) as error:
-        raise ModelStoreError(f"{config} cannot be used: {error}") from error
+    text = read_model_config(config)
     partial = store / f".{TRIAL_NAME}"
     try:
         return edit_archive(archive, partial, {CONFIG_NAME: lambda _: text.encode()}).replace(store / TRIAL_NAME)

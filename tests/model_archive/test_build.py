@@ -116,7 +116,8 @@ def test_another_build_of_a_version_is_refused_and_changes_nothing(tiny_run: Pat
     [
         (["--signing-key", "no.key"], r"no\.key"),
         (["--config", "no.yaml"], r"No such file .*no\.yaml"),
-        (["--config", "bad.yaml"], "Invalid enum value 'onnx'"),
+        (["--config", "bad.yaml"], r"bad\.yaml .*Invalid enum value 'onnx'"),
+        (["--config", "open.yaml"], r"open\.yaml cannot be used: while parsing"),
         (["--run", "nowhere"], r"nowhere/spec\.json does not exist"),
         (["--run", "corrupt"], r"model\.safetensors .* test_efficientnet"),
         (["--precision", "int8"], r"photos\.zip"),
@@ -127,6 +128,7 @@ def test_an_archive_that_cannot_be_built_is_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("fruity:\n  engine: onnx\n")
+    Path("open.yaml").write_text("a: [")
     write_tiny_run(tmp_path / "corrupt", make_spec())
     Path("corrupt/model.safetensors").write_bytes(b"corrupt")
 

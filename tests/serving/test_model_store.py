@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from handler.settings import SettingsError
 from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError, create_keys, sign_archive
 from serving.model_store import (
@@ -149,12 +150,12 @@ def test_another_configuration_is_in_the_staged_copy_only(tmp_path: Path) -> Non
     assert {path.name for path in (tmp_path / "store").iterdir()} == {"fruity.mar", "trial.mar"}
 
 
-@pytest.mark.parametrize("text", ["fruity: {engine: onnx}", "a: [", "fruity: {thread: 2}"])
+@pytest.mark.parametrize("text", ["fruity: {engine: onnx}", "a: [", "- a", "fruity: {thread: 2}"])
 def test_a_configuration_that_the_handler_would_refuse_is_not_staged(text: str, tmp_path: Path) -> None:
     (tmp_path / "tuned.yaml").write_text(text)
     (tmp_path / "store").mkdir()
 
-    with pytest.raises(ModelStoreError, match=r"tuned\.yaml"):
+    with pytest.raises(SettingsError, match=r"tuned\.yaml"):
         stage_trial(write_archive(tmp_path), tmp_path / "store", tmp_path / "tuned.yaml")
 
     assert list((tmp_path / "store").iterdir()) == []
