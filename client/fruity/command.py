@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -65,7 +66,12 @@ def _parse() -> argparse.Namespace:
         verb.add_argument("--key", default=os.environ.get("FRUITY_KEY"), help="the API key (default: FRUITY_KEY)")
         verb.add_argument("--version", help="ask this version (default: the one that serves)")
         verb.add_argument("--top-k", type=_positive, help="how many labels each photo gets")
-        verb.add_argument("--patience", type=float, default=DEFAULT_PATIENCE_S, help="seconds (default: %(default)s)")
+        verb.add_argument(
+            "--patience",
+            type=float,
+            default=DEFAULT_PATIENCE_S,
+            help="seconds to ask a busy server again (default: %(default)s)",
+        )
         verb.add_argument("--original", action="store_true", help="send photos as they are, not scaled down")
     versions = verbs.add_parser("versions", help="list the versions of a server on this machine")
     versions.set_defaults(verb=_list_versions)
@@ -112,6 +118,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     photos = find_photos(arguments.photos)
     arguments.out.mkdir(parents=True, exist_ok=True)
     code = 0
+    # Photos of several folders may have one name.
+    drawn_of: Counter[str] = Counter()
     with _connect(arguments) as client:
         for photo in photos:
             try:
@@ -120,7 +128,9 @@ def _explain(arguments: argparse.Namespace) -> int:
                 print(f"fruity: {photo}: {refused}", file=sys.stderr)
                 code = EXIT_REFUSED
                 continue
-            target = arguments.out / f"{photo.stem}-explained.png"
+            drawn_of[photo.stem] += 1
+            number = f"-{drawn_of[photo.stem]}" if drawn_of[photo.stem] > 1 else ""
+            target = arguments.out / f"{photo.stem}-explained{number}.png"
             target.write_bytes(drawn)
             print(target)
     return code

@@ -137,6 +137,17 @@ def test_explain_writes_a_picture_for_each_photo(run: Run) -> None:
     assert (ended.code, ended.out) == (1, "drawn/a-explained.png\n")
 
 
+def test_two_photos_of_one_name_get_a_picture_each(run: Run) -> None:
+    Path("other").mkdir()
+    Path("other/a.png").write_bytes(b"other")
+
+    with serve_http(lambda request: (200, request.body)) as url:
+        ended = run("explain", "a.jpg", "other/a.png", "--url", url, "--original")
+
+    assert (ended.code, ended.out.splitlines()) == (0, ["a-explained.png", "a-explained-2.png"])
+    assert Path("a-explained-2.png").read_bytes() == b"other"
+
+
 def test_versions_shows_the_default_and_the_workers(run: Run) -> None:
     models = [
         {"modelVersion": "1.0.0", "workers": [{}, {}], "defaultVersion": True},
