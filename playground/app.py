@@ -43,7 +43,7 @@ def _choose_server() -> tuple[Connection, Connection | None]:
         st.header("Server")
         url = st.text_input("Address", os.environ.get("FRUITY_URL") or "http://127.0.0.1:8080", key="url")
         key = st.text_input("API key", os.environ.get("FRUITY_KEY") or "", type="password", help="If it asks for one.")
-        versions = list_versions()
+        versions = list_versions(url)
         version = st.selectbox(
             "Version", [_DEFAULT, *versions], key="version", bind="query-params", accept_new_options=True
         )

@@ -50,8 +50,11 @@ def check_server(connection: Connection) -> State:
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False)
-def list_versions() -> list[str]:
-    """Return the versions of a server on this machine, the default first; empty where only its proxy is reached."""
+def list_versions(url: str) -> list[str]:
+    """Return the versions of the server at *url*, the default first; empty where only its reverse proxy is reached."""
+    # The management API of this machine's server, which knows no other one's versions.
+    if not url.startswith(("http://127.0.0.1", "http://localhost")):
+        return []
     try:
         response = httpx.get(f"{_MANAGEMENT}/models/fruity/all", timeout=1.0).raise_for_status()
         models = msgspec.json.decode(response.content, type=list[dict[str, object]])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from playground import connection
 from tests.http_server import Request, serve_http
 from tests.playground.browser import FakeServer
 
@@ -27,3 +28,13 @@ def test_drawing_the_page_asks_for_the_servers_state_once(monkeypatch: pytest.Mo
 
     assert [shown.value for shown in page.markdown if "answers" in shown.value] == [":green[●] fruity 1.0.0 answers"]
     assert asked == ["GET /predictions/fruity"]
+
+
+def test_the_versions_of_this_machine_are_not_offered_for_another_ones_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.list_versions.clear()
+
+    with serve_http(lambda request: (200, [{"modelVersion": "2.0.0"}])) as management:
+        monkeypatch.setattr(connection, "_MANAGEMENT", management)
+        offered = [connection.list_versions(url) for url in ("http://127.0.0.1:8080", "https://food.example")]
+
+    assert offered == [["2.0.0"], []]
