@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from model_archive.golden import GoldenSample, read_golden
-from model_archive.identity import ArchiveError
+from model_archive.identity import ArchiveError, read_identity
 from serving.answers import NoLabel, read_first_label
 from serving.model_store import ModelStoreError, choose_archive
 
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         archive = arguments.archive or choose_archive()
         golden = read_golden(archive)
-        version = arguments.version or archive.stem.removeprefix("fruity-")
+        version = arguments.version or read_identity(archive).version
         with httpx.Client(base_url=arguments.url, headers=_read_headers(), timeout=_TIMEOUT_S) as client:
             check_paths(client)
             answered = check_answers(client, golden, version, arguments.requests, arguments.mixed)

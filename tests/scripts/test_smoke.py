@@ -51,6 +51,17 @@ def ask(deployed: Deployment, *arguments: str) -> None:
         smoke.main()
 
 
+def test_the_version_is_the_one_inside_the_archive(
+    deployed: Deployment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    staged = tmp_path / "fruity.mar"
+    staged.write_bytes(ARCHIVE.read_bytes())
+
+    ask(deployed, f"--archive={staged}")
+
+    assert f"1 by {VERSION}" in capsys.readouterr().out
+
+
 def test_a_deployment_that_is_what_was_built_passes(deployed: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     ask(deployed)
 
