@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handler.prediction_log import LoggedPrediction
-from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
+from monitoring.drift_level import CANNOT_SAY, DRIFT, FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
 from monitoring.drift_verdict import embed_reference, judge_window
 from monitoring.prediction_windows import PredictionLog, cut_windows, read_log, read_time
 from monitoring.watched_model import CannotSayError, WatchedModel, read_watched_model
-
-CANNOT_SAY = 2
-DRIFT = 3
 
 # With fewer photos only the greatest changes are seen.
 _MIN_WINDOW = 50
@@ -41,8 +38,12 @@ def main() -> None:
         from monitoring.drift_report import render_drift_report  # Matplotlib is slow to import
 
         photos_folder = (asked.log if asked.log.is_dir() else asked.log.parent) / "photos"
-        asked.report.write_text(render_drift_report(model, verdicts, notes, photos_folder), encoding="utf-8")
-        print(f"report: {asked.report}")
+        page = render_drift_report(model, verdicts, notes, photos_folder)
+        try:
+            asked.report.write_text(page, encoding="utf-8")
+            print(f"report: {asked.report}")
+        except OSError as error:
+            print(f"no report: {asked.report} cannot be written ({error.strerror})", file=sys.stderr)
     print(verdicts[-1].explain())
     sys.exit(DRIFT if verdicts[-1].drifted else 0)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+CANNOT_SAY, DRIFT = 2, 3
+"""Exit codes of monitoring.drift."""
 FALSE_ALARMS_A_WEEK = 0.05
 LOOKS_A_WEEK = 200
 """Windows a week for which the promise above holds: every hour is 168, 20,000 photos are 200 that overlap by half."""

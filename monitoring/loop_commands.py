@@ -10,9 +10,6 @@ from pathlib import Path
 
 from model_archive.identity import file_name
 
-DRIFT_FOUND, DRIFT_UNKNOWN = 3, 2
-"""Exit codes of monitoring.drift."""
-
 Command = Sequence[str]
 
 

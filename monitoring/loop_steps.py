@@ -21,7 +21,8 @@ from model_archive.entry import hash_file
 from model_archive.identity import file_name, read_identity, version_in, version_order
 from monitoring.correction import Correction
 from monitoring.correction_folder import MANIFEST_FILE, latest_words, read_words
-from monitoring.loop_commands import DRIFT_FOUND, DRIFT_UNKNOWN, LoopCommands, run, show
+from monitoring.drift_level import CANNOT_SAY, DRIFT
+from monitoring.loop_commands import LoopCommands, run, show
 from monitoring.loop_thresholds import LoopError, LoopThresholds, NothingToDo
 from monitoring.version_comparison import check_gain, compare_versions, read_photos
 
@@ -159,9 +160,9 @@ def _find_drift(loop: Loop) -> bool:
     if loop.commands.log is None:
         return False
     code = run(loop.commands.find_drift(loop.serving))
-    if code not in (0, DRIFT_FOUND, DRIFT_UNKNOWN):
+    if code not in (0, DRIFT, CANNOT_SAY):
         raise LoopError(f"monitoring.drift ended with {code}; its message is above")
-    return code == DRIFT_FOUND
+    return code == DRIFT
 
 
 def _learned_until(record: Path) -> datetime | None:

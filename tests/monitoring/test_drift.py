@@ -230,6 +230,15 @@ def test_the_report_needs_no_other_file_and_shows_photos_that_were_kept(
     assert "http" not in page
 
 
+def test_a_report_that_cannot_be_written_hides_no_drift(archive: Path, tmp_path: Path, find_drift: Drift) -> None:
+    log = write_log(tmp_path / "a.jsonl", draw_photos(200, seed=2, brightness=-0.25))
+
+    said = find_drift(archive, log, "--report", str(tmp_path / "absent" / "drift.html"))
+
+    assert said.code == 3
+    assert f"no report: {tmp_path}/absent/drift.html cannot be written" in said.error
+
+
 def test_a_label_cannot_put_markup_into_the_report(tmp_path: Path, find_drift: Drift) -> None:
     labels = ("<script>alert(1)</script>", *LABELS[1:])
     archive = write_watched_archive(tmp_path / "fruity-1.1.0.mar", labels=labels)
