@@ -24,7 +24,9 @@ _OTHER_NAMES = (
 _ROUTES = {**{name: name for name in (*_API, "corrections", "docs")}, "openapi.yaml": "docs"}
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class LoggedRequest(msgspec.Struct, rename="camel"):
+    """The member `httpRequest` of a line of the access log (dockerfiles/serve/nginx.conf)."""
+
     request_method: str
     request_url: str
     status: int
@@ -32,9 +34,7 @@ class _Request(msgspec.Struct, rename="camel"):
 
 
 class _Line(msgspec.Struct, rename="camel"):
-    """What is read of a line of the access log (dockerfiles/serve/nginx.conf)."""
-
-    http_request: _Request
+    http_request: LoggedRequest
 
 
 class RequestMetrics:

@@ -15,16 +15,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
-
-class _Request(msgspec.Struct, rename="camel"):
-    request_method: str
-    request_url: str
-    status: int
-    latency: Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+s$")]
+from serving.container.exporter import LoggedRequest
 
 
 class _Line(msgspec.Struct):
-    http_request: _Request = msgspec.field(name="httpRequest")
+    http_request: LoggedRequest = msgspec.field(name="httpRequest")
     traceparent: Annotated[str, msgspec.Meta(pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-01$")]
     """Of the proxy's own span; other flags than 01: the request is not traced."""
     parent_span: str

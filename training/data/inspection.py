@@ -27,7 +27,6 @@ from training.progress import track
 FILE_NAME = "inspections.sqlite"
 
 # Beyond what clients may send: training may take its time for phone photos of 108 megapixels. Pillow ends at 178.
-# Own photos may take their time.
 TRAINING_LIMITS = Limits(
     max_photo_bytes=2**30,
     max_photo_pixels=10**9,
