@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import serve
@@ -10,7 +11,7 @@ from starlette.requests import Request
 
 from benchmarks.peers.classifier import Answer, load_classifier
 
-_REPLICAS = {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}, "max_ongoing_requests": 100}
+_REPLICAS: dict[str, Any] = {"num_replicas": 2, "ray_actor_options": {"num_cpus": 1}, "max_ongoing_requests": 100}
 
 
 @serve.deployment(**_REPLICAS)
