@@ -15,8 +15,8 @@ from model_archive.identity import MODEL
 KEY_FILE = "key_file.json"
 
 _TIMEOUT_S = 60
-# Registering waits for the workers; TorchServe itself stops waiting after the model's startupTimeout of 120 s.
-_LOAD_TIMEOUT_S = 300
+# Registering waits for the workers; TorchServe itself stops waiting after the model's startupTimeout of 300 s.
+_LOAD_TIMEOUT_S = 330
 # How TorchServe names a token that it does not accept; the status is 400.
 _BAD_TOKEN = "InvalidKeyException"  # noqa: S105  # the name of an error
 
