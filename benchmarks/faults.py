@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.container_load import Container
-from benchmarks.version_swaps import copy_as
+from benchmarks.version_swaps import copy_as, next_patch
 from serving.container.process_metrics import kind_of
 from serving.management import Management
 from serving.model_store import ROOT
@@ -88,8 +88,7 @@ def _serve_a_model_that_can_hang(container: Container) -> None:
     archive = container.run_folder / "model_store" / Path(default.model_url).name
     code = _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
     edits = {"fruity_handler.py": lambda source: b"import contextlib\n" + source.replace(_INFERENCE, code + _INFERENCE)}
-    *head, last = default.model_version.split(".")
-    hanging = copy_as(".".join([*head, str(int(last) + 1)]), archive, edits)
+    hanging = copy_as(next_patch(default.model_version), archive, edits)
     management.register(hanging.name)
     management.promote(hanging.stem.partition("-")[2])
 

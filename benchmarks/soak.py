@@ -25,7 +25,7 @@ from benchmarks.endpoint import Photo
 from benchmarks.load import Load, run_closed, run_open
 from benchmarks.reliability_page import write_section
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
-from benchmarks.version_swaps import copy_as
+from benchmarks.version_swaps import copy_as, next_patch
 from serving.container.process_metrics import kind_of
 from serving.management import Management
 from serving.model_store import ROOT
@@ -154,8 +154,7 @@ def _roll_out(container: Container, number: int) -> None:
     """Bring a copy of the version that serves, by the command that people use."""
     config = container.run_folder / "config.properties"
     current = Management(container.management).describe()
-    *head, last = current.model_version.split(".")
-    version = ".".join([*head, str(int(last) + 1)])
+    version = next_patch(current.model_version)
     served = container.run_folder / "model_store" / Path(current.model_url).name
     # Beside the log: the rollout itself copies it into the model store.
     source = Path(shutil.copy(served, container.server.log.parent))

@@ -50,8 +50,7 @@ def measure(
         default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
-    *head, last = default.model_version.split(".")
-    archives = (copy_as(".".join([*head, str(int(last) + 1)]), current), current)
+    archives = (copy_as(next_patch(default.model_version), current), current)
     swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
     with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
@@ -99,6 +98,11 @@ def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     axes.set(xlabel="s", ylabel="ms", yscale="log", title=f"{len(swaps)} rollouts under {_CLIENTS} clients")
     axes.legend(loc="upper right")
     figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def next_patch(version: str) -> str:
+    *head, last = version.split(".")
+    return ".".join([*head, str(int(last) + 1)])
 
 
 def copy_as(version: str, archive: Path, edits: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({})) -> Path:

@@ -1,7 +1,6 @@
 """Build the serving image, or print the size of its parts: python -m scripts.image build."""
 
 import argparse
-import hashlib
 import os
 import shlex
 import shutil
@@ -9,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from model_archive.entry import hash_file
 from serving.model_store import ROOT, choose_archive
 
 _SITE = "/opt/fruity/lib/python3.*/site-packages"
@@ -45,7 +45,7 @@ def build_command(image: str, device: str, archive: Path) -> list[str]:
     arguments = {
         "DEVICE": device,
         "ARCHIVE": str(archive.relative_to(ROOT).with_suffix("")),
-        "ARCHIVE_DIGEST": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "ARCHIVE_DIGEST": hash_file(archive),
         "VERSION": archive.stem.partition("-")[2],
         "REVISION": _ask_git("rev-parse", "HEAD"),
         "SOURCE": _ask_git("config", "--get", "remote.origin.url"),
