@@ -70,6 +70,8 @@ def main() -> None:
             sign_archive(archive, asked.signing_key)
     except (BuildError, SpecError, SettingsError, SignatureError, OSError) as error:
         sys.exit(f"archive: {error}")
+    except KeyboardInterrupt:
+        sys.exit("archive: stopped; nothing was written")
     print_contents(archive, digest)
 
 

@@ -142,6 +142,8 @@ def main() -> None:
         draw_frontier(candidates, asked.out / "frontier.svg")
     except (BuildError, SpecError, OSError) as error:
         sys.exit(f"frontier: {error}")
+    except KeyboardInterrupt:
+        sys.exit("frontier: stopped; nothing was written")
     proposed = propose(candidates)
     lines = [table, "", f"proposed  {proposed.name} of {proposed.run}: {REASON}", f"written to {asked.out}"]
     Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

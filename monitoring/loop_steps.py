@@ -7,7 +7,7 @@ started again with the same data: finished training and a finished archive are u
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,13 @@ class Loop:
     """Asks a person; raises `LoopError` if the answer is no."""
     rolls_out: bool = True
     folder: Path = BUILD / "loop"
+
+
+class _Finished(msgspec.Struct):
+    """What is read of a line of loops.jsonl."""
+
+    outcome: str
+    until: datetime | None = None
 
 
 @dataclass
@@ -167,9 +174,12 @@ def _find_drift(loop: Loop) -> bool:
 
 def _learned_until(record: Path) -> datetime | None:
     """Return the time of the newest correction that a finished loop has learned from."""
-    lines = record.read_bytes().splitlines() if record.exists() else []
-    done = [line for line in map(msgspec.json.decode, lines) if line["outcome"] == "done"]
-    return max((datetime.fromisoformat(line["until"]) for line in done), default=None)
+    done = []
+    for line in record.read_bytes().splitlines() if record.exists() else []:
+        # A full disk may have cut a line off.
+        with suppress(msgspec.DecodeError):
+            done.append(msgspec.json.decode(line, type=_Finished))
+    return max((one.until for one in done if one.until and one.outcome == "done"), default=None)
 
 
 def _version_corrections(commands: LoopCommands) -> str | None:

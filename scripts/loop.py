@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from handler.spec import SpecError
 from model_archive.identity import ArchiveError
 from monitoring.correction import CorrectionError
 from monitoring.loop_commands import LoopCommands
@@ -14,7 +15,7 @@ from scripts.versions import add_config_option
 from serving.management import ManagementError, open_server
 from serving.model_store import ROOT
 
-_FAILURES = (LoopError, CorrectionError, ManagementError, ArchiveError, OSError)
+_FAILURES = (LoopError, CorrectionError, ManagementError, ArchiveError, SpecError, OSError)
 
 
 def main() -> None:

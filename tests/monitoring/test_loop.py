@@ -86,7 +86,9 @@ def test_corrections_that_a_finished_loop_learned_from_are_not_new(tmp_path: Pat
     ]
     loop.folder.mkdir()
     lines = [{"outcome": "done", "until": NOON}, {"outcome": "stopped", "reason": "a person said no"}]
-    (loop.folder / "loops.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    # The last one was cut off by a full disk.
+    written = [*(msgspec.json.encode(line) for line in lines), b'{"outcome": "do']
+    (loop.folder / "loops.jsonl").write_bytes(b"\n".join(written))
 
     assert find_reason(loop, words) == "enough corrections: 20 of 50 corrections are new"
 
