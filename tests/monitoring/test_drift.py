@@ -235,8 +235,7 @@ def test_a_report_that_cannot_be_written_hides_no_drift(archive: Path, tmp_path:
 
     said = find_drift(archive, log, "--report", str(tmp_path / "absent" / "drift.html"))
 
-    assert said.code == 3
-    assert f"no report: {tmp_path}/absent/drift.html cannot be written" in said.error
+    assert (said.code, said.error.partition(" cannot")[0]) == (3, f"no report: {tmp_path}/absent/drift.html")
 
 
 def test_a_label_cannot_put_markup_into_the_report(tmp_path: Path, find_drift: Drift) -> None:
