@@ -276,7 +276,7 @@ hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the conta
 soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
 	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-fuzz: $(VENV)/.dev  ## Break every property of tests/fuzz by inputs that coverage guides, for MINUTES (10); finds go to build/fuzz
+fuzz: $(VENV)/.dev  ## Search for inputs that break a property of tests/fuzz, guided by coverage, for MINUTES (10); finds go to build/fuzz
 	@$(BIN)/python -m tests.fuzz.coverage_guided $(if $(MINUTES),--minutes $(MINUTES))
 
 lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev into requirements.lock)
