@@ -7,6 +7,7 @@ from collections.abc import Iterable
 FIXES = {
     "nginx": "apt-get install nginx libnginx-mod-http-js",
     "promtool": "apt-get install prometheus",
+    "kubectl": "kubectl or kustomize on the PATH",
     "browser": "apt-get install chromium",
     "IMAGE": "make image image-test (needs docker or podman)",
     "peers": "make bench",

@@ -1,5 +1,7 @@
 """The files of deploy/, parsed."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import yaml
 from serving.model_store import ROOT
 
 DEPLOY = ROOT / "deploy"
+_VALIDATE = str(Path(sys.executable).with_name("kubernetes-validate"))
 
 
 def read_yaml(path: str) -> dict[str, Any]:
@@ -16,5 +19,8 @@ def read_yaml(path: str) -> dict[str, Any]:
     return document
 
 
-def read_documents(path: Path) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(path.read_text()))
+def assert_valid(manifest: Path) -> None:
+    """Fail unless every document of the file *manifest* has a schema of Kubernetes and follows it, without more."""
+    done = subprocess.run([_VALIDATE, "--strict", str(manifest)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Couldn't find schema" not in done.stdout + done.stderr

@@ -13,11 +13,11 @@ import yaml
 
 from scripts import drift_job
 from serving.model_store import ROOT
+from tests.deploy.manifests import assert_valid
 from tests.scripts.programs import write_program
 
 CRON = ROOT / "deploy" / "cron" / "fruity-drift"
 ARCHIVE = "gs://models/fruity/1.1.0/fruity-1.1.0.mar"
-VALIDATE = str(Path(sys.executable).with_name("kubernetes-validate"))
 
 
 def run_verb(monkeypatch: pytest.MonkeyPatch, *changes: str) -> None:
@@ -53,9 +53,7 @@ def test_the_job_is_a_valid_pod_with_both_buckets(tmp_path: Path) -> None:
     pod = tmp_path / "pod.yaml"
     pod.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "drift"}, "spec": spec}))
 
-    done = subprocess.run([VALIDATE, "--strict", str(pod)], capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_valid(pod)
     assert limits == {"maxRetries": 0, "timeoutSeconds": 600}
     buckets = [volume["csi"]["volumeAttributes"]["bucketName"] for volume in spec["volumes"]]
     assert buckets == ["models", "logs"]

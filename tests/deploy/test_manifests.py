@@ -1,8 +1,6 @@
 """The manifests are valid for their platforms, and agree with each other and with what they deploy."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,9 @@ import yaml
 
 from scripts.cloud_run import Release, render
 from serving.model_store import ROOT
-from tests.deploy.manifests import DEPLOY, read_documents, read_yaml
+from tests.deploy.manifests import DEPLOY, assert_valid, read_yaml
 
-KUBERNETES = DEPLOY / "kubernetes" / "fruity.yaml"
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yaml")}
-VALIDATE = str(Path(sys.executable).with_name("kubernetes-validate"))
 PAGE = (ROOT / "docs" / "deploy.md").read_text()
 
 
@@ -29,16 +25,14 @@ def steps_of(workflow: str, job: str) -> list[dict[str, Any]]:
     return steps
 
 
-def test_the_manifests_are_valid(tmp_path: Path) -> None:
+def test_the_service_on_cloud_run_is_valid(tmp_path: Path) -> None:
     spec = render_service()["spec"]["template"]["spec"]
     # Fields that Knative adds to a pod's specification.
     assert (spec.pop("containerConcurrency"), spec.pop("timeoutSeconds")) == (16, 60)
     pod = tmp_path / "pod.yaml"
     pod.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "fruity"}, "spec": spec}))
 
-    for file in (KUBERNETES, pod):
-        done = subprocess.run([VALIDATE, "--strict", str(file)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert_valid(pod)
 
 
 def test_no_placeholder_is_left_for_cloud_run() -> None:
@@ -120,11 +114,3 @@ def test_the_deployment_gets_a_fresh_token_and_its_traffic_is_restored_if_it_is_
 @pytest.mark.parametrize("file", [".gitignore", ".dockerignore"])
 def test_credentials_of_a_workflow_are_ignored(file: str) -> None:
     assert "gha-creds-*.json" in (ROOT / file).read_text().splitlines()
-
-
-def test_a_pod_leaves_the_endpoints_before_it_drains_and_has_time_for_both() -> None:
-    pod = read_documents(KUBERNETES)[0]["spec"]["template"]["spec"]
-    command, wait_s = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-
-    assert (command, int(wait_s)) == ("sleep", 5)
-    assert pod["terminationGracePeriodSeconds"] > 5 + 10

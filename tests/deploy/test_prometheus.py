@@ -15,6 +15,7 @@ from model_archive.archive_registry import open_registry
 from scripts.dashboards import DASHBOARDS
 from serving.model_store import ROOT
 from serving.torchserve import Addresses
+from tests.deploy.manifests import read_yaml
 from tests.deploy.running_prometheus import RunningPrometheus, run_prometheus
 from tests.serving.container.running_container import RunningContainer, run_container
 from tests.serving.container.running_proxy import PREDICT
@@ -119,6 +120,15 @@ def test_the_proxys_latency_is_counted_by_route_and_code(watched: Watched) -> No
         ("explanations", "200"): 1,
         ("other", "404"): 1,
     }
+
+
+def test_the_pod_monitor_reads_the_rules_metrics_from_federate(watched: Watched) -> None:
+    (endpoint,) = read_yaml("kubernetes/overlays/production/pod_monitor.yaml")["spec"]["podMetricsEndpoints"]
+
+    page = httpx.get(f"{watched.prometheus.url}{endpoint['path']}", params=endpoint["params"]).raise_for_status().text
+
+    names = {line.partition("{")[0] for line in page.splitlines() if not line.startswith("#")}
+    assert {"up", "fruity_ready", "fruity_photos_total", "fruity_proxy_request_seconds_bucket"} <= names
 
 
 def test_the_probes_of_readiness_are_not_among_the_photos(watched: Watched) -> None:
