@@ -66,6 +66,8 @@ def _refuse(connection: socket.socket, tls: bool) -> None:
     with connection, contextlib.suppress(OSError):
         connection.settimeout(1)
         if not tls:
+            # An answer before its request becomes, in nginx 1.22 as a balancer, the head of the next host's answer.
+            connection.recv(65536)
             connection.sendall(_ANSWER)
         connection.shutdown(socket.SHUT_WR)
         # Closing with unread bytes would send a reset, which can overtake the answer.

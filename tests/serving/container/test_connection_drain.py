@@ -48,6 +48,21 @@ def test_queued_and_later_connections_get_503_until_the_port_is_closed(listener:
         socket.create_connection(address, timeout=10)
 
 
+def test_no_answer_comes_before_the_request(listener: socket.socket) -> None:
+    with socket.create_connection(listener.getsockname(), timeout=10) as client:
+        over = threading.Event()
+        draining = threading.Thread(target=drain_connections, args=(listener, over.is_set))
+        draining.start()
+        early = select.select([client], [], [], 0.3)[0]
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        answer = read_all(client)
+        over.set()
+        draining.join(timeout=10)
+
+    assert early == []
+    assert answer.startswith(b"HTTP/1.1 503 ")
+
+
 def test_over_tls_a_connection_is_closed_unanswered(listener: socket.socket) -> None:
     with socket.create_connection(listener.getsockname(), timeout=10) as client:
         drain_connections(listener, lambda: True, tls=True)
