@@ -29,6 +29,9 @@ VERSION ?=
 ENGINES ?= openvino
 REGISTRY ?= registry
 ARCHIVE ?= build/fruity-$(NAMED).mar
+SRC ?=
+DST ?=
+FORMAT ?= parquet
 SIGNING_KEY ?=
 PUBLIC_KEY ?=
 PRECISION ?= auto
@@ -104,11 +107,12 @@ INCLUDED_IN_train = registry monitor serve
 INCLUDED_IN_monitor = serve
 INCLUDED_IN_playground = serve
 INCLUDED_IN_docs = serve
-INCLUDED_IN_dev = train registry monitor playground docs serve
+INCLUDED_IN_scale = registry serve
+INCLUDED_IN_dev = train registry monitor playground docs scale serve
 INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py serving/java.py serving/torch_shim.py
 
 .DEFAULT_GOAL = help
-.PHONY: help serve predict playground train evaluate corrections sweep profile prune frontier archive default-archive \
+.PHONY: help serve predict score playground train evaluate corrections sweep profile prune frontier archive default-archive \
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
@@ -126,6 +130,9 @@ serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted versio
 
 predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
+
+score: $(VENV)/.scale  ## Score the photos of SRC (folder, manifest.csv, *.tar, gs://) into DST, FORMAT=parquet or jsonl; the same command resumes
+	@$(BIN)/python -m scripts.score '$(call escaped,$(SRC))' '$(call escaped,$(DST))' --format $(FORMAT) $(MEASURED) $(VERIFY) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
 	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)

@@ -34,12 +34,13 @@ def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "included"),
     [
-        ("dev", ["train", "registry", "monitor", "playground", "docs", "serve"]),
+        ("dev", ["train", "registry", "monitor", "playground", "docs", "scale", "serve"]),
         ("train", ["registry", "monitor", "serve"]),
         ("monitor", ["serve"]),
         ("registry", ["serve"]),
         ("playground", ["serve"]),
         ("docs", ["serve"]),
+        ("scale", ["registry", "serve"]),
     ],
 )
 def test_installing_an_extra_installs_those_that_it_includes(extra: str, included: list[str], tmp_path: Path) -> None:

@@ -1,0 +1,200 @@
+"""The files of a source or a destination: a folder here, or a prefix of a Google Cloud Storage bucket.
+
+Nothing of ours is imported: an actor gets its `handler` from the archive.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, Protocol
+
+from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
+from requests import RequestException
+
+BUCKET_SCHEME = "gs://"
+_PARTIAL = ".partial"
+_STREAM_CHUNK_BYTES = 1 << 23
+
+
+class FileError(Exception):
+    """A file or folder cannot be listed, read or written; its text says which, why and what to do."""
+
+
+class Files(Protocol):
+    """Names are relative to the root, with slashes. All methods raise `FileError`."""
+
+    uri: str
+
+    def list_names(self) -> Iterator[str]:
+        """Yield the names of all files, also in subfolders; hidden ones (a name from a dot on) are left out."""
+
+    def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
+        """Return *num_bytes* of a file from byte *start* on, fewer at its end; None is the rest."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Return the file, opened to be read, which can seek."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, which appears whole or not at all, and replaces an older one."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file if it exists."""
+
+
+def open_files(uri: str) -> Files:
+    """Return the files below *uri*, a folder or `gs://bucket/prefix`; raise `FileError`."""
+    if uri.startswith(BUCKET_SCHEME):
+        return BucketFiles(uri)
+    if "://" in uri:
+        raise FileError(f"{uri} is neither a folder nor gs://bucket/prefix; copy the photos to one of them")
+    return FolderFiles(Path(uri))
+
+
+class FolderFiles:
+    def __init__(self, folder: Path) -> None:
+        self.uri = str(folder)
+        self._folder = folder
+
+    def list_names(self) -> Iterator[str]:
+        with _folder_errors("listed"):
+            yield from _list_folder(self._folder, "")
+
+    def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
+        with _folder_errors("read"), (self._folder / name).open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if num_bytes is None else num_bytes)
+
+    def open(self, name: str) -> IO[bytes]:
+        with _folder_errors("read"):
+            return (self._folder / name).open("rb")
+
+    def write(self, name: str, content: bytes) -> None:
+        path = self._folder / name
+        with _folder_errors("written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(prefix=".", suffix=_PARTIAL, dir=path.parent, delete=False) as partial:
+                try:
+                    partial.write(content)
+                    partial.flush()
+                    # Before the rename: after a power cut there must not be a name without its content.
+                    os.fsync(partial.fileno())
+                    Path(partial.name).chmod(0o644)
+                    Path(partial.name).replace(path)
+                except OSError:
+                    Path(partial.name).unlink(missing_ok=True)
+                    raise
+
+    def remove(self, name: str) -> None:
+        with _folder_errors("removed"):
+            (self._folder / name).unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed left below *folder*; raise `FileError`."""
+    with _folder_errors("removed"):
+        for path in folder.rglob(f".*{_PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+
+def _list_folder(folder: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        # Only of this folder, so that memory does not grow with the number of all photos.
+        listed = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_folder in listed:
+        if name.startswith("."):
+            continue
+        if is_folder:
+            yield from _list_folder(folder / name, f"{prefix}{name}/")
+        # A link to a folder may lead round in a circle.
+        elif not (folder / name).is_dir():
+            yield prefix + name
+
+
+@contextmanager
+def _folder_errors(act: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        raise FileError(f"could not be {act} ({reason})") from error
+
+
+class BucketFiles:
+    def __init__(self, uri: str) -> None:
+        """*uri* is `gs://bucket/prefix`."""
+        name, _, prefix = uri.removeprefix(BUCKET_SCHEME).strip("/").partition("/")
+        if not name:
+            raise FileError(f"{uri!r} does not name a bucket; write gs://bucket/prefix")
+        self.uri = uri.rstrip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        with self._errors("read"):
+            self._bucket = _connect().bucket(name)
+
+    def list_names(self) -> Iterator[str]:
+        with self._errors("listed"):
+            # In pages, of names only.
+            for blob in self._bucket.list_blobs(prefix=self._prefix, fields="items(name),nextPageToken"):
+                name = blob.name.removeprefix(self._prefix)
+                if name and not name.endswith("/") and not any(part.startswith(".") for part in name.split("/")):
+                    yield name
+
+    def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
+        if num_bytes == 0:
+            return b""
+        with self._errors("read"):
+            end = None if num_bytes is None else start + num_bytes - 1
+            # A part of an object has no checksum to compare.
+            checksum = None if start or end is not None else "auto"
+            content: bytes = self._blob(name).download_as_bytes(start=start or None, end=end, checksum=checksum)
+            return content
+
+    def open(self, name: str) -> IO[bytes]:
+        with self._errors("read"):
+            opened: IO[bytes] = self._blob(name).open("rb", chunk_size=_STREAM_CHUNK_BYTES)
+            return opened
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._errors("written"):
+            self._blob(name).upload_from_string(content, content_type="application/octet-stream")
+
+    def remove(self, name: str) -> None:
+        with self._errors("removed"):
+            try:
+                self._blob(name).delete()
+            except NotFound:
+                return
+
+    def _blob(self, name: str) -> Any:
+        return self._bucket.blob(self._prefix + name)
+
+    @contextmanager
+    def _errors(self, act: str) -> Iterator[None]:
+        try:
+            yield
+        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
+            # Proxies answer with HTML pages.
+            reason = str(error).partition("\n")[0]
+            raise FileError(f"could not be {act} ({reason}); {_advise(act, error)}") from error
+
+
+@cache
+def _connect() -> Any:
+    """Return the one client of this process, without credentials where none are set up: public buckets need none."""
+    try:
+        return storage.Client(project=None)
+    except DefaultCredentialsError:
+        return storage.Client.create_anonymous_client()
+
+
+def _advise(act: str, error: Exception) -> str:
+    if isinstance(error, NotFound):
+        return "check the bucket's name and the prefix"
+    if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not isinstance(error, TransportError):
+        role = "Storage Object User" if act in ("written", "removed") else "Storage Object Viewer"
+        return f"run `gcloud auth application-default login`, or ask its owner for the role {role}"
+    return "check the network, then run the same command again"

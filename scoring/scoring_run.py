@@ -1,0 +1,132 @@
+"""A run: check the archive, list the photos once, score the parts that are missing."""
+
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from handler.engine import TORCH_FILE
+from model_archive.entry import hash_file
+from model_archive.identity import check_members, read_identity
+from model_archive.signature import verify_archive
+from scoring.destination import Destination, DestinationError, Part, RunSettings, check_apart, check_same
+from scoring.photo_listing import PhotoPlace, SourceError, list_photos
+from scoring.ray_run import count_slots, running_ray, score_parts
+from scoring.result_rows import Format
+
+
+class ScoringRequest(NamedTuple):
+    """What a run is asked for."""
+
+    source: str
+    destination: str
+    format: Format
+    archive: Path
+    public_key: Path | None = None
+    """Of the key that must have signed the archive."""
+    num_actors: int | None = None
+    """None: one for each core, or GPU."""
+
+
+class Progress(Protocol):
+    """Told how far a run is."""
+
+    def list_photo(self) -> None:
+        """Count one more photo that was found."""
+
+    def start(self, num_photos: int, num_done: int) -> None:
+        """Begin: of *num_photos*, *num_done* were scored by an earlier run."""
+
+    def advance(self, num_photos: int) -> None:
+        """Count photos whose rows are written."""
+
+
+class Summary(NamedTuple):
+    version: str
+    num_photos: int
+    num_before: int
+    """Scored by earlier runs. What follows is of this run."""
+    num_errors: int = 0
+    num_retries: int = 0
+    """Photos that a later run will score again."""
+    num_actors: int = 0
+    seconds: float = 0.0
+    """From the first actor's start to the last row."""
+
+    @property
+    def photos_per_s(self) -> float:
+        return (self.num_photos - self.num_before) / self.seconds if self.seconds else 0.0
+
+
+def score(request: ScoringRequest, progress: Progress) -> Summary:
+    """Score what is missing at the destination.
+
+    Raises `ArchiveError`, `SignatureError`, `SourceError`, `DestinationError` or `RayError`.
+    """
+    check_apart(request.source, request.destination)
+    check_members(request.archive)
+    if request.public_key:
+        verify_archive(request.archive, request.public_key)
+    destination = Destination(request.destination)
+    with destination.locked():
+        settings = _resume_or_list(request, destination, progress)
+        parts, num_done = destination.pending_parts(settings)
+        progress.start(settings.num_photos, num_done)
+        if not parts:
+            return Summary(settings.version, settings.num_photos, num_done)
+        with running_ray():
+            summary = _score_on_ray(request, parts, progress)
+        return summary._replace(version=settings.version, num_photos=settings.num_photos, num_before=num_done)
+
+
+def _resume_or_list(request: ScoringRequest, destination: Destination, progress: Progress) -> RunSettings:
+    """Return the settings of the run that began at *destination*, or begin one: list the photos."""
+    settings = RunSettings(
+        source=request.source,
+        format=request.format,
+        version=read_identity(request.archive).version,
+        archive_digest=hash_file(request.archive),
+        num_photos=0,
+    )
+    if found := destination.read_settings():
+        check_same(found, settings, request.destination)
+        return found
+    if not (num_photos := destination.write_list(_counted(list_photos(request.source), progress))):
+        raise SourceError(f"{request.source} has no photo; check its name")
+    settings = msgspec.structs.replace(settings, num_photos=num_photos)
+    destination.write_settings(settings)
+    return settings
+
+
+def _score_on_ray(request: ScoringRequest, parts: list[Part], progress: Progress) -> Summary:
+    started_s = time.monotonic()
+    with zipfile.ZipFile(request.archive) as members:
+        gpu = TORCH_FILE in members.namelist() and count_slots(gpu=True) > 0
+    num_actors = request.num_actors or count_slots(gpu=gpu)
+    scorer = {
+        "archive": request.archive.read_bytes(),
+        "source": request.source,
+        "destination": request.destination,
+        "suffix": request.format,
+        "gpu": gpu,
+    }
+    num_errors = num_retries = 0
+    with closing(score_parts(parts, num_actors, scorer)) as results:
+        for result in results:
+            if result.failure:
+                raise DestinationError(result.failure)
+            num_errors += result.num_errors
+            num_retries += result.num_retries
+            progress.advance(result.num_photos)
+    seconds = time.monotonic() - started_s
+    return Summary("", 0, 0, num_errors, num_retries, num_actors, seconds)
+
+
+def _counted(photos: Iterator[PhotoPlace], progress: Progress) -> Iterator[PhotoPlace]:
+    for photo in photos:
+        progress.list_photo()
+        yield photo

@@ -1,0 +1,216 @@
+"""`make score` on Ray: its rows are the server's answers, also when it was killed; its errors are one sentence."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from scoring.destination import PART_PHOTOS
+from serving.model_store import DEFAULT_ARCHIVE, DEFAULT_ARCHIVES, ROOT, edit_archive
+from tests.end_to_end.server import run_server
+from tests.pictures import draw_corners, draw_waves, encode
+from tests.scoring.scored_rows import read_parquet_rows, read_rows, run
+
+GROCERY = ROOT.parent / "shared" / "data" / "grocery"
+FINE_TUNED = DEFAULT_ARCHIVES / "fruity-2.0.0.mar"
+
+
+def score(source: Path, destination: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return run("scripts.score", str(source), str(destination), *options, check=False)
+
+
+def start_scoring(source: Path, destination: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "scripts.score", str(source), str(destination), "--format", "jsonl"]
+    command += ["--archive", str(DEFAULT_ARCHIVE)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def ask(server_url: str, photo: bytes) -> dict[str, Any]:
+    """Return what a row has of the server's answer to *photo*."""
+    answer = httpx.post(f"{server_url}/predictions/fruity", content=photo, timeout=60).json()
+    return answer["predictions"][0] if "predictions" in answer else {"error": answer}
+
+
+def compare(row: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Assert that *row* says what the server's *entry* does; batches of another size change the last decimals."""
+    for name in ("confident", "unfamiliar"):
+        assert row[name] == entry.get(name)
+    assert row["error"] == entry.get("error")
+    labels, expected = (one.get("labels") or [] for one in (row, entry))
+    assert [one["probability"] for one in labels] == pytest.approx(
+        [one["probability"] for one in expected], abs=TOLERANCE
+    )
+    named = {one["label"]: one["probability"] for one in expected}
+    assert labels == [] or labels[0]["label"] == expected[0]["label"]
+    assert {one["label"]: one["probability"] for one in labels} == pytest.approx(named, abs=TOLERANCE)
+
+
+TOLERANCE = 2e-6
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_rows_are_the_answers_of_the_server(coffee: bytes, cat: bytes, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    contents = {
+        "coffee.png": coffee,
+        "cat.png": cat,
+        "notes.txt": b"no image",
+        "empty.jpg": b"",
+        "cut.png": coffee[:999],
+    }
+    contents |= {f"{kind}.x": encode(draw_corners(), kind) for kind in ("JPEG", "WEBP", "AVIF", "HEIF", "TIFF")}
+    contents["tiny.png"] = encode(draw_waves(8, 8))
+    for name, content in contents.items():
+        (photos / name).write_bytes(content)
+
+    done = score(photos, tmp_path / "scores", "--archive", str(DEFAULT_ARCHIVE), "--format", "jsonl")
+
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(tmp_path / "scores")
+    assert [row["photo"] for row in rows] == sorted(contents)
+    with run_server(tmp_path) as server:
+        for row in rows:
+            compare(row, ask(server.addresses.inference, contents[row["photo"]]))
+    assert f"score: {len(contents)} photos, 4 of them errors" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.skipif(not GROCERY.exists(), reason="the Grocery Store photos are not at ../shared/data/grocery")
+def test_rows_of_the_grocery_photos_are_the_answers_of_the_server(tmp_path: Path) -> None:
+    done = score(GROCERY / "val", tmp_path / "scores", "--archive", str(FINE_TUNED))
+
+    assert done.returncode == 0, done.stderr
+    rows = read_parquet_rows(tmp_path / "scores")
+    assert [row["index"] for row in rows] == list(range(296))
+    with run_server(tmp_path, FINE_TUNED) as server:
+        for row in rows[::3]:
+            photo = (GROCERY / "val" / row["photo"]).read_bytes()
+            compare(row, ask(server.addresses.inference, photo))
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    photos = [encode(draw_waves(64 + number, 64), "JPEG") for number in range(16)]
+    for number in range(count):
+        (folder / f"{number:05}.jpg").write_bytes(b"rubbish" if number % 100 == 99 else photos[number % 16])
+    return folder
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_started_again_no_photo_is_lost_or_there_twice(tmp_path: Path) -> None:
+    count, scores = 30 * PART_PHOTOS + 7, tmp_path / "scores"
+    photos, moments = write_photos(tmp_path / "photos", count), random.Random(2)
+    written = [0]
+    for _ in range(3):
+        process = start_scoring(photos, scores)
+        wait_for_more_parts(scores, written[-1], process)
+        time.sleep(moments.uniform(0.0, 1.5))
+        kill_all(process)
+        written.append(len(list(scores.glob("part-*"))))
+
+    done = score(photos, scores, "--archive", str(DEFAULT_ARCHIVE), "--format", "jsonl")
+
+    assert done.returncode == 0, done.stderr
+    assert 0 < written[1] < written[3] < 31
+    rows = read_rows(scores)
+    assert [row["index"] for row in rows] == list(range(count))
+    assert [row["photo"] for row in rows] == sorted(path.name for path in photos.iterdir())
+    assert sum(row["error"] is not None for row in rows) == count // 100
+
+
+def wait_for_more_parts(scores: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline_s = time.monotonic() + 180
+    while len(list(scores.glob("part-*"))) <= count and process.poll() is None:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def kill_all(process: "subprocess.Popen[bytes]") -> None:
+    """Kill *process* and all that it started, at one moment as a power cut does, and wait until they are gone."""
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in started:
+        if one.is_running():
+            os.kill(one.pid, signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(started, timeout=30)
+
+
+@pytest.mark.slow
+def test_an_actor_that_dies_is_started_again_and_ends_the_run_if_it_always_dies(coffee: bytes, tmp_path: Path) -> None:
+    killing = b"""
+class FruityHandler(FruityHandler):
+    def handle(self, rows, context):
+        if any(row["body"].startswith(b"KILL") for row in rows):
+            os.kill(os.getpid(), 9)
+        return super().handle(rows, context)
+"""
+    archive = edit_archive(
+        DEFAULT_ARCHIVE, tmp_path / "fruity-1.0.0.mar", {"fruity_handler.py": lambda content: content + killing}
+    )
+    photos = write_photos(tmp_path / "photos", 2 * PART_PHOTOS)
+    (photos / "00000.jpg").write_bytes(b"KILL")
+
+    done = score(photos, tmp_path / "scores", "--archive", str(archive), "--format", "jsonl")
+
+    assert done.returncode == 5
+    assert "score: an actor failed (" in done.stderr
+    assert done.stderr.count("Traceback") == 0
+    assert [row["index"] for row in read_rows(tmp_path / "scores")] == list(range(PART_PHOTOS, 2 * PART_PHOTOS))
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "code", "error"),
+    [
+        ("empty", "scores", 3, "empty has no photo; check its name"),
+        ("missing", "scores", 3, "missing does not exist"),
+        ("photos", "photos/scores", 4, "is inside the source"),
+        ("photos", "other", 4, "other holds other files, as file.txt; name a new or empty folder"),
+        ("photos", "other/file.txt/scores", 4, "cannot be written (Not a directory"),
+    ],
+)
+def test_an_error_is_one_sentence_with_an_exit_code(
+    source: str, destination: str, code: int, error: str, tmp_path: Path
+) -> None:
+    for name in ("photos/a.jpg", "other/file.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+
+    done = score(tmp_path / source, tmp_path / destination, "--archive", str(DEFAULT_ARCHIVE))
+
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, error in last, last.startswith("score: ")) == (code, True, True), done.stderr
+
+
+def test_a_damaged_archive_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    archive = shutil.copy(DEFAULT_ARCHIVE, tmp_path / "fruity-1.0.0.mar")
+    Path(archive).write_bytes(DEFAULT_ARCHIVE.read_bytes()[:-5000])
+
+    done = score(tmp_path, tmp_path.with_name("scores"), "--archive", str(archive))
+
+    assert (done.returncode, "is damaged" in done.stderr) == (2, True)
+    assert not tmp_path.with_name("scores").exists()
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path / "photos", 1)
+    monkeypatch.setenv("RAY_ADDRESS", "no-such-cluster:6379")
+
+    done = score(tmp_path / "photos", tmp_path / "scores", "--archive", str(DEFAULT_ARCHIVE))
+
+    assert done.returncode == 5
+    assert "the cluster at no-such-cluster:6379 cannot be reached; check RAY_ADDRESS" in done.stderr.splitlines()[-1]
