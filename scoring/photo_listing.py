@@ -67,7 +67,8 @@ def list_photos(source: str) -> Iterator[PhotoPlace]:
             for found in _match_shards(files, name, source) if name else files.list_names():
                 yield from _list_shard(files, found) if found.endswith(SHARD_SUFFIX) else (PhotoPlace(found),)
     except FileError as error:
-        raise SourceError(f"{source} {error}") from error
+        advice = "" if source.startswith(BUCKET_SCHEME) else "; check its name and the right to read it"
+        raise SourceError(f"{source} {error}{advice}") from error
 
 
 def read_photo(files: Files, place: PhotoPlace, max_bytes: int) -> bytes:

@@ -1,6 +1,7 @@
-"""The rows that a run wrote, and runs in processes of their own."""
+"""The rows that a run wrote, and a run in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 import pyarrow.dataset
 
 from serving.model_store import ROOT
+
+# Root may read everything, unless it has given up these rights.
+AS_A_USER = ["setpriv", *(f"--{of}=-dac_override,-dac_read_search" for of in ("bounding-set", "inh-caps"))]
+AS_A_USER = AS_A_USER if os.geteuid() == 0 else []
 
 
 def read_rows(destination: Path) -> list[dict[str, Any]]:
@@ -25,13 +30,15 @@ def read_parquet_rows(destination: Path) -> list[dict[str, Any]]:
 
 def score_directly(source: Path, destination: Path, archive: Path, suffix: str = "jsonl") -> list[dict[str, Any]]:
     """Score without Ray, in a process that has the archive's handler alone; return the results of the parts."""
-    done = run("tests.scoring.direct_scoring", str(source), str(destination), str(archive), suffix)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.scoring.direct_scoring",
+        str(source),
+        str(destination),
+        str(archive),
+        suffix,
+    ]
+    done = subprocess.run([*AS_A_USER, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def run(module: str, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Run *module* to its end, in the checkout."""
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done

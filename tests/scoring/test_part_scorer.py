@@ -21,6 +21,8 @@ def photos(coffee: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "6-large.jpg").open("wb") as file:
         file.truncate((1 << 25) + 1)
     (folder / "7-corners.heic").write_bytes(encode(draw_corners(), "HEIF"))
+    (folder / "7-secret.jpg").write_bytes(coffee)
+    (folder / "7-secret.jpg").chmod(0)
     (folder / "8-photos.json").write_text('{"instances": [{"b64": "AAAA"}]}')
     return folder
 
@@ -43,13 +45,14 @@ def test_a_good_photo_has_labels_and_a_digest(scores: Path, coffee: bytes) -> No
 def test_each_bad_photo_is_a_row_with_its_error(scores: Path) -> None:
     rows = read_rows(scores)
 
-    assert [row["index"] for row in rows] == list(range(8))
+    assert [row["index"] for row in rows] == list(range(9))
     assert {row["photo"]: row["error"]["type"].removeprefix("urn:fruity:") for row in rows if row["error"]} == {
         "2-notes.txt": "not-a-photo",
         "3-empty.jpg": "malformed-request",
         "4-cut.png": "unusable-photo",
         "5-gone.jpg": "unreadable",
         "6-large.jpg": "too-large",
+        "7-secret.jpg": "unreadable",
         "8-photos.json": "not-a-photo",
     }
 
