@@ -116,7 +116,7 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
-  bench-quick bench-rollout bench-score bench-loop bench-drift bench-container bench-client fuzz chaos hostile soak
+  bench-quick bench-rollout bench-score bench-loop bench-drift bench-container bench-capacity bench-client fuzz chaos hostile soak
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -324,7 +324,10 @@ bench-container: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Measure 
 	@$(BENCH_VENV)/bin/python -m benchmarks.container_load
 
 bench-score: $(VENV)/.dev  ## Measure make score against the same handler without Ray, its memory, and 10 kills (ARGS="--only rate")
-	@$(BIN)/python -m benchmarks.score_bench $(MEASURED) $(ARGS)
+	@$(BIN)/python -m benchmarks.score_bench $(GIVEN_ARCHIVE) $(ARGS)
+
+bench-capacity: $(VENV)/.dev $(BENCH_VENV)/serve/.registry  ## Measure the container's capacity and simulate Cloud Run with it; write docs/capacity.md (9 minutes)
+	@$(BIN)/python -m benchmarks.capacity.capacity_bench --python $(BENCH_VENV)/serve/bin/python $(ARGS)
 
 bench-client: $(VENV)/.dev  ## Measure what scaling 12-megapixel photos down gains at the server at URL (ARGS=--mbit=100 for such a link)
 	@$(BIN)/python -m benchmarks.client_photos --url $(URL) $(ARGS)

@@ -1,0 +1,91 @@
+"""docs/capacity.md, drawn from what was measured and simulated; capacity.md.j2 is its text."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import jinja2
+
+from benchmarks.capacity import capacity_simulation, cloud_run_service
+from benchmarks.capacity.capacity_results import Capacity, ClosedLoop, Measured
+from benchmarks.capacity.cloud_run_model import TARGET
+from benchmarks.capacity.cloud_run_service import CloudRunService
+from benchmarks.scenarios import MIDDLE, PHONE
+
+_GOAL = 0.25
+_HOURS_A_MONTH = 730
+_THEN = {
+    1_000: "Cloud Run, with photos that the client scales down as `fruity predict` does, and a `maxScale` for the rest",
+    10_000: "Kubernetes with KServe or an autoscaled Deployment (`deploy/kubernetes/`), on nodes at a committed price, "
+    "in more than one region; what can wait is scored offline",
+    100_000: "shards by region, each with its own registry and log; GPU nodes, to which clients send photos of the "
+    "network's size, so that little is decoded",
+}
+
+
+def format_page(results: Capacity, service: CloudRunService) -> str:
+    """Return the page as Markdown; the same results give the same text."""
+    measured, simulated = results.measured, results.simulated
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701, Markdown
+    template = environment.from_string(Path(__file__).with_name("capacity.md.j2").read_text())
+
+    def modelled(loop: ClosedLoop) -> str:
+        has_model = (loop.photos, loop.cores) == (MIDDLE, measured.machine.cores)
+        return f"{simulated.closed_photos_per_s[loop.clients]:.0f}" if has_model else "-"
+
+    text = template.render(
+        measured=measured,
+        simulated=simulated,
+        service=service,
+        modelled=modelled,
+        median=median,
+        goal=_GOAL,
+        checks=[
+            (loop, predicted, predicted.p99_ms / median(loop.p99_ms))
+            for loop, predicted in zip(measured.open, simulated.open, strict=True)
+        ],
+        best=simulated.recommended,
+        is_reached=capacity_simulation.reaches_objectives(simulated.recommended),
+        price_tolerance=capacity_simulation.PRICE_TOLERANCE,
+        photos=sum(300 * point.photos_per_s for point in simulated.day),
+        peak=max(point.photos_per_s for point in simulated.day),
+        start_s=median(measured.start_s) + cloud_run_service.PLATFORM_START_S,
+        platform_start_s=cloud_run_service.PLATFORM_START_S,
+        dollars_per_vcpu_s=cloud_run_service.DOLLARS_PER_VCPU_S,
+        dollars_per_gib_s=cloud_run_service.DOLLARS_PER_GIB_S,
+        euros_per_dollar=cloud_run_service.EUROS_PER_DOLLAR,
+        middle=MIDDLE,
+        phone=PHONE,
+        scales=[_scale(measured, service, photos_per_s) for photos_per_s in _THEN],
+    )
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _scale(measured: Measured, service: CloudRunService, photos_per_s: int) -> Mapping[str, Any]:
+    """Return what *photos_per_s* need of small photos and of a phone's."""
+    loops = [capacity_simulation.find_full_load(measured, size) for size in (MIDDLE, PHONE)]
+    # What an instance answers while Cloud Run keeps its CPUs at the target.
+    rates = [min(loop.photos_per_s, TARGET * service.vcpus * 1000 / loop.cpu_ms_per_photo) for loop in loops]
+    instances, phone_instances = (math.ceil(photos_per_s / rate) for rate in rates)
+    gbits, phone_gbits = (8 * photos_per_s * measured.photo_bytes[size] / 1e9 for size in (MIDDLE, PHONE))
+    return {
+        "photos_per_s": photos_per_s,
+        "rates": rates,
+        "instances": instances,
+        "phone_instances": phone_instances,
+        "vcpus": instances * service.billed_vcpus,
+        "gbits": gbits,
+        "phone_gbits": phone_gbits,
+        "euros": instances * service.euros_per_instance_s * 3600 * _HOURS_A_MONTH,
+        "breaks": _find_limit(instances, service),
+        "phone_breaks": _find_limit(phone_instances, service),
+        "then": _THEN[photos_per_s],
+    }
+
+
+def _find_limit(instances: int, service: CloudRunService) -> str:
+    if instances <= service.max_instances:
+        return "nothing"
+    return f"`maxScale` {service.max_instances}, then a quota of {instances * service.billed_vcpus:,.0f} vCPUs"

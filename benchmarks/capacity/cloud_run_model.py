@@ -1,0 +1,150 @@
+"""Cloud Run under a day's traffic: instances are started and stopped as its documentation says, second by second.
+
+https://cloud.google.com/run/docs/about-instance-autoscaling, read in November 2026: the number of instances keeps
+their CPUs, and the requests in flight of their concurrency, at 60 % over one minute; an idle instance may stay for
+15 minutes; requests that find no place wait for 3.5 starts or 10 s, whichever is more, and then get 429. How it weighs
+these, and that requests without a place start instances at the next evaluation, are assumptions of this model.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+TARGET = 0.6
+_WINDOW_S = 60
+_PERIOD_S = 5
+_IDLE_S = 15 * 60
+_LEAST_WAIT_S, _WAIT_STARTS = 10.0, 3.5
+
+
+@dataclass(frozen=True)
+class InstanceModel:
+    """An instance with a certain concurrency, as the queueing model knows it."""
+
+    concurrency: int
+    rate: float
+    """Photos a second that it can answer."""
+    cpu_share: float
+    """Of its CPUs that are busy at that rate."""
+    shares: Sequence[float]
+    """Loads of the next two, in ascending order."""
+    latencies_s: Floats
+    """A row of equally likely latencies for each of the loads."""
+
+    @cached_property
+    def means_s(self) -> Floats:
+        return np.asarray(self.latencies_s.mean(axis=1))
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    instance: InstanceModel
+    min_instances: int
+    """At least 1: a service without any instance is not modelled."""
+    max_instances: int
+    start_s: float
+    """From the decision to start an instance to its first request."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        return max(_LEAST_WAIT_S, _WAIT_STARTS * self.start_s)
+
+
+@dataclass
+class Day:
+    """What happened in each second."""
+
+    arrived: Floats
+    rejected: Floats
+    wait_s: Floats
+    """How long a request waits for its turn because there are more than the instances can answer."""
+    load: npt.NDArray[np.int64]
+    """The row of `InstanceModel.latencies_s` for the others' queueing."""
+    billed: npt.NDArray[np.int64]
+    """Instances that are starting, ready or idle."""
+
+    def latencies_s(self, instance: InstanceModel, seconds: slice) -> tuple[Floats, Floats]:
+        """Return latencies of answered requests in ascending order, and how many requests each stands for."""
+        latencies_s = (instance.latencies_s[self.load[seconds]] + self.wait_s[seconds, None]).ravel()
+        answered = np.maximum(self.arrived[seconds] - self.rejected[seconds], 0)
+        weights = np.repeat(answered / instance.latencies_s.shape[1], instance.latencies_s.shape[1])
+        order = np.argsort(latencies_s)
+        return latencies_s[order], weights[order]
+
+    def percentile_s(self, instance: InstanceModel, percent: float, seconds: slice = slice(None)) -> float:
+        """Return the percentile of the answered requests' latencies; 0 if there are none."""
+        latencies_s, weights = self.latencies_s(instance, seconds)
+        reached = np.cumsum(weights)
+        return float(latencies_s[np.searchsorted(reached, reached[-1] * percent / 100)]) if reached[-1] else 0.0
+
+
+@dataclass
+class _Fleet:
+    """The instances of a service, as numbers and times."""
+
+    ready: int
+    starting_s: deque[int] = field(default_factory=deque)
+    """When each is ready."""
+    idle_s: list[int] = field(default_factory=list)
+    """Since when each gets no requests, because fewer are enough."""
+
+    @property
+    def billed(self) -> int:
+        return self.ready + len(self.starting_s) + len(self.idle_s)
+
+    def change_to(self, wanted: int, now_s: int, start_s: float) -> None:
+        """Use idle instances again before others are started."""
+        while self.idle_s and self.ready + len(self.starting_s) < wanted:
+            self.idle_s.pop()
+            self.ready += 1
+        while self.ready + len(self.starting_s) < wanted:
+            self.starting_s.append(now_s + math.ceil(start_s))
+        while self.ready > wanted:
+            self.ready -= 1
+            self.idle_s.append(now_s)
+
+    def advance(self, now_s: int) -> None:
+        while self.starting_s and self.starting_s[0] <= now_s:
+            self.starting_s.popleft()
+            self.ready += 1
+        self.idle_s = [since_s for since_s in self.idle_s if now_s - since_s < _IDLE_S]
+
+
+def simulate_day(settings: ServiceSettings, rates: Floats, seed: int = 0) -> Day:
+    """Return what happens under Poisson arrivals at *rates*, photos a second in each second."""
+    arrived = np.random.default_rng(seed).poisson(rates).astype(np.float64)
+    rejected, wait_s = np.zeros_like(arrived), np.zeros_like(arrived)
+    load, billed = (np.zeros(len(arrived), np.int64) for _ in range(2))
+    instance, fleet, backlog = settings.instance, _Fleet(settings.min_instances), 0.0
+    demands: deque[tuple[float, float]] = deque(maxlen=_WINDOW_S)
+    for now_s, count in enumerate(arrived):
+        fleet.advance(now_s)
+        rate = fleet.ready * instance.rate
+        wait_s[now_s] = backlog / rate
+        served = min(backlog + count, rate)
+        share = served / rate
+        load[now_s] = np.searchsorted(instance.shares[:-1], share)
+        rejected[now_s] = max(0.0, backlog + count - served - rate * settings.longest_wait_s)
+        backlog += count - served - rejected[now_s]
+        in_flight = backlog + served * instance.means_s[load[now_s]]
+        demands.append((share * instance.cpu_share * fleet.ready, in_flight))
+        if now_s % _PERIOD_S == 0:
+            fleet.change_to(_count_wanted(settings, demands), now_s, settings.start_s)
+        billed[now_s] = fleet.billed
+    return Day(arrived, rejected, wait_s, load, billed)
+
+
+def _count_wanted(settings: ServiceSettings, demands: Sequence[tuple[float, float]]) -> int:
+    """Return how many instances the last minute's busy instances and requests in flight ask for."""
+    busy, in_flight = np.mean(demands, axis=0)
+    for_window = max(busy, in_flight / settings.instance.concurrency) / TARGET
+    # Requests without a place need one before the minute is over.
+    for_now = demands[-1][1] / settings.instance.concurrency
+    return int(np.clip(math.ceil(max(for_window, for_now)), settings.min_instances, settings.max_instances))

@@ -1,0 +1,80 @@
+"""How long the workers take, from what clients saw: by the size of the batch, beside busy and beside idle workers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.capacity.capacity_results import ResultsError, ServiceTimes
+from benchmarks.capacity.timed_load import TimedAnswer, TimedLoad
+
+_PERCENTILES = np.arange(0.5, 100)
+# A size with fewer batches has no tail of its own.
+_ENOUGH = 30
+
+
+class Batch(NamedTuple):
+    """When the handler of a batch ran, on the clients' clock."""
+
+    started_s: float
+    ended_s: float
+    size: int
+
+    @property
+    def handler_ms(self) -> float:
+        return 1000 * (self.ended_s - self.started_s)
+
+
+def find_batches(answers: Iterable[TimedAnswer]) -> list[Batch]:
+    """Return the batches that *answers* came from, by their start: those of one have the same Server-Timing."""
+    alike = defaultdict(list)
+    for answer in answers:
+        alike[answer.handler_ms, answer.inference_ms].append(answer.received_s)
+    batches: list[Batch] = []
+    for (handler_ms, _), received_s in alike.items():
+        times_s = np.sort(received_s)
+        # A worker cannot end two batches in less time than one takes.
+        ends = np.flatnonzero(np.diff(times_s) > 0.7 * handler_ms / 1000) + 1
+        groups = np.split(times_s, ends)
+        batches += [Batch(float(group[0]) - handler_ms / 1000, float(group[0]), len(group)) for group in groups]
+    return sorted(batches)
+
+
+def find_service_times(
+    loads: Mapping[int, Sequence[TimedLoad]], batch_size: int, workers: int, batch_delay_ms: float
+) -> ServiceTimes:
+    """Return what closed *loads*, by their clients, show; raise `ResultsError` if there are too few batches."""
+    seen: dict[bool, dict[int, list[float]]] = {True: defaultdict(list), False: defaultdict(list)}
+    for load in (load for same in loads.values() for load in same):
+        batches = [batch for batch in find_batches(load.answers) if batch.size <= batch_size]
+        last_end_s = 0.0
+        for batch in batches:
+            seen[batch.started_s < last_end_s][batch.size].append(batch.handler_ms)
+            last_end_s = max(last_end_s, batch.ended_s)
+    full, one = loads[max(loads)], loads[min(loads)]
+    full_batches = [batch for load in full for batch in find_batches(load.answers)]
+    rate_per_ms = sum(len(load.answers) for load in full) / sum(load.seconds for load in full) / 1000
+    # Each worker's time for a batch, less the handler's.
+    cycle_ms = workers * fmean(batch.size for batch in full_batches) / rate_per_ms
+    outside_ms = [answer.latency_ms - answer.handler_ms for load in one for answer in load.answers]
+    return ServiceTimes(
+        busy_ms=[_quantiles(seen[True], size) for size in range(1, batch_size + 1)],
+        idle_ms=[_quantiles(seen[False], size) for size in range(1, batch_size + 1)],
+        gap_ms=round(max(0.0, cycle_ms - fmean(batch.handler_ms for batch in full_batches)), 3),
+        overhead_ms=_round_percentiles([max(0.0, ms - batch_delay_ms) for ms in outside_ms]),
+    )
+
+
+def _quantiles(durations_ms: Mapping[int, Sequence[float]], size: int) -> list[float]:
+    """Return those of the nearest size that has enough batches, in proportion."""
+    known = [other for other, same in durations_ms.items() if len(same) >= _ENOUGH]
+    if not known:
+        raise ResultsError(f"no size of batch was seen {_ENOUGH} times; measure for longer")
+    nearest = min(known, key=lambda other: (abs(other - size), -other))
+    return _round_percentiles([ms * size / nearest for ms in durations_ms[nearest]])
+
+
+def _round_percentiles(durations_ms: Sequence[float]) -> list[float]:
+    return [round(float(ms), 3) for ms in np.percentile(durations_ms, _PERCENTILES)]
