@@ -132,7 +132,7 @@ predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a fil
 	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
 
 score: $(VENV)/.scale  ## Score the photos of SRC (folder, manifest.csv, *.tar, gs://) into DST, FORMAT=parquet or jsonl; the same command resumes
-	@$(BIN)/python -m scripts.score '$(call escaped,$(SRC))' '$(call escaped,$(DST))' --format $(FORMAT) $(MEASURED) $(VERIFY) $(ARGS)
+	@$(BIN)/python -m scripts.score '$(call escaped,$(SRC))' '$(call escaped,$(DST))' --format $(FORMAT) $(GIVEN_ARCHIVE) $(VERIFY) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
 	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
