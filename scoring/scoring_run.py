@@ -15,7 +15,7 @@ from model_archive.identity import check_members, read_identity
 from model_archive.signature import verify_archive
 from scoring.destination import Destination, DestinationError, Part, RunSettings, check_apart, check_same
 from scoring.photo_listing import PhotoPlace, SourceError, list_photos
-from scoring.ray_run import count_slots, running_ray, score_parts
+from scoring.ray_run import RayError, count_slots, running_ray, score_parts
 from scoring.result_rows import Format
 
 
@@ -106,7 +106,9 @@ def _score_on_ray(request: ScoringRequest, parts: list[Part], progress: Progress
     started_s = time.monotonic()
     with zipfile.ZipFile(request.archive) as members:
         gpu = TORCH_FILE in members.namelist() and count_slots(gpu=True) > 0
-    num_actors = request.num_actors or count_slots(gpu=gpu)
+    if not (num_slots := count_slots(gpu=gpu)):
+        raise RayError("the cluster has no worker with a free core yet; wait until one has started")
+    num_actors = min(request.num_actors or num_slots, num_slots)
     scorer = {
         "archive": request.archive.read_bytes(),
         "source": request.source,

@@ -1,20 +1,16 @@
 """`make score` on Ray: its rows are the server's answers, also when it was killed; its errors are one sentence."""
 
-import os
-import random
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-import psutil
 import pytest
 
+from benchmarks.score_runs import Kills, kill_often, write_repeated
 from scoring.destination import PART_PHOTOS
 from scripts.score import main
 from serving.model_store import DEFAULT_ARCHIVE, DEFAULT_ARCHIVES, ROOT, edit_archive
@@ -55,14 +51,6 @@ def score(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     yield run_verb
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def start_scoring(source: Path, destination: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "scripts.score", str(source), str(destination), "--format", "jsonl"]
-    command += ["--archive", str(DEFAULT_ARCHIVE)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
 
 
 def ask(server_url: str, photo: bytes) -> dict[str, Any]:
@@ -130,51 +118,20 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-@on_ray
 @pytest.mark.slow
-def test_killed_at_random_moments_and_started_again_no_photo_is_lost_or_there_twice(
-    score: Score, tmp_path: Path
-) -> None:
-    count, scores = 30 * PART_PHOTOS + 7, tmp_path / "scores"
-    photos, moments = write_photos(tmp_path / "photos", count), random.Random(2)
-    written = [0]
-    for _ in range(3):
-        process = start_scoring(photos, scores)
-        wait_for_more_parts(scores, written[-1], process)
-        time.sleep(moments.uniform(0.0, 1.5))
-        kill_all(process)
-        written.append(len(list(scores.glob("part-*"))))
+def test_killed_at_random_moments_and_started_again_no_photo_is_lost_or_there_twice(tmp_path: Path) -> None:
+    photos = sorted(write_photos(tmp_path / "photos", 400).iterdir())
+    manifest = write_repeated(photos, 30 * PART_PHOTOS + 7, tmp_path / "list.csv")
 
-    done = score(photos, scores, "--format", "jsonl")
+    counted = kill_often(DEFAULT_ARCHIVE, manifest, tmp_path / "scores", kills=3, max_s=200, seed=2)
 
-    assert done.code == 0, done.err
-    assert 0 < written[1] < written[3] < 31
-    rows = read_rows(scores)
-    assert [row["index"] for row in rows] == list(range(count))
-    assert [row["photo"] for row in rows] == sorted(path.name for path in photos.iterdir())
-    assert sum(row["error"] is not None for row in rows) == count // 100
-
-
-def wait_for_more_parts(scores: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline_s = time.monotonic() + 180
-    while len(list(scores.glob("part-*"))) <= count and process.poll() is None:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
-def kill_all(process: "subprocess.Popen[bytes]") -> None:
-    """Kill *process* and all that it started, at one moment as a power cut does, and wait until they are gone."""
-    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for one in started:
-        if one.is_running():
-            os.kill(one.pid, signal.SIGKILL)
-    process.wait()
-    psutil.wait_procs(started, timeout=30)
+    assert counted == Kills(kills=3, missing=0, twice=0, num_photos=30 * PART_PHOTOS + 7)
+    assert sum(row["error"] is not None for row in read_parquet_rows(tmp_path / "scores")) == 38
 
 
 @on_ray
 @pytest.mark.slow
-def test_an_actor_that_dies_is_started_again_and_ends_the_run_if_it_always_dies(coffee: bytes, tmp_path: Path) -> None:
+def test_an_actor_that_dies_is_started_again_and_ends_the_run_if_it_always_dies(score: Score, tmp_path: Path) -> None:
     killing = b"""
 class FruityHandler(FruityHandler):
     def handle(self, rows, context):
