@@ -116,7 +116,8 @@ INSTALL_INPUTS = pyproject.toml requirements.lock scripts/prepare_venv.py servin
   publish-run fetch-run set-release release-archive keys publish fetch registry ready versions rollout loop rollback register \
   promote unregister scale drift \
   image image-size image-test cloud-image deploy restore-traffic drift-job gpu-vm setup test check format lock docs site screenshots clean bench \
-  bench-quick bench-rollout bench-score bench-loop bench-drift bench-container bench-capacity bench-client fuzz chaos hostile soak
+  bench-quick bench-rollout bench-score bench-loop bench-drift bench-container bench-capacity bench-client fuzz chaos hostile hosts-test \
+  soak
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^# --- / { print "\n" substr($$0, 7) } \
@@ -264,7 +265,7 @@ setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` a
 
 # One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop.
 test: $(VENV)/.dev  ## Run all tests with coverage; print the ten slowest and what was skipped
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not hosts" --cov --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -279,6 +280,9 @@ chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and sta
 
 hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
 	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
+
+hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, that are cut off, killed, replaced (root, 6 minutes)
+	$(BIN)/pytest tests/hosts --page docs/reliability.md $(ARGS)
 
 soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
 	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

@@ -8,6 +8,7 @@ FIXES = {
     "nginx": "apt-get install nginx libnginx-mod-http-js",
     "promtool": "apt-get install prometheus",
     "kubectl": "kubectl or kustomize on the PATH",
+    "namespaces": "root and apt-get install iproute2",
     "browser": "apt-get install chromium",
     "IMAGE": "make image image-test (needs docker or podman)",
     "peers": "make bench",

@@ -91,6 +91,7 @@ class TrainerConfig(_Node, frozen=True):
     channels_last: bool
     workers: Count
     threads: Positive
+    timeout_minutes: Annotated[float, msgspec.Meta(gt=0.0)] = 30.0
 
 
 class EvaluationConfig(_Node, frozen=True):

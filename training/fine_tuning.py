@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +17,15 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import Strategy, StrategyRegistry
 from torch import Tensor, nn
 
 from handler.spec import Preprocessing
 from training.augment import build_augmentation, build_mixing
-from training.config import Config
+from training.config import Config, TrainerConfig
 from training.data.photo_set import Photo, PhotoSet
 from training.distillation import Teacher
-from training.interruption import Interruptible
+from training.interruption import Interruptible, explain_lost_process
 from training.lightning_module import FineTuning
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
 from training.process_setup import choose_device
@@ -35,6 +37,8 @@ _IGNORED_WARNINGS = (
     r"Found \d+ module\(s\) in eval mode",
     # Lightning does not see that PhotoData resumes behind the batch where the run stopped.
     "You're resuming from a checkpoint that ended before the epoch ended",
+    # Every process evaluates all of val, with the same network.
+    r"It is recommended to use `self\.log\(.*sync_dist=True",
     # Lightning 2.6 uses what torch 2.14 deprecates; remove with Lightning 2.7.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
@@ -67,7 +71,7 @@ class TrainedNetwork(NamedTuple):
 
 
 def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
-    """Return *network* fine-tuned on the job's train photos; raise `InterruptionError`."""
+    """Return *network* fine-tuned on the job's train photos; raise `InterruptionError`, `LostProcessError`."""
     config = job.config
     trainer = _build_trainer(job)
     mixing = build_mixing(config.augment, len(job.photos.labels))
@@ -78,7 +82,7 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     )
     module = FineTuning(network, config.recipe, job.preprocessing, mixing, config.seed, class_weights_K, job.teacher)
     resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), explain_lost_process():
         for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, _build_data(job), ckpt_path=resumed, weights_only=False if resumed else None)
@@ -124,7 +128,7 @@ def _build_trainer(job: Job) -> Trainer:
         accelerator=trainer.accelerator,
         devices=trainer.devices,
         num_nodes=trainer.nodes,
-        strategy=trainer.strategy,
+        strategy=_build_strategy(trainer),
         precision=trainer.precision,
         max_epochs=job.config.recipe.epochs,
         gradient_clip_val=job.config.recipe.clip_norm or None,
@@ -137,3 +141,11 @@ def _build_trainer(job: Job) -> Trainer:
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+
+
+def _build_strategy(trainer: TrainerConfig) -> str | Strategy:
+    if not trainer.strategy.startswith("ddp"):
+        return trainer.strategy
+    entry = StrategyRegistry[trainer.strategy]
+    strategy: Strategy = entry["strategy"](**entry["init_params"], timeout=timedelta(minutes=trainer.timeout_minutes))
+    return strategy

@@ -1,16 +1,38 @@
 """Stopping: a checkpoint to resume from after every epoch, and in the middle of one on Ctrl-C."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 
 class InterruptionError(Exception):
     """Training was stopped by Ctrl-C or SIGTERM and can be resumed."""
+
+
+class LostProcessError(Exception):
+    """Another process of this training has ended, or cannot be reached."""
+
+
+@contextmanager
+def explain_lost_process() -> Iterator[None]:
+    """Raise `LostProcessError` where the block loses its connection to another process."""
+    try:
+        yield
+    except RuntimeError as error:
+        # Gloo has no type of its own, NCCL's is a DistError.
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        cause = str(error).rpartition("] ")[2].partition(". ")[0].strip()
+        raise LostProcessError(
+            f"another process of this training has ended or cannot be reached ({cause}); its host, or its log, says why"
+        ) from error
 
 
 class Interruptible(Checkpoint):

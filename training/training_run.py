@@ -1,12 +1,14 @@
 """A training run: from its configuration to the run folder, or to one sentence about what went wrong."""
 
 import errno
+import os
 import shlex
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from lightning import seed_everything
 from rich.console import Console
 from torch import nn
@@ -19,7 +21,7 @@ from training.data.split import learn_half_of_val
 from training.distillation import load_teacher
 from training.evaluation.label_errors import LabelError, review_labels
 from training.fine_tuning import Job, TrainedNetwork, fine_tune, refit
-from training.interruption import InterruptionError
+from training.interruption import InterruptionError, LostProcessError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
@@ -31,6 +33,8 @@ from training.trackers import build_tracker
 from training.training_result import TrainingResult, write_result
 
 _EXIT_INTERRUPTED = 130
+# Which interface processes on several hosts use.
+_NETWORK_SETTINGS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
 def train(config: Config) -> Path | None:
@@ -45,7 +49,8 @@ def train(config: Config) -> Path | None:
     evaluation_set = _build_evaluation_set(config, photos, preprocessing)
     logs = Path(config.logs) / config.id
     if config.resume and not any(logs.glob("*.ckpt")):
-        raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out")
+        shared = "; every host needs it, so share this folder" if config.trainer.nodes > 1 else ""
+        raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out{shared}")
     tracker = build_tracker(config.tracker, logs, config.id)
 
     network = start_network(config.network, config.recipe, len(photos.labels)).to(choose_device(config.trainer))
@@ -99,7 +104,7 @@ def train_and_report(config: Config) -> None:
         run = train(config)
     except (ConfigError, DataError, NetworkError) as error:
         sys.exit(f"error: {error}")
-    except (RunError, OSError) as error:
+    except (LostProcessError, RunError, OSError) as error:
         sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
     except (InterruptionError, KeyboardInterrupt) as stop:
         print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
@@ -112,8 +117,8 @@ def train_and_report(config: Config) -> None:
         Console().print(lines, soft_wrap=True, highlight=False)
 
 
-def _explain(error: RunError | OSError) -> str:
-    if isinstance(error, RunError):
+def _explain(error: LostProcessError | RunError | OSError) -> str:
+    if not isinstance(error, OSError):
         return str(error)
     if error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
@@ -124,9 +129,23 @@ def _explain_resume(config: Config) -> str:
     """Return the command that resumes from the last checkpoint in a fresh shell; empty without one."""
     if not any((Path(config.logs) / config.id).glob("*.ckpt")):
         return ""
+    command = [argument for argument in _read_command() if not argument.startswith(("id=", "resume="))]
+    settings = [f"{name}={os.environ[name]}" for name in _NETWORK_SETTINGS if name in os.environ]
+    command = [*settings, *command, f"id={config.id}", "resume=true"]
+    return f"; to resume from its checkpoint{' on all hosts' * (config.trainer.nodes > 1)}:\n  {shlex.join(command)}"
+
+
+def _read_command() -> list[str]:
+    """Return the command that started this training, that of torchrun on this host if it did."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        launcher: list[str] = psutil.Process(os.getppid()).cmdline()
+        # It may be gone, and this process be another one's child.
+        if "training.train" in launcher:
+            return [_shorten(launcher[0]), *launcher[1:]]
+    return [_shorten(sys.executable), "-m", "training.train", *sys.argv[1:]]
+
+
+def _shorten(program: str) -> str:
     # Not resolved: the venv's python is a link to one that lacks our packages.
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    arguments = [a for a in sys.argv[1:] if not a.startswith(("id=", "resume="))]
-    command = shlex.join([str(python), "-m", "training.train", *arguments, f"id={config.id}", "resume=true"])
-    return f"; to resume from its checkpoint:\n  {command}"
+    path = Path(program)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
