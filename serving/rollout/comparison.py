@@ -15,7 +15,7 @@ from model_archive.identity import MODEL
 from serving.answers import NoLabel, read_first_label
 from serving.management import Server
 from serving.model_store import Archive
-from serving.rollout.label_change import LabelChange
+from serving.rollout.label_change import VersionChange
 from serving.rollout.record import Journal, RolloutError
 from serving.rollout.thresholds import Figure, Thresholds, check
 
@@ -61,17 +61,17 @@ class Pair(NamedTuple):
         return self.old.label is not None and self.new.label is not None
 
 
-def warm(server: Server, journal: Journal, old: Archive, new: Archive) -> Photos:
+def warm(change: VersionChange) -> Photos:
     """Return photos of the sizes that clients send, after the new version has answered them all."""
-    with journal.step("warm", "sending photos of real sizes") as figures:
-        samples = [(archive.version, archive.golden[0].photo) for archive in (old, new)]
+    with change.journal.step("warm", "sending photos of real sizes") as figures:
+        samples = [(archive.version, archive.golden[0].photo) for archive in (change.old, change.new)]
         photos = [
             (f"golden sample of {version} at {width}x{height}", _resize(photo, (width, height)))
             for version, photo in samples
             for width, height in CLIENT_SIZES
         ]
         for _, photo in photos:
-            ask(server.inference, new.version, photo)
+            ask(change.server.inference, change.new.version, photo)
         figures["photos"] = len(photos)
     return photos
 
@@ -89,37 +89,23 @@ def check_golden(server: Server, journal: Journal, new: Archive) -> None:
         figures["right"] = len(new.golden)
 
 
-def compare_golden(
-    server: Server,
-    journal: Journal,
-    old: Archive,
-    new: Archive,
-    labels: LabelChange,
-    photos: Photos,
-    thresholds: Thresholds,
-) -> None:
+def compare_golden(change: VersionChange, photos: Photos) -> None:
     """Raise `RolloutError` if the new version breaks a threshold on *photos* or the golden samples of both versions."""
-    with journal.step("compare", "sending the golden samples to both versions") as figures:
-        samples = dict.fromkeys(sample.photo for sample in (*old.golden, *new.golden))
+    thresholds = change.thresholds
+    with change.journal.step("compare", "sending the golden samples to both versions") as figures:
+        samples = dict.fromkeys(sample.photo for sample in (*change.old.golden, *change.new.golden))
         golden = [(f"golden {number}", photo) for number, photo in enumerate(samples, start=1)]
-        pairs = _ask_both(server, journal, old, new, labels, [*golden * _ROUNDS, *photos])
+        pairs = _ask_both(change, [*golden * _ROUNDS, *photos])
         # Confidences may shift: the samples of each version are those that it is surest of.
         figures |= check(measure(pairs, thresholds, thresholds.golden_agreement, max_shift=1.0))
 
 
-def compare_shadow(
-    server: Server,
-    journal: Journal,
-    old: Archive,
-    new: Archive,
-    labels: LabelChange,
-    folder: Path,
-    thresholds: Thresholds,
-) -> None:
+def compare_shadow(change: VersionChange, folder: Path) -> None:
     """Raise `RolloutError` if the new version breaks a threshold on the newest photos of *folder*."""
-    with journal.step("shadow", f"sending the photos of {folder} to both versions") as figures:
+    thresholds = change.thresholds
+    with change.journal.step("shadow", f"sending the photos of {folder} to both versions") as figures:
         photos = recent_photos(folder, thresholds.shadow_photos)
-        pairs = _ask_both(server, journal, old, new, labels, photos)
+        pairs = _ask_both(change, photos)
         figures["photos"] = len(photos)
         figures |= check(measure(pairs, thresholds, thresholds.shadow_agreement, thresholds.confidence_shift))
 
@@ -166,17 +152,16 @@ def recent_photos(folder: Path, max_photos: int) -> Photos:
     return [(path.name, path.read_bytes()) for path in files[-max_photos:]]
 
 
-def _ask_both(
-    server: Server, journal: Journal, old: Archive, new: Archive, labels: LabelChange, photos: Photos
-) -> list[Pair]:
+def _ask_both(change: VersionChange, photos: Photos) -> list[Pair]:
     """Send each photo to both versions, in turns, so that other load affects both equally; note what differs."""
+    old, new = change.old.version, change.new.version
     pairs = []
     for number, (name, photo) in enumerate(photos):
         order = (old, new) if number % 2 == 0 else (new, old)
-        answers = {archive.version: ask(server.inference, archive.version, photo) for archive in order}
-        before, after = answers[old.version], answers[new.version]
-        pairs.append(Pair(name, before, after, labels.agree(before.label, after.label)))
-    _note_differences(journal, pairs)
+        answers = {version: ask(change.server.inference, version, photo) for version in order}
+        before, after = answers[old], answers[new]
+        pairs.append(Pair(name, before, after, change.labels.agree(before.label, after.label)))
+    _note_differences(change.journal, pairs)
     return pairs
 
 

@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from model_archive.identity import version_order
+from serving.management import Server
 from serving.model_store import Archive
 from serving.rollout.record import Journal, RolloutError
 from serving.rollout.thresholds import THRESHOLDS, Figure, Thresholds, check
@@ -51,6 +52,17 @@ class LabelChange(NamedTuple):
         """Return the *thresholds* of live traffic, which is counted without labels: after this change."""
         # The confidences for labels that only one version knows cannot be compared.
         return msgspec.structs.replace(thresholds, confidence_shift=1.0) if self.unknown else thresholds
+
+
+class VersionChange(NamedTuple):
+    """An old and a new version in a running server, and what the new one may do."""
+
+    server: Server
+    journal: Journal
+    old: Archive
+    new: Archive
+    labels: LabelChange
+    thresholds: Thresholds
 
 
 def read_label_map(path: Path) -> LabelMap:

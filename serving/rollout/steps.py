@@ -16,7 +16,7 @@ from serving import model_store
 from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Archive, ModelStoreError, Source, find_stored, put_into_store
 from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
-from serving.rollout.label_change import LabelMap, check_labels
+from serving.rollout.label_change import LabelMap, VersionChange, check_labels
 from serving.rollout.loading import load_version
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import record_registered, record_serving
@@ -53,20 +53,21 @@ def roll_out(
         new = rollout.fetch(source)
         old = rollout.store(new)
         labels = check_labels(journal, old, new, thresholds, label_map or {})
+        change = VersionChange(server, journal, old, new, labels, thresholds)
         before = read_traffic(server.metrics, old.version)
         rollout.register()
-        photos = warm(server, journal, old, new)
+        photos = warm(change)
         check_golden(server, journal, new)
-        compare_golden(server, journal, old, new, labels, photos, thresholds)
+        compare_golden(change, photos)
         if shadow:
-            compare_shadow(server, journal, old, new, labels, shadow, thresholds)
-        thresholds = labels.adapt(thresholds)
+            compare_shadow(change, shadow)
+        change = change._replace(thresholds=labels.adapt(thresholds))
         if proxy and thresholds.canary_share:
             rollout.had_traffic = True
-            send_canary(server, journal, old, new, proxy, thresholds)
+            send_canary(change, proxy)
         start = read_traffic(server.metrics, new.version)
         rollout.promote()
-        watch(server, journal, new, before, start, thresholds)
+        watch(change, before, start)
         rollout.remember()
         rollout.retire(keep)
 

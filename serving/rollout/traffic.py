@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from model_archive.identity import MODEL
 from serving.management import Server, unreachable
-from serving.model_store import Archive
-from serving.rollout.record import Journal, RolloutError
+from serving.rollout.label_change import VersionChange
+from serving.rollout.record import RolloutError
 from serving.rollout.thresholds import Figure, Thresholds, check
 
 CANARY = "canary.json"
@@ -67,39 +67,37 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
     )
 
 
-def send_canary(
-    server: Server, journal: Journal, old: Archive, new: Archive, proxy: Path, thresholds: Thresholds
-) -> None:
+def send_canary(change: VersionChange, proxy: Path) -> None:
     """Send a share of live traffic to the new version; raise `RolloutError` if it breaks a threshold."""
+    thresholds, metrics = change.thresholds, change.server.metrics
     share, seconds = thresholds.canary_share, thresholds.canary_seconds
-    versions = (old.version, new.version)
+    versions = (change.old.version, change.new.version)
     with (
-        journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
-        send_share(proxy, new.version, share, seconds),
+        change.journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
+        send_share(proxy, change.new.version, share, seconds),
     ):
-        starts = [read_traffic(server.metrics, version) for version in versions]
+        starts = [read_traffic(metrics, version) for version in versions]
         for _ in _intervals(seconds):
-            ends = [read_traffic(server.metrics, version) for version in versions]
+            ends = [read_traffic(metrics, version) for version in versions]
             since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
             figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
             # TorchServe counts errors without the version: each counts as the new version's.
             figures |= check(compare_traffic(since_old, since_new, thresholds, since_new.by_number))
 
 
-def watch(
-    server: Server, journal: Journal, new: Archive, before: Traffic, start: Traffic, thresholds: Thresholds
-) -> None:
+def watch(change: VersionChange, before: Traffic, start: Traffic) -> None:
     """Raise `RolloutError` if the new version, now the default, breaks a threshold or loses its workers.
 
     *before* is the traffic of the old version before, *start* that of the new one until it became the default.
     """
-    with journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
+    server, new, thresholds = change.server, change.new.version, change.thresholds
+    with change.journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
         for _ in _intervals(thresholds.watch_seconds):
-            since = read_traffic(server.metrics, new.version) - start
+            since = read_traffic(server.metrics, new) - start
             figures |= {"requests": round(since.requests), "photos": round(since.photos)}
             figures |= check(compare_traffic(before, since, thresholds, since.requests))
             default = server.management.describe()
-            if default.model_version != new.version:
+            if default.model_version != new:
                 raise RolloutError(f"another process made {default.model_version} the default")
             if not default.is_ready:
                 raise RolloutError(f"only {default.ready_workers} of {default.min_workers} workers are READY")
