@@ -295,7 +295,7 @@ lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev int
 	build/lock/bin/pip freeze --exclude fruity > $(LOCK) && rm -rf build/lock
 
 docs: $(VENV)/.dev  ## Generate the tables, dry runs and dashboards that are committed, then build the site
-	@for page in metrics_page dry_runs decisions_page dashboards; do $(BIN)/python -m scripts.$$page || exit; done
+	@for page in metrics_page dry_runs dashboards; do $(BIN)/python -m scripts.$$page || exit; done
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 site: $(VENV)/.docs  ## Build the docs site in build/site; a broken link is an error
