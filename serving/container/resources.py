@@ -81,6 +81,9 @@ def check_clock(now_s: float | None = None, program: Path = Path(__file__)) -> N
 
 def count_oom_kills(cgroup: Path = _CGROUP) -> int:
     """Return how many processes of this container the kernel killed for lack of memory; 0 if it is not known."""
-    events = cgroup / "memory.events"
-    lines = events.read_text().splitlines() if events.exists() else []
+    try:
+        lines = (cgroup / "memory.events").read_text().splitlines()
+    except OSError:
+        # Also where no file can be opened any more: the end of a part is reported all the same.
+        return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

@@ -68,6 +68,12 @@ def test_processes_that_the_kernel_killed_are_counted(tmp_path: Path) -> None:
     assert count_oom_kills(tmp_path) == 2
 
 
+def test_kills_that_cannot_be_read_do_not_keep_the_end_of_a_part_from_being_reported(tmp_path: Path) -> None:
+    (tmp_path / "memory.events").mkdir()
+
+    assert count_oom_kills(tmp_path) == 0
+
+
 @pytest.mark.parametrize(
     "files",
     [
