@@ -210,7 +210,7 @@ rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compar
 loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
 	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
 
-drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from those of ARCHIVE's training (default: the one that serves); REPORT=drift.html shows it
+drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from the training of ARCHIVE (default: the one that serves), with REPORT=drift.html
 	@$(BIN)/python -m monitoring.drift --archive '$(call escaped,$(WATCHED))' --log '$(call escaped,$(LOG))' \
 	  --window $(WINDOW) $(if $(REPORT),--report '$(call escaped,$(REPORT))')
 
@@ -275,18 +275,6 @@ check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, D
 format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
-	@$(BENCH_VENV)/bin/python -m benchmarks.chaos $(ARGS)
-
-hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
-	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
-
-hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, that are cut off, killed, replaced (root, 6 minutes)
-	$(BIN)/pytest tests/hosts --page docs/reliability.md $(ARGS)
-
-soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
-	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
-
 fuzz: $(VENV)/.dev  ## Search for inputs that break a property of tests/fuzz, guided by coverage, for MINUTES (10); finds go to build/fuzz
 	@$(BIN)/python -m tests.fuzz.coverage_guided $(if $(MINUTES),--minutes $(MINUTES))
 
@@ -307,7 +295,7 @@ screenshots: $(VENV)/.dev  ## Take the pictures of the playground in docs/, from
 clean:  ## Remove build/ and caches; runs/, data/ and .venv stay
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-# --- Measure (docs/benchmarks.md)
+# --- Measure (docs/benchmarks.md, docs/reliability.md)
 
 bench: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure fruity, also ARCHIVE, against its peers (40 minutes)
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench $(GIVEN_ARCHIVE)
@@ -335,6 +323,18 @@ bench-capacity: $(VENV)/.dev $(BENCH_VENV)/serve/.registry  ## Measure the conta
 
 bench-client: $(VENV)/.dev  ## Measure what scaling 12-megapixel photos down gains at the server at URL (ARGS=--mbit=100 for such a link)
 	@$(BIN)/python -m benchmarks.client_photos --url $(URL) $(ARGS)
+
+chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
+	@$(BENCH_VENV)/bin/python -m benchmarks.chaos $(ARGS)
+
+hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
+	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
+
+hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, that are cut off, killed, replaced (root, 6 minutes)
+	$(BIN)/pytest tests/hosts --page docs/reliability.md $(ARGS)
+
+soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
+	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 # An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.
 $(VENV)/.%: $(INSTALL_INPUTS)
