@@ -39,7 +39,12 @@ def run_sink(settings: ContainerSettings, output: int) -> Iterator[None]:
 
 def _keep_running(command: list[str], output: int, stop: Event) -> None:
     while not stop.is_set():
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        try:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        except OSError as error:
+            log("ERROR", f"the sink of corrections cannot be started ({error.strerror}), it is tried again")
+            stop.wait(_RESTART_S)
+            continue
         while process.poll() is None and not stop.wait(_POLL_S):
             pass
         if not stop.is_set():

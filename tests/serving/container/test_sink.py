@@ -180,3 +180,12 @@ def test_a_killed_sink_is_started_again_and_serving_goes_on(sink: RunningProxy) 
     assert_is_problem(post(sink), 503, "busy")
     assert httpx.post(f"{sink.url}/predictions/fruity", content=b"photo").status_code == 200
     wait_for(lambda: post(sink).status_code == 201)
+
+
+def test_a_sink_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.executable", "/absent/python")
+
+    with run_sink(ContainerSettings(run_folder=tmp_path, corrections_uri=str(tmp_path)), 2):
+        wait_for(lambda: "cannot be started (No such file or directory), it is tried again" in capfd.readouterr().out)
