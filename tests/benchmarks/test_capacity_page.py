@@ -83,7 +83,7 @@ def test_the_objectives_are_those_of_the_rules() -> None:
         (None, "No such file"),
         ("{", "truncated"),
         ('{"measured": 1, "simulated": {}}', r"Expected `object`, got `int` - at `\$\.measured`"),
-        ('{}', "missing required field `measured`"),
+        ("{}", "missing required field `measured`"),
     ],
 )
 def test_a_file_of_another_shape_is_refused_with_the_fix(content: str | None, reason: str, tmp_path: Path) -> None:
