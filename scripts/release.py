@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("release: name the tag alone: python scripts/release.py v1.1.0")
     files = ("CHANGELOG.md", "pyproject.toml", "model_archive/release.toml")
     try:
         version = check(sys.argv[1], *((ROOT / file).read_text() for file in files))

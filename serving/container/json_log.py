@@ -51,7 +51,11 @@ def _copy(read_end: int, name: str, records: Sequence[Callable[[Mapping[str, obj
                 continue
             _write(fields)
             for record in records:
-                record(fields)
+                try:
+                    record(fields)
+                # Without this thread, a full pipe would stop the child.
+                except Exception as error:
+                    log("ERROR", f"a line of the log was not counted: {error!r}")
 
 
 def _read_fields(text: str) -> dict[str, object] | None:

@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -66,3 +67,17 @@ def test_a_closed_stdout_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "write", break_pipe)
 
     log("INFO", "unread")
+
+
+def test_a_record_that_fails_costs_its_line_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    counted = []
+
+    def count(fields: Mapping[str, object]) -> None:
+        counted.append(1 / int(str(fields["n"])))
+
+    with log_pipe("child", count) as output:
+        for number in (0, 2):
+            os.write(output, b'{"n":%d}\n' % number)
+
+    assert counted == [0.5]
+    assert "ZeroDivisionError" in capfd.readouterr().out
