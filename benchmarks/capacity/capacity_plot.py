@@ -6,6 +6,7 @@ from statistics import median
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.capacity.capacity_results import Capacity
 from benchmarks.capacity.capacity_simulation import OBJECTIVE_S
@@ -24,7 +25,7 @@ def draw_load(results: Capacity, path: Path) -> None:
         measured = [median(getattr(loop, name)) for loop in loops]
         marker = "o" if name == "p99_ms" else "s"
         axes.plot([100 * one.share for one in loops], measured, marker, color=_MEASURED, label=f"{name[:3]}, measured")
-    axes.set(xlabel="load, % of the capacity", ylabel="ms", yscale="log")
+    axes.set(xlabel="load, % of the capacity", ylabel="ms", ylim=(0, None))
     axes.set_title("latency against load, open loop", loc="left", fontsize=10)
     axes.legend(fontsize=8)
     _save(figure, [axes], path)
@@ -46,6 +47,8 @@ def draw_day(results: Capacity, path: Path) -> None:
     latency.plot(hours, [point.p99_ms for point in day], color=_MODEL)
     latency.axhline(1000 * OBJECTIVE_S, color=_LIMIT, linestyle="--", linewidth=1)
     latency.set(ylabel="ms", yscale="log")
+    latency.yaxis.set_major_formatter("{x:g}")
+    latency.yaxis.set_minor_formatter(NullFormatter())
     latency.set_title("p99 of five minutes (line: objective)", loc="left", fontsize=10)
     cost.plot(hours, [point.euros for point in day], color=_MODEL)
     cost.set(ylabel="euros", xlabel="hour", xlim=(0, 24), xticks=range(0, 25, 3), ylim=(0, None))

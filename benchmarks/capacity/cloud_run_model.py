@@ -2,8 +2,9 @@
 
 https://cloud.google.com/run/docs/about-instance-autoscaling, read in November 2026: the number of instances keeps
 their CPUs, and the requests in flight of their concurrency, at 60 % over one minute; an idle instance may stay for
-15 minutes; requests that find no place wait for 3.5 starts or 10 s, whichever is more, and then get 429. How it weighs
-these, and that requests without a place start instances at the next evaluation, are assumptions of this model.
+15 minutes; requests that find no place wait for 3.5 starts or 10 s, whichever is more, and then get 429.
+Assumptions of this model: the larger need of the two counts, every 5 s; requests without a place then add instances;
+idle instances get requests at once when there are too many for the others.
 """
 
 import math
@@ -99,8 +100,13 @@ class _Fleet:
     def billed(self) -> int:
         return self.ready + len(self.starting_s) + len(self.idle_s)
 
+    def use_idle(self) -> None:
+        """Give requests to idle instances again."""
+        self.ready += len(self.idle_s)
+        self.idle_s.clear()
+
     def change_to(self, wanted: int, now_s: int, start_s: float) -> None:
-        """Use idle instances again before others are started."""
+        """Use idle instances before others are started."""
         while self.idle_s and self.ready + len(self.starting_s) < wanted:
             self.idle_s.pop()
             self.ready += 1
@@ -126,6 +132,8 @@ def simulate_day(settings: ServiceSettings, rates: Floats, seed: int = 0) -> Day
     demands: deque[tuple[float, float]] = deque(maxlen=_WINDOW_S)
     for now_s, count in enumerate(arrived):
         fleet.advance(now_s)
+        if backlog:
+            fleet.use_idle()
         rate = fleet.ready * instance.rate
         wait_s[now_s] = backlog / rate
         served = min(backlog + count, rate)
@@ -135,7 +143,7 @@ def simulate_day(settings: ServiceSettings, rates: Floats, seed: int = 0) -> Day
         backlog += count - served - rejected[now_s]
         in_flight = backlog + served * instance.means_s[load[now_s]]
         demands.append((share * instance.cpu_share * fleet.ready, in_flight))
-        if now_s % _PERIOD_S == 0:
+        if (now_s + 1) % _PERIOD_S == 0:
             fleet.change_to(_count_wanted(settings, demands), now_s, settings.start_s)
         billed[now_s] = fleet.billed
     return Day(arrived, rejected, wait_s, load, billed)

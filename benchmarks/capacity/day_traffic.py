@@ -16,7 +16,7 @@ class Traffic:
     meals: tuple[tuple[float, float, float], ...] = ((8.0, 0.5, 0.8), (12.5, 1.5, 0.8), (19.0, 2.5, 1.2))
     """Hour, rate at the peak and standard deviation in hours of each."""
     burst_hour: float = 20.0
-    burst: float = 2.5
+    burst: float = 4.0
     """Beside the others, from one second to the next."""
     burst_minutes: float = 5.0
 

@@ -110,7 +110,7 @@ def test_a_day_has_its_peak_at_dinner_and_a_burst_from_one_second_to_the_next() 
 
     before, after = rates[20 * 3600 - 1], rates[20 * 3600]
     assert len(rates) == DAY_S
-    assert after - before == pytest.approx(250.0, abs=1)
+    assert after - before == pytest.approx(400.0, abs=1)
     assert rates[3 * 3600] == pytest.approx(5.0, abs=0.1)
     assert rates[: 20 * 3600].argmax() == pytest.approx(19 * 3600, abs=60)
 
