@@ -30,6 +30,10 @@ def format_page(results: Capacity, service: CloudRunService) -> str:
     measured, simulated = results.measured, results.simulated
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701, Markdown
     template = environment.from_string(Path(__file__).with_name("capacity.md.j2").read_text())
+    checks = [
+        (loop, predicted, predicted.p99_ms / median(loop.p99_ms))
+        for loop, predicted in zip(measured.open, simulated.open, strict=True)
+    ]
 
     def modelled(loop: ClosedLoop) -> str:
         has_model = (loop.photos, loop.cores) == (MIDDLE, measured.machine.cores)
@@ -41,26 +45,25 @@ def format_page(results: Capacity, service: CloudRunService) -> str:
         service=service,
         modelled=modelled,
         median=median,
-        goal=_GOAL,
-        checks=[
-            (loop, predicted, predicted.p99_ms / median(loop.p99_ms))
-            for loop, predicted in zip(measured.open, simulated.open, strict=True)
-        ],
+        is_good=_is_good,
+        checks=checks,
+        num_good=sum(_is_good(ratio) for *_, ratio in checks),
         best=simulated.recommended,
         is_reached=capacity_simulation.reaches_objectives(simulated.recommended),
         price_tolerance=capacity_simulation.PRICE_TOLERANCE,
         photos=sum(300 * point.photos_per_s for point in simulated.day),
         peak=max(point.photos_per_s for point in simulated.day),
         start_s=median(measured.start_s) + cloud_run_service.PLATFORM_START_S,
-        platform_start_s=cloud_run_service.PLATFORM_START_S,
-        dollars_per_vcpu_s=cloud_run_service.DOLLARS_PER_VCPU_S,
-        dollars_per_gib_s=cloud_run_service.DOLLARS_PER_GIB_S,
-        euros_per_dollar=cloud_run_service.EUROS_PER_DOLLAR,
+        assumed=cloud_run_service,
         middle=MIDDLE,
         phone=PHONE,
         scales=[_scale(measured, service, photos_per_s) for photos_per_s in _THEN],
     )
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _is_good(ratio: float) -> bool:
+    return abs(ratio - 1) <= _GOAL
 
 
 def _scale(measured: Measured, service: CloudRunService, photos_per_s: int) -> Mapping[str, Any]:
