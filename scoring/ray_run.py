@@ -32,7 +32,8 @@ def running_ray() -> Iterator[None]:
     address = os.environ.get(ADDRESS)
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     if not address:
-        # Ray listens on all addresses of the machine; with a token nobody else can give it work.
+        # Ray listens on all addresses of the machine; with a token nobody else can give it work. Without this one it
+        # would save one in the home folder.
         settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     else:
         _check_reachable(address)
@@ -67,8 +68,13 @@ def _start_errors(address: str | None) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        where = f"the cluster at {address} cannot be reached; check {ADDRESS}" if address else "Ray does not start here"
-        raise RayError(f"{where} ({str(error).partition(chr(10))[0]})") from error
+        reason = str(error).partition("\n")[0]
+        raise RayError(
+            f"the cluster at {address} cannot be reached; check {ADDRESS}, and if it demands a token set "
+            f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN ({reason})"
+            if address
+            else f"Ray does not start on this machine ({reason})"
+        ) from error
 
 
 @contextmanager
