@@ -28,7 +28,9 @@ def read_parquet_rows(destination: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["index"]))
 
 
-def score_directly(source: Path, destination: Path, archive: Path, suffix: str = "jsonl") -> list[dict[str, Any]]:
+def score_directly(
+    source: Path | str, destination: Path | str, archive: Path, suffix: str = "jsonl"
+) -> list[dict[str, Any]]:
     """Score without Ray, in a process that has the archive's handler alone; return the results of the parts."""
     command = [
         sys.executable,

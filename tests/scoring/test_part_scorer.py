@@ -1,9 +1,11 @@
 """An actor in a process of its own, as Ray runs it: rows of good, bad and missing photos."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
+from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
 from serving.model_store import DEFAULT_ARCHIVE, edit_archive
 from tests.pictures import draw_corners, encode
@@ -62,6 +64,20 @@ def test_parquet_has_the_same_rows(scores: Path, photos: Path, tmp_path: Path) -
 
     timed = [(row | {"milliseconds": None}) for row in read_parquet_rows(tmp_path)]
     assert timed == [(row | {"milliseconds": None}) for row in read_rows(scores)]
+
+
+def test_photos_and_rows_may_be_in_a_bucket(coffee: bytes, bucket: storage.Bucket) -> None:
+    for number in range(20):
+        bucket.blob(f"in/{number:02}.png").upload_from_string(coffee)
+    place = f"gs://{bucket.name}"
+
+    first = score_directly(f"{place}/in", f"{place}/out", DEFAULT_ARCHIVE)
+    second = score_directly(f"{place}/in", f"{place}/out", DEFAULT_ARCHIVE)
+
+    rows = [json.loads(line) for line in bucket.blob("out/part-000000.jsonl").download_as_text().splitlines()]
+    assert ([part["num_photos"] for part in first], second) == ([20], [])
+    assert [row["photo"] for row in rows] == [f"{number:02}.png" for number in range(20)]
+    assert {row["labels"][0]["label"] for row in rows} == {"espresso"}
 
 
 def test_a_photo_that_could_not_be_read_is_tried_again_by_the_next_run(
