@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -123,11 +124,7 @@ class PartScorer:
 
 def _make_row(index: int, read: _Read, answer: HandlerAnswer | None, version: str) -> Score:
     milliseconds = {} if answer is None else answer.milliseconds
-    entry: dict[str, Any] = {"error": read.error}
-    if answer is not None:
-        # Of a JSON file with photos inside, the server answers each; here a file is one photo.
-        predictions = answer.document.get("predictions", [])
-        entry = predictions[0] if answer.status == 200 and len(predictions) == 1 else {"error": answer.document}
+    entry: dict[str, Any] = {"error": read.error} if answer is None else _find_entry(answer)
     return Score(
         index=index,
         photo=read.place.name,
@@ -140,6 +137,14 @@ def _make_row(index: int, read: _Read, answer: HandlerAnswer | None, version: st
         version=version,
         milliseconds={stage: milliseconds.get(stage, 0.0) for stage in STAGES} | {"read": round(read.milliseconds, 2)},
     )
+
+
+def _find_entry(answer: HandlerAnswer) -> dict[str, Any]:
+    """Return what *answer* says of its photo."""
+    predictions = answer.document.get("predictions", [])
+    if answer.status != HTTPStatus.OK:
+        return {"error": {name: answer.document[name] for name in ("type", "title", "status", "detail")}}
+    return predictions[0] if len(predictions) == 1 else {"error": _describe_several(len(predictions))}
 
 
 def _divide(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
@@ -156,11 +161,17 @@ def _describe_unreadable(error: FileError) -> dict[str, Any]:
     return {"type": _UNREADABLE, "title": "The photo cannot be read", "status": 404, "detail": f"the photo {error}"}
 
 
+def _describe_several(count: int) -> dict[str, Any]:
+    # The server would answer each of them; here a file is one photo.
+    detail = f"the file is JSON with {count} photos; write each into a file of its own"
+    title = "The request cannot be understood"
+    return {"type": "urn:fruity:malformed-request", "title": title, "status": 400, "detail": detail}
+
+
 def _describe_too_large() -> dict[str, Any]:
     detail = f"the photo is more than {MAX_PHOTO_BYTES:,} bytes, which no server takes; scale it down"
-    return {"type": "urn:fruity:too-large", "title": "The photo or the request is too large", "status": 413} | {
-        "detail": detail
-    }
+    title = "The photo or the request is too large"
+    return {"type": "urn:fruity:too-large", "title": title, "status": 413, "detail": detail}
 
 
 def _describe_failure(error: Exception) -> dict[str, Any]:

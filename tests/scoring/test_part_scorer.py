@@ -1,5 +1,6 @@
 """An actor in a process of its own, as Ray runs it: rows of good, bad and missing photos."""
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -26,6 +27,9 @@ def photos(coffee: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "7-secret.jpg").write_bytes(coffee)
     (folder / "7-secret.jpg").chmod(0)
     (folder / "8-photos.json").write_text('{"instances": [{"b64": "AAAA"}]}')
+    (folder / "9-bad-photos.json").write_text('{"instances": [{"b64": "AAAA"}, {"b64": "AAAA"}]}')
+    encoded = base64.b64encode(coffee).decode()
+    (folder / "9-photos.json").write_text(json.dumps({"instances": [{"b64": encoded}, {"b64": encoded}]}))
     return folder
 
 
@@ -47,7 +51,7 @@ def test_a_good_photo_has_labels_and_a_digest(scores: Path, coffee: bytes) -> No
 def test_each_bad_photo_is_a_row_with_its_error(scores: Path) -> None:
     rows = read_rows(scores)
 
-    assert [row["index"] for row in rows] == list(range(9))
+    assert [row["index"] for row in rows] == list(range(11))
     assert {row["photo"]: row["error"]["type"].removeprefix("urn:fruity:") for row in rows if row["error"]} == {
         "2-notes.txt": "not-a-photo",
         "3-empty.jpg": "malformed-request",
@@ -56,6 +60,8 @@ def test_each_bad_photo_is_a_row_with_its_error(scores: Path) -> None:
         "6-large.jpg": "too-large",
         "7-secret.jpg": "unreadable",
         "8-photos.json": "not-a-photo",
+        "9-bad-photos.json": "not-a-photo",
+        "9-photos.json": "malformed-request",
     }
 
 
