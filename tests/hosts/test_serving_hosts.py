@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import pytest
 
@@ -34,13 +34,18 @@ def site(nginx: None, hosts: tuple[Host, ...], tmp_path_factory: pytest.TempPath
         yield running
 
 
+@cache
+def make_photo() -> Photo:
+    return make_photos()[MIDDLE][0]
+
+
 @pytest.fixture
 def record(results: Results) -> Callable[[str, Trial], Trial]:
     """Note what a fault did."""
 
     def note(fault: str, trial: Trial) -> Trial:
         recovered = "not" if trial.recovered_s is None else f"{trial.recovered_s:.1f} s"
-        row = fault, f"{trial.requests:,}", str(sum(trial.failed.values())), f"{trial.longest_s:.1f} s", recovered
+        row = fault, f"{trial.requests:,}", str(sum(trial.failed.values())), f"{trial.longest_s:.2f} s", recovered
         results.serving.append(row)
         return trial
 
@@ -49,7 +54,7 @@ def record(results: Results) -> Callable[[str, Trial], Trial]:
 
 def measure(site: Site, fault: Callable[[Server], None]) -> Trial:
     """Return what clients saw of *fault* of the first host; every answer must name the right label."""
-    (photo, *_) = make_photos()[MIDDLE]
+    photo = make_photo()
     label, *others = site.ask(photo.body)
     endpoint = Endpoint(f"{site.url}{PREDICT}", labels=frozenset([label, *others]))
     return site.try_fault(endpoint, Photo(photo.name, photo.body, label), lambda: fault(site.servers[0]))
@@ -59,7 +64,7 @@ def assert_both_answer(site: Site) -> None:
     """Assert that each host answers some of the next requests."""
     before = [server.num_answered() for server in site.servers]
     for _ in range(10):
-        site.ask(make_photos()[MIDDLE][0].body)
+        site.ask(make_photo().body)
     for server, count in zip(site.servers, before, strict=True):
         # The log follows the answer.
         server.container.wait_until(partial(_has_answered, server, count), timeout_s=10)
@@ -130,11 +135,9 @@ def test_no_request_fails_when_both_hosts_get_another_version_one_after_the_othe
             server.start(site.uri(_NEW))
             server.wait_until_ready()
 
-    photo = make_photos()[MIDDLE][0]
-
     trial = record(
         f"rolled: both drained and started with {_NEW}, one after the other",
-        site.try_fault(Endpoint(f"{site.url}{PREDICT}"), photo, roll),
+        site.try_fault(Endpoint(f"{site.url}{PREDICT}"), make_photo(), roll),
     )
 
     assert trial.failed == {}
