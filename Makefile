@@ -330,7 +330,7 @@ chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and sta
 hostile: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Attack the container's processes beside honest clients: bombs, smuggling, floods, slow clients
 	@$(BENCH_VENV)/bin/python -m benchmarks.hostile $(ARGS)
 
-hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, that are cut off, killed, replaced (root, 6 minutes)
+hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, that are cut off, killed, replaced (root, 4 minutes)
 	$(BIN)/pytest tests/hosts --page docs/reliability.md $(ARGS)
 
 soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
