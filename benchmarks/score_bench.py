@@ -76,9 +76,11 @@ def measure_rates(archive: Path, photos: Sequence[Path], rounds: int, scratch: P
 def measure_ceiling(archive: Path, manifest: Path, cores: int) -> float:
     """Return the photos a second of one process for each core, which begin at the same time."""
     command = [sys.executable, "-m", "benchmarks.score_ceiling", str(archive), str(manifest), str(_CEILING_S)]
+    # As Ray sets it for an actor of one core; else the threads of matrix products wait for each other in loops.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
     processes = [
-        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(cores)
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) for _ in range(cores)
     ]
     ready = [process.stdout.readline() for process in processes if process.stdout]
     if ready != ["ready\n"] * cores:

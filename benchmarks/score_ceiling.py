@@ -5,7 +5,6 @@ Nothing of ours may import `handler` here, which is the archive's.
 """
 
 import itertools
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,6 @@ _PHOTOS = 400
 
 
 def main(archive: str, manifest: str, seconds: str) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     handler = ArchivedHandler(Path(archive).read_bytes(), None)
     files = open_files(split_source(manifest)[0])
     places = itertools.islice(list_photos(manifest), _PHOTOS)
