@@ -50,7 +50,7 @@ def split_source(source: str) -> tuple[str, str]:
 
 
 def list_photos(source: str) -> Iterator[PhotoPlace]:
-    """Yield the photos of *source* one by one, whatever their number; raise `SourceError`."""
+    """Yield the photos of *source* one by one; they are never all in memory; raise `SourceError`."""
     folder, name = split_source(source)
     try:
         files = open_files(folder)
