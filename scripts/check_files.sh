@@ -7,7 +7,7 @@ yamllint --strict .
 zizmor --offline --quiet .
 # What kustomize makes of them is checked in tests/deploy/test_kubernetes.py.
 kubernetes-validate --strict --quiet deploy/kubernetes/base/[!k]*.yaml
-hadolint dockerfiles/*.dockerfile
+hadolint dockerfiles/*.dockerfile deploy/kubernetes/scoring/*.dockerfile
 
 if command -v shellcheck >/dev/null; then
   shellcheck .ci/run scripts/*.sh dockerfiles/*/*.sh
