@@ -60,6 +60,10 @@ def watched(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
             send(container, [darken(photo) for photo in photos] * 3)
             # Workers publish their sums every 5 seconds.
             prometheus.wait_for(f"{ANSWERED} >= {4 * len(photos) + 1}")
+            # What was recorded before the last scrape does not have all of them.
+            prometheus.wait_for(
+                f"version_statistic:fruity_psi:1d and version_statistic:fruity_photos:increase1d > {3.6 * len(photos)}"
+            )
             yield Watched(prometheus, {labels["Statistic"]: value for labels, value in before})
 
 

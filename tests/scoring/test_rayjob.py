@@ -1,9 +1,9 @@
 """The manifest of KubeRay: its command is ours, its pods are unprivileged and have room for what they run."""
 
 import shlex
+from importlib.metadata import version
 from typing import Any
 
-import ray
 import yaml
 
 from scripts.score import parse_arguments
@@ -30,7 +30,7 @@ def test_its_command_is_one_that_the_verb_takes() -> None:
 
 
 def test_its_ray_is_the_installed_one() -> None:
-    assert CLUSTER["rayVersion"] == ray.__version__
+    assert CLUSTER["rayVersion"] == version("ray")
 
 
 def test_a_worker_offers_ray_the_cores_that_it_requests_and_the_head_offers_none() -> None:
