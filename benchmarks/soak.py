@@ -98,12 +98,12 @@ def main() -> None:
     sys.exit(1 if find_faults(soak) else 0)
 
 
-def run_soak(python: Path, minutes: float, capacity_s: float = 5.0) -> Soak:
-    """Return what *minutes* of load at 80 % of the measured capacity left behind."""
+def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float = _SHARE) -> Soak:
+    """Return what *minutes* of load at a *share* of the measured capacity left behind."""
     photos = make_photos()[MIDDLE]
     mix = [*(photos[number % len(photos)] for number in range(19)), Photo("rubbish", b"this is not a photo" * 100)]
     with run_container(python, photos[0]) as container:
-        rate = _SHARE * run_closed(container.proxy, photos, WARM_UP_CLIENTS, seconds=capacity_s).photos_per_s
+        rate = share * run_closed(container.proxy, photos, WARM_UP_CLIENTS, seconds=capacity_s).photos_per_s
         loads: list[Load] = []
         thread = threading.Thread(target=lambda: loads.append(run_open(container.proxy, mix, rate, minutes * 60)))
         started_s = time.perf_counter()

@@ -151,14 +151,15 @@ class FruityHandler(FruityHandler):
         DEFAULT_ARCHIVE, tmp_path / "fruity-1.0.0.mar", {"fruity_handler.py": lambda content: content + killing}
     )
     photos = write_photos(tmp_path / "photos", 2 * PART_PHOTOS)
-    (photos / "00000.jpg").write_bytes(b"KILL")
+    (photos / f"{2 * PART_PHOTOS - 1:05}.jpg").write_bytes(b"KILL")
 
-    done = score(photos, tmp_path / "scores", "--format", "jsonl", archive=archive)
+    # One actor, which has written the first part when it dies of the second.
+    done = score(photos, tmp_path / "scores", "--format", "jsonl", "--actors", "1", archive=archive)
 
     assert done.code == 5
     assert "score: an actor failed (" in done.err
     assert done.err.count("Traceback") == 0
-    assert [row["index"] for row in read_rows(tmp_path / "scores")] == list(range(PART_PHOTOS, 2 * PART_PHOTOS))
+    assert [row["index"] for row in read_rows(tmp_path / "scores")] == list(range(PART_PHOTOS))
 
 
 @pytest.mark.parametrize(
