@@ -21,7 +21,7 @@ from benchmarks.load import Sample, run_in_background
 from benchmarks.reliability_page import write_section
 from benchmarks.scenarios import MIDDLE, make_photos
 from serving.model_store import ROOT
-from serving.worker_log import find_reason
+from serving.worker_log import PAUSE_S, find_reason
 
 _CLIENTS = 8
 _MAX_RECOVERY_S = 15.0
@@ -96,46 +96,50 @@ def try_fault(python: Path, photo: Photo, fault: Fault, warm_up_s: float = 3.0) 
                 time.sleep(fault.lasts_s)
                 fault.lift(container)
             lifted_s = time.perf_counter() if fault.lasts_s else injected_s
-            exit_code = _wait(container, samples, lifted_s)
+            exit_code, calm = _wait(container, samples, lifted_s)
+        # Those that were under way at the end have been waited for, too.
+        ended_s = max((sample.started_s + sample.latency_s for sample in samples), default=lifted_s)
+        # Until a worker's last words are in the log.
+        time.sleep(2 * PAUSE_S)
         seen = [sample for sample in samples if sample.started_s + sample.latency_s >= injected_s]
         return Trial(
             fault=fault.name,
             requests=len(seen),
             failed=dict(Counter(sample.error for sample in seen if sample.error)) if exit_code is None else {},
             longest_s=round(max((sample.latency_s for sample in seen), default=0.0), 1),
-            recovered_s=None if exit_code is not None else find_recovery(samples, lifted_s, time.perf_counter()),
+            recovered_s=find_recovery(samples, lifted_s, ended_s) if calm else None,
             exit_code=exit_code,
             said=said,
             messages=read_messages(container.server.log.read_bytes()[logged:].decode(errors="replace")),
         )
 
 
-def _wait(container: Container, samples: Sequence[Sample], since_s: float) -> int | None:
-    """Return the exit code if the container ends, None once it is calm again or a minute is over."""
+def _wait(container: Container, samples: Sequence[Sample], since_s: float) -> tuple[int | None, bool]:
+    """Wait until the container ends, is calm again or a minute is over; return its exit code and whether it is calm."""
     while (now_s := time.perf_counter()) < since_s + _WAIT_S:
         if (code := container.server.process.poll()) is not None:
-            return code
+            return code, False
         time.sleep(0.2)
         recovered_s = find_recovery(samples, since_s, now_s)
         if recovered_s is not None and now_s - since_s >= recovered_s + _CALM_S:
-            return None
-    return None
+            return None, True
+    return None, False
 
 
 def find_recovery(samples: Sequence[Sample], since_s: float, now_s: float) -> float | None:
     """Return the seconds from *since_s* to the last failure or stall; None if it failed or stalled until *now_s*.
 
-    A stall is a time of more than a second without a right answer.
+    A stall is a time of more than a second without a right answer, for one client or for all.
     """
     answers_s = sorted(one.started_s + one.latency_s for one in list(samples) if not one.error)
-    errors_s = [one.started_s + one.latency_s for one in list(samples) if one.error]
-    recovered_s = max([since_s, *errors_s])
+    late_s = [one.started_s + one.latency_s for one in list(samples) if one.error or one.latency_s > _STALL_S]
+    recovered_s = max([since_s, *late_s])
     times_s = [time_s for time_s in answers_s if time_s >= since_s]
     for before_s, after_s in zip([since_s, *times_s], times_s, strict=False):
         if after_s - before_s > _STALL_S:
             recovered_s = max(recovered_s, after_s)
     last_s = times_s[-1] if times_s else since_s
-    calm = last_s > recovered_s and now_s - last_s <= _STALL_S
+    calm = bool(times_s) and last_s >= recovered_s and now_s - last_s <= _STALL_S
     return round(recovered_s - since_s, 1) if calm else None
 
 

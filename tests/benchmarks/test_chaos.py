@@ -27,6 +27,12 @@ def test_a_stall_counts_as_long_as_it_lasts() -> None:
     assert find_recovery(answers(10.1, 10.9), since_s=10.0, now_s=11.0) == 0.0
 
 
+def test_one_client_that_waits_counts_until_its_answer_comes() -> None:
+    samples = [*answers(10.1, 10.9, 11.5, 12.0), Sample(10.0, 12.0)]
+
+    assert find_recovery(samples, since_s=10.0, now_s=22.0) == 12.0
+
+
 @pytest.mark.parametrize("samples", [[], answers(10.1), [*answers(10.1, 10.5), Sample(12.0, 0.5, "503")]])
 def test_failing_or_silent_until_now_is_not_recovered(samples: list[Sample]) -> None:
     assert find_recovery(samples, since_s=10.0, now_s=12.6) is None
