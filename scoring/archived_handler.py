@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,15 @@ _MANIFEST = "MAR-INF/MANIFEST.json"
 # A photo as the body, posted to /predictions; probes are in no metric and no log.
 _HEADERS = {"Content-Type": "application/octet-stream", "url_path": "", "x-probe": "1"}
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
+
+
+class HandlerResponse(NamedTuple):
+    """What the handler answers to a request, as a server would send it."""
+
+    status: int
+    content_type: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class HandlerAnswer(NamedTuple):
@@ -73,24 +82,36 @@ class ArchivedHandler:
             for photo, answer in zip(photos, answers, strict=True)
         ]
 
+    def handle(self, rows: Sequence[Mapping[str, Any]], headers: Sequence[Mapping[str, str]]) -> list[HandlerResponse]:
+        """Return the responses to a batch: of each request, the row that TorchServe makes of its body, and headers."""
+        context = _BatchContext(headers)
+        bodies = self._handler.handle(list(rows), context)
+        answered = zip(context.statuses, context.content_types, context.headers, bodies, strict=True)
+        return [HandlerResponse(status, kind, own_headers, bytes(body)) for status, kind, own_headers, body in answered]
+
     def _answer_batch(self, photos: Sequence[bytes]) -> list[HandlerAnswer]:
-        context = _BatchContext(len(photos))
-        bodies = self._handler.handle([{"body": bytearray(photo)} for photo in photos], context)
+        responses = self.handle([{"body": bytearray(photo)} for photo in photos], [_HEADERS] * len(photos))
         return [
-            HandlerAnswer(status, json.loads(body), {name: float(ms) for name, ms in _DURATION.findall(timing)})
-            for body, status, timing in zip(bodies, context.statuses, context.timings, strict=True)
+            HandlerAnswer(
+                response.status,
+                json.loads(response.body),
+                {name: float(ms) for name, ms in _DURATION.findall(response.headers.get("Server-Timing", ""))},
+            )
+            for response in responses
         ]
 
 
 class _BatchContext:
     """TorchServe's context of one call, as far as the handler uses it."""
 
-    def __init__(self, count: int) -> None:
-        self.statuses = [int(HTTPStatus.OK)] * count
-        self.timings = [""] * count
+    def __init__(self, headers: Sequence[Mapping[str, str]]) -> None:
+        self._request_headers = headers
+        self.statuses = [int(HTTPStatus.OK)] * len(headers)
+        self.content_types = [""] * len(headers)
+        self.headers: list[dict[str, str]] = [{} for _ in headers]
 
-    def get_all_request_header(self, index: int) -> dict[str, str]:
-        return _HEADERS
+    def get_all_request_header(self, index: int) -> Mapping[str, str]:
+        return self._request_headers[index]
 
     def get_request_id(self, index: int) -> str:
         return str(index)
@@ -99,11 +120,10 @@ class _BatchContext:
         self.statuses[index] = code
 
     def set_response_content_type(self, index: int, value: str) -> None:
-        """Ignore it: answers to a photo are JSON."""
+        self.content_types[index] = value
 
     def set_response_header(self, index: int, name: str, value: str) -> None:
-        if name == "Server-Timing":
-            self.timings[index] = value
+        self.headers[index][name] = value
 
 
 def _import_handler(folder: Path, entry: str) -> Any:

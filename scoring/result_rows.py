@@ -15,7 +15,7 @@ STAGES = ("read", "decode", "preprocess", "inference")
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """A row. Of a photo with an `error` there are no labels."""
+    """A row. A photo with an `error` has `labels` None."""
 
     index: int
     """The photo's place in the source, from 0 on: each number is there once."""

@@ -22,7 +22,7 @@ from serving.interrupts import interrupt_once
 from serving.model_store import ModelStoreError, choose_archive
 
 LINE_S = 30.0
-"""Between two lines of progress where there is no terminal."""
+"""Between two lines of progress where the output is not a terminal."""
 _LISTED_A_LINE = 100_000
 
 EXIT_CODES: dict[type[Exception], int] = {
