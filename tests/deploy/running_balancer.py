@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.deploy.manifests import DEPLOY
+from tests.deploy.started_process import wait_until_ready
 
 _NAMES = ("fruity-a:8080", "fruity-b:8080")
 _START_S = 10
@@ -48,21 +46,8 @@ def run_balancer(folder: Path, port: int, hosts: tuple[str, str]) -> Iterator[st
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         try:
-            _wait(url, process, folder / "error.log")
+            # Also that it reaches no host is an answer.
+            wait_until_ready(process, f"{url}/readyz", folder / "error.log", _START_S)
             yield url
         finally:
             process.terminate()
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until nginx answers, also that it reaches no host."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        try:
-            httpx.get(f"{url}/readyz", timeout=_START_S)
-        except httpx.ConnectError:
-            time.sleep(0.05)
-        else:
-            return

@@ -14,6 +14,7 @@ import yaml
 
 from benchmarks.server_process import free_ports
 from tests.deploy.manifests import DEPLOY, read_yaml
+from tests.deploy.started_process import wait_until_ready
 
 MONITORING = DEPLOY / "monitoring"
 _WAIT_S = 60
@@ -61,19 +62,8 @@ def run_prometheus(folder: Path, targets: Mapping[str, int]) -> Iterator[Running
     ):
         try:
             prometheus = RunningPrometheus(f"http://127.0.0.1:{port}")
-            _wait_until_ready(prometheus.url, process, folder / "prometheus.log")
+            log_path, ready = folder / "prometheus.log", f"{prometheus.url}/-/ready"
+            wait_until_ready(process, ready, log_path, _WAIT_S, lambda answer: answer.status_code == 200)
             yield prometheus
         finally:
             process.terminate()
-
-
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _WAIT_S
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        try:
-            if httpx.get(f"{url}/-/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
