@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any, NamedTuple
 
+import msgspec
 import yaml
 
 from scripts.commands import Commands, DeploymentError, deployment_parser, rolled_back, run_verb, service_account
@@ -19,7 +20,6 @@ NAME = "fruity"
 
 _TAG = "candidate"
 
-
 Place = tuple[str, str]
 """The options --project and --region."""
 
@@ -31,6 +31,24 @@ class Release(NamedTuple):
     service_account: str
     archive: str
     """Its golden samples test the revision."""
+
+
+class _Traffic(msgspec.Struct, rename="camel"):
+    revision_name: str = ""
+    percent: int = 0
+    tag: str | None = None
+    url: str = ""
+
+
+class _Status(msgspec.Struct):
+    url: str = ""
+    traffic: list[_Traffic] = []
+
+
+class _Service(msgspec.Struct):
+    """What is read of a service as gcloud describes it; a new one has no status yet."""
+
+    status: _Status = msgspec.field(default_factory=_Status)
 
 
 def main() -> None:
@@ -119,9 +137,10 @@ def find_serving(commands: Commands, place: Place) -> str | None:
     """Return the revision with all traffic, None before the first deployment; raise `DeploymentError` for a split."""
     dry = json.dumps([{"status": {"traffic": [{"revisionName": "OLD_REVISION", "percent": 100}]}}])
     listing = ("gcloud", "run", "services", "list", *place, f"--filter=metadata.name={NAME}")
-    services = json.loads(commands.read(*listing, "--format=json", dry=dry))
-    traffic = services[0].get("status", {}).get("traffic", []) if services else []
-    shares = {entry["revisionName"]: entry["percent"] for entry in traffic if entry.get("percent")}
+    services = commands.read_json(*listing, "--format=json", kind=list[_Service], dry=dry)
+    shares = {
+        entry.revision_name: entry.percent for one in services[:1] for entry in one.status.traffic if entry.percent
+    }
     if len(shares) > 1:
         split = ", ".join(f"{name} {share} %" for name, share in shares.items())
         command = f"gcloud run services update-traffic {NAME} {' '.join(place)} --to-revisions=REVISION=100"
@@ -134,11 +153,11 @@ def describe_urls(commands: Commands, place: Place) -> tuple[str, str]:
     """Return the URLs of the service and of the candidate; raise `DeploymentError` if the candidate has none."""
     dry = {"status": {"url": "SERVICE_URL", "traffic": [{"tag": _TAG, "url": "CANDIDATE_URL"}]}}
     describe = ("gcloud", "run", "services", "describe", NAME, *place, "--format=json")
-    status = json.loads(commands.read(*describe, dry=json.dumps(dry)))["status"]
-    tagged = {entry["tag"]: entry["url"] for entry in status["traffic"] if "tag" in entry}
+    status = commands.read_json(*describe, kind=_Service, dry=json.dumps(dry)).status
+    tagged = {entry.tag: entry.url for entry in status.traffic if entry.tag}
     if _TAG not in tagged:
         raise DeploymentError(f"Cloud Run gave the new revision no URL for the tag {_TAG} (tags: {sorted(tagged)})")
-    return status["url"], tagged[_TAG]
+    return status.url, tagged[_TAG]
 
 
 def render(release: Release, previous: str | None) -> dict[str, Any]:

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import msgspec
 
 from serving.interrupts import ignore_interrupts, interrupt_once
 from serving.model_store import ROOT
@@ -29,6 +32,15 @@ class Commands:
     def read(self, *command: str, dry: str) -> str:
         """Return the output of *command* without the last line break; in a dry run return *dry*."""
         return dry if (output := self._start(command, subprocess.PIPE)) is None else output.rstrip("\n")
+
+    def read_json(self, *command: str, kind: Any, dry: str) -> Any:
+        """Return the output of *command*, JSON of the type *kind*; no output is null."""
+        text = self.read(*command, dry=dry)
+        try:
+            return msgspec.json.decode(text or "null", type=kind)
+        except msgspec.DecodeError as error:
+            said = f"`{shlex.join(command)}` answered what cannot be read ({error}): {text[:200]}"
+            raise DeploymentError(said) from error
 
     def _start(self, command: tuple[str, ...], output: int | None) -> str | None:
         line = shlex.join(command)

@@ -2,11 +2,10 @@
 
 import base64
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -113,7 +112,7 @@ def _key_path(name: str) -> str:
 def _check_keys(commands: Commands, vm: Vm, previous: str, cloud_init: str) -> None:
     """Raise `DeploymentError` if the new VM would lack keys that the current one has."""
     describe = ("describe", previous, f"--project={vm.project}", "--format=json(properties.metadata.items)")
-    description = json.loads(commands.read(*_TEMPLATES, *describe, dry="{}") or "{}") or {}
+    description = commands.read_json(*_TEMPLATES, *describe, kind=dict[str, Any] | None, dry="") or {}
     items = description.get("properties", {}).get("metadata", {}).get("items", [])
     keys = {key for item in items if item["key"] == "user-data" for key in _find_keys(item["value"])}
     if dropped := sorted(keys - _find_keys(cloud_init)):

@@ -45,8 +45,13 @@ def _count(client: httpx.Client, project: str, labels: str, minutes: int) -> flo
     if response.status_code != httpx.codes.OK:
         answer = f"{response.status_code}: {response.text[:200]}"
         raise DeploymentError(f"Cloud Monitoring answered {answer}; roles/monitoring.viewer is needed")
-    series = response.json()["data"]["result"]
-    return float(series[0]["value"][1]) if series else 0.0
+    try:
+        series = response.json()["data"]["result"]
+        return float(series[0]["value"][1]) if series else 0.0
+    except (ValueError, LookupError, TypeError) as error:
+        raise DeploymentError(
+            f"Cloud Monitoring did not answer with counts ({error!r}): {response.text[:200]}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -144,6 +144,26 @@ def test_a_revision_without_a_url_of_its_own_is_rolled_back(cloud: Cloud) -> Non
 
 
 @pytest.mark.parametrize(
+    ("variable", "answer", "calls"),
+    [
+        ("SERVICES", "WARNING: sign in", STEPS[:1]),
+        ("SERVICES", '{"error": {}}', STEPS[:1]),
+        ("STATUS", "WARNING: sign in", [*STEPS[:3], ROLLBACK]),
+        ("STATUS", '{"status": {"traffic": "none"}}', [*STEPS[:3], ROLLBACK]),
+    ],
+)
+def test_an_answer_of_gcloud_that_cannot_be_read_is_reported_and_rolled_back(
+    cloud: Cloud, variable: str, answer: str, calls: list[str]
+) -> None:
+    cloud.set(**{variable: answer})
+
+    with pytest.raises(SystemExit, match=r"^deploy: `gcloud run services .*answered what cannot be read .*: "):
+        cloud.run()
+
+    assert cloud.calls == calls
+
+
+@pytest.mark.parametrize(
     "given",
     [
         *({"image": image} for image in ("fruity", "fruity:1.0", "repo/fruity", "repo/fruity@sha256:12")),

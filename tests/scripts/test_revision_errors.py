@@ -18,6 +18,8 @@ class Monitoring:
     requests: float | None = 200
     failed: float | None = 0
     status: int = 200
+    instead: object = None
+    """Answered in place of the counts."""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """Path, query, authorization."""
 
@@ -26,7 +28,7 @@ class Monitoring:
         query = parse_qs(url.query)["query"][0]
         self.asked.append((url.path, query, request.headers["authorization"]))
         count = self.failed if '"5xx"' in query else self.requests
-        return self.status, {"data": {"result": [] if count is None else [{"value": [0, str(count)]}]}}
+        return self.status, self.instead or {"data": {"result": [] if count is None else [{"value": [0, str(count)]}]}}
 
 
 @pytest.fixture
@@ -79,4 +81,16 @@ def test_an_error_of_cloud_monitoring_or_gcloud_is_reported(monitoring: Monitori
 
     write_program(tmp_path / "gcloud", "exit 1")
     with pytest.raises(SystemExit, match=r"gcloud auth print-access-token.*code 1"):
+        revision_errors.main()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"<html>sign in</html>", {"data": {"result": [{"value": "none"}]}}, {"status": "ok"}]
+)
+def test_an_answer_without_counts_is_reported_with_its_start(monitoring: Monitoring, answer: object) -> None:
+    monitoring.instead = answer
+
+    with pytest.raises(
+        SystemExit, match=r"^revision errors: Cloud Monitoring did not answer with counts .*(html|none|ok)"
+    ):
         revision_errors.main()
