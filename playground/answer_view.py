@@ -10,7 +10,7 @@ from fruity import Explanation, FruityError, PhotoRefused, Prediction, ServerErr
 
 from playground.connection import Connection, State
 from playground.correction_form import show_correction
-from playground.overlay import encode_jpeg, encode_png, lay_heatmap, open_preview
+from playground.overlay import encode, lay_heatmap, open_preview
 from playground.photo_input import NamedPhoto
 from playground.session_answers import ask, describe_failure
 from playground.snippets import write_curl, write_python
@@ -43,14 +43,14 @@ def show_answer(photo: NamedPhoto, connection: Connection, other: Connection | N
 
 def show_many(photos: Sequence[NamedPhoto], connection: Connection) -> None:
     """Draw one line for each of *photos*, with a bar while they are asked about."""
-    by_content = {photo.content: photo.name for photo in photos}
     rows: list[dict[str, object]] = []
     bar = st.progress(0.0, f"Asking about {len(photos)} photos …")
     try:
         with connection.open() as client:
-            for count, (content, answer) in enumerate(client.predict_many([p.content for p in photos]), start=1):
-                rows.append(_describe_row(by_content[content] if isinstance(content, bytes) else "", answer))
-                bar.progress(count / len(photos), f"{count} of {len(photos)} photos")
+            answers = client.predict_many([photo.content for photo in photos])
+            for photo, (_, answer) in zip(photos, answers, strict=True):
+                rows.append(_describe_row(photo.name, answer))
+                bar.progress(len(rows) / len(photos), f"{len(rows)} of {len(photos)} photos")
     except ServerError as error:
         st.error(f"{describe_failure(error)} {len(rows)} of {len(photos)} photos have an answer.")
     bar.empty()
@@ -73,9 +73,9 @@ def _show_picture(photo: NamedPhoto, answer: Explanation, state: State) -> None:
         return
     strength = st.slider("Where the model looked", 0, 100, 70, format="%d %%", key=f"heat {photo.name}")
     shown = lay_heatmap(preview, answer.heatmap_png, state.description.crop, strength / 100)
-    st.image(encode_jpeg(shown), alt=f"{photo.name} with the heatmap", width="stretch")
+    st.image(encode(shown, "JPEG"), alt=f"{photo.name} with the heatmap", width="stretch")
     # The PNG is made when the button is pressed.
-    make_png = functools.partial(encode_png, shown)
+    make_png = functools.partial(encode, shown, "PNG")
     name = f"{photo.name}-explained.png"
     st.download_button("Download this picture", make_png, name, "image/png", on_click="ignore")
 

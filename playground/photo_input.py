@@ -1,12 +1,15 @@
 """Where the photos come from: files, the clipboard, a camera, examples."""
 
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
-from playground.samples import find_samples
-
 _MAX_MB = 16
+_SAMPLES = {"a cup of coffee": "coffee.png", "a cat": "chelsea.png"}
+"""Photos of scikit-image's package, free of rights, by what they show."""
 _FILES, _CAMERA, _EXAMPLES = "Photos", "Camera", "Examples"
 
 
@@ -17,7 +20,7 @@ class NamedPhoto(NamedTuple):
 
 def choose_photos() -> list[NamedPhoto]:
     """Return the photos that the person chose."""
-    samples = find_samples()
+    samples = _find_samples()
     sources = [_FILES, _CAMERA, *([_EXAMPLES] if samples else [])]
     source = st.segmented_control(
         "Where from", sources, default=_FILES, key="source", bind="query-params", required=True, width="stretch"
@@ -35,3 +38,11 @@ def choose_photos() -> list[NamedPhoto]:
         key="photos",
     )
     return [NamedPhoto(file.name, file.getvalue()) for file in files]
+
+
+def _find_samples() -> Mapping[str, Path]:
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).parent / "data"
+    return {what: folder / name for what, name in _SAMPLES.items() if (folder / name).exists()}

@@ -1,4 +1,4 @@
-"""How often the page asks for the server's state, without a browser."""
+"""The page without a browser: how often it asks for the server's state, and its table of many photos."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from playground import connection
 from tests.http_server import Request, serve_http
-from tests.playground.browser import FakeServer
+from tests.playground.browser import PHOTO, FakeServer
 
 APP = Path(__file__).parents[2] / "playground" / "app.py"
 
@@ -38,3 +38,17 @@ def test_the_versions_of_this_machine_are_not_offered_for_another_ones_server(mo
         offered = [connection.list_versions(url) for url in ("http://127.0.0.1:8080", "https://food.example")]
 
     assert offered == [["2.0.0"], []]
+
+
+def test_two_equal_photos_keep_their_own_names() -> None:
+    def draw_two(url: str, photo: bytes) -> None:
+        from playground.answer_view import show_many
+        from playground.connection import Connection
+        from playground.photo_input import NamedPhoto
+
+        show_many([NamedPhoto("a.jpg", photo), NamedPhoto("b.jpg", photo)], Connection(url, None, None))
+
+    with serve_http(FakeServer()) as url:
+        page = AppTest.from_function(draw_two, args=(url, PHOTO), default_timeout=30).run()
+
+    assert list(page.table[0].value["photo"]) == ["a.jpg", "b.jpg"]
