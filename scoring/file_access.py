@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
@@ -25,28 +25,7 @@ class FileError(Exception):
     """A file or folder cannot be listed, read or written; its text says which, why and what to do."""
 
 
-class Files(Protocol):
-    """Names are relative to the root, with slashes. All methods raise `FileError`."""
-
-    uri: str
-
-    def list_names(self) -> Iterator[str]:
-        """Yield the names of all files, also in subfolders; hidden ones (a name from a dot on) are left out."""
-
-    def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
-        """Return *num_bytes* of a file from byte *start* on, fewer at its end; None is the rest."""
-
-    def open(self, name: str) -> IO[bytes]:
-        """Return the file, opened to be read, which can seek."""
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file, which appears whole or not at all, and replaces an older one."""
-
-    def remove(self, name: str) -> None:
-        """Remove the file if it exists."""
-
-
-def open_files(uri: str) -> Files:
+def open_files(uri: str) -> "Files":
     """Return the files below *uri*, a folder or `gs://bucket/prefix`; raise `FileError`."""
     if uri.startswith(BUCKET_SCHEME):
         return BucketFiles(uri)
@@ -56,24 +35,30 @@ def open_files(uri: str) -> Files:
 
 
 class FolderFiles:
+    """Names are relative to the root, with slashes. All methods raise `FileError`."""
+
     def __init__(self, folder: Path) -> None:
         self.uri = str(folder)
         self._folder = folder
 
     def list_names(self) -> Iterator[str]:
+        """Yield the names of all files, also in subfolders; hidden ones (a name from a dot on) are left out."""
         with _folder_errors("listed"):
             yield from _list_folder(self._folder, "")
 
     def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
+        """Return *num_bytes* of a file from byte *start* on, fewer at its end; None is the rest."""
         with _folder_errors("read"), (self._folder / name).open("rb") as file:
             file.seek(start)
             return file.read(-1 if num_bytes is None else num_bytes)
 
     def open(self, name: str) -> IO[bytes]:
+        """Return the file, opened to be read, which can seek."""
         with _folder_errors("read"):
             return (self._folder / name).open("rb")
 
     def write(self, name: str, content: bytes) -> None:
+        """Write a file, which appears whole or not at all, and replaces an older one."""
         path = self._folder / name
         with _folder_errors("written"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +75,7 @@ class FolderFiles:
                     raise
 
     def remove(self, name: str) -> None:
+        """Remove the file if it exists."""
         with _folder_errors("removed"):
             (self._folder / name).unlink(missing_ok=True)
 
@@ -125,6 +111,8 @@ def _folder_errors(act: str) -> Iterator[None]:
 
 
 class BucketFiles:
+    """The methods of `FolderFiles`, for the objects below a prefix of a bucket."""
+
     def __init__(self, uri: str) -> None:
         """*uri* is `gs://bucket/prefix`."""
         name, _, prefix = uri.removeprefix(BUCKET_SCHEME).strip("/").partition("/")
@@ -180,6 +168,9 @@ class BucketFiles:
             # Proxies answer with HTML pages.
             reason = str(error).partition("\n")[0]
             raise FileError(f"could not be {act} ({reason}); {_advise(act, error)}") from error
+
+
+Files = FolderFiles | BucketFiles
 
 
 @cache

@@ -23,6 +23,9 @@ from scoring.result_rows import STAGES, Format, Score, encode_rows
 MAX_PHOTO_BYTES = 1 << 25
 """config.properties allows as many bytes a request; a server refuses longer ones before its handler sees them."""
 
+_UNREADABLE, _MODEL_FAILED = "urn:fruity:unreadable", "urn:fruity:model-failed"
+"""The problems of photos that a later run scores again."""
+
 # A bucket answers after 20 to 50 ms, in which the model labels some photos.
 _READERS = 8
 _READ_AHEAD = 16
@@ -95,9 +98,11 @@ class PartScorer:
         try:
             photo = read_photo(self._files, place, MAX_PHOTO_BYTES)
             if len(photo) > MAX_PHOTO_BYTES:
-                photo, error = None, _describe_too_large()
+                detail = f"the photo is more than {MAX_PHOTO_BYTES:,} bytes, which no server takes; scale it down"
+                error = _describe("urn:fruity:too-large", "The photo or the request is too large", 413, detail)
+                photo = None
         except FileError as failure:
-            error = _describe_unreadable(failure)
+            error = _describe(_UNREADABLE, "The photo cannot be read", 404, f"the photo {failure}")
         return _Read(place, photo, error, 1000 * (time.perf_counter() - started_s))
 
     def _score_batch(self, batch: list[_Read], first_index: int) -> tuple[list[Score], int]:
@@ -107,7 +112,7 @@ class PartScorer:
             _make_row(index, read, None if read.photo is None else next(answers), self._handler.version)
             for index, read in enumerate(batch, first_index)
         ]
-        return rows, sum(row.error is not None and row.error["type"] in _RETRIED for row in rows)
+        return rows, sum(row.error is not None and row.error["type"] in (_UNREADABLE, _MODEL_FAILED) for row in rows)
 
     def _answer(self, photos: Sequence[bytes]) -> list[HandlerAnswer]:
         """Return the answers; a photo on which the model fails costs no other photo its answer."""
@@ -118,7 +123,8 @@ class PartScorer:
         except Exception as error:
             # Whichever photo it was: the server answers the whole batch with 500.
             if len(photos) == 1:
-                return [HandlerAnswer(500, _describe_failure(error), {})]
+                detail = f"the model failed on this photo ({type(error).__name__}: {error}); a later run tries again"
+                return [HandlerAnswer(500, _describe(_MODEL_FAILED, "The model failed", 500, detail), {})]
             return [answer for photo in photos for answer in self._answer([photo])]
 
 
@@ -141,10 +147,14 @@ def _make_row(index: int, read: _Read, answer: HandlerAnswer | None, version: st
 
 def _find_entry(answer: HandlerAnswer) -> dict[str, Any]:
     """Return what *answer* says of its photo."""
-    predictions = answer.document.get("predictions", [])
     if answer.status != HTTPStatus.OK:
         return {"error": {name: answer.document[name] for name in ("type", "title", "status", "detail")}}
-    return predictions[0] if len(predictions) == 1 else {"error": _describe_several(len(predictions))}
+    predictions: list[dict[str, Any]] = answer.document.get("predictions", [])
+    if len(predictions) == 1:
+        return predictions[0]
+    # The server would answer each of them; here a file is one photo.
+    detail = f"the file is JSON with {len(predictions)} photos; write each into a file of its own"
+    return {"error": _describe("urn:fruity:malformed-request", "The request cannot be understood", 400, detail)}
 
 
 def _divide(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
@@ -153,27 +163,6 @@ def _divide(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
         yield batch
 
 
-_UNREADABLE, _MODEL_FAILED = "urn:fruity:unreadable", "urn:fruity:model-failed"
-_RETRIED = (_UNREADABLE, _MODEL_FAILED)
-
-
-def _describe_unreadable(error: FileError) -> dict[str, Any]:
-    return {"type": _UNREADABLE, "title": "The photo cannot be read", "status": 404, "detail": f"the photo {error}"}
-
-
-def _describe_several(count: int) -> dict[str, Any]:
-    # The server would answer each of them; here a file is one photo.
-    detail = f"the file is JSON with {count} photos; write each into a file of its own"
-    title = "The request cannot be understood"
-    return {"type": "urn:fruity:malformed-request", "title": title, "status": 400, "detail": detail}
-
-
-def _describe_too_large() -> dict[str, Any]:
-    detail = f"the photo is more than {MAX_PHOTO_BYTES:,} bytes, which no server takes; scale it down"
-    title = "The photo or the request is too large"
-    return {"type": "urn:fruity:too-large", "title": title, "status": 413, "detail": detail}
-
-
-def _describe_failure(error: Exception) -> dict[str, Any]:
-    detail = f"the model failed on this photo ({type(error).__name__}: {error}); a later run tries again"
-    return {"type": _MODEL_FAILED, "title": "The model failed", "status": 500, "detail": detail}
+def _describe(kind: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    """Return a problem document, as the server answers one."""
+    return {"type": kind, "title": title, "status": status, "detail": detail}

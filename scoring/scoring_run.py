@@ -2,10 +2,9 @@
 
 import time
 import zipfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,9 +13,10 @@ from model_archive.entry import hash_file
 from model_archive.identity import check_members, read_identity
 from model_archive.signature import verify_archive
 from scoring.destination import Destination, DestinationError, Part, RunSettings, check_apart, check_same
-from scoring.photo_listing import PhotoPlace, SourceError, list_photos
+from scoring.photo_listing import SourceError, list_photos
 from scoring.ray_run import RayError, count_slots, running_ray, score_parts
 from scoring.result_rows import Format
+from scoring.score_progress import ScoreProgress
 
 
 class ScoringRequest(NamedTuple):
@@ -30,19 +30,6 @@ class ScoringRequest(NamedTuple):
     """Of the key that must have signed the archive."""
     num_actors: int | None = None
     """None: one for each core, or GPU."""
-
-
-class Progress(Protocol):
-    """Told how far a run is."""
-
-    def list_photo(self) -> None:
-        """Count one more photo that was found."""
-
-    def start(self, num_photos: int, num_done: int) -> None:
-        """Begin: of *num_photos*, *num_done* were scored by an earlier run."""
-
-    def advance(self, num_photos: int) -> None:
-        """Count photos whose rows are written."""
 
 
 class Summary(NamedTuple):
@@ -62,7 +49,7 @@ class Summary(NamedTuple):
         return (self.num_photos - self.num_before) / self.seconds if self.seconds else 0.0
 
 
-def score(request: ScoringRequest, progress: Progress) -> Summary:
+def score(request: ScoringRequest, progress: ScoreProgress) -> Summary:
     """Score what is missing at the destination.
 
     Raises `ArchiveError`, `SignatureError`, `SourceError`, `DestinationError` or `RayError`.
@@ -76,14 +63,14 @@ def score(request: ScoringRequest, progress: Progress) -> Summary:
         settings = _resume_or_list(request, destination, progress)
         parts, num_done = destination.pending_parts(settings)
         progress.start(settings.num_photos, num_done)
+        before = Summary(settings.version, settings.num_photos, num_done)
         if not parts:
-            return Summary(settings.version, settings.num_photos, num_done)
+            return before
         with running_ray():
-            summary = _score_on_ray(request, parts, progress)
-        return summary._replace(version=settings.version, num_photos=settings.num_photos, num_before=num_done)
+            return _score_on_ray(request, parts, before, progress)
 
 
-def _resume_or_list(request: ScoringRequest, destination: Destination, progress: Progress) -> RunSettings:
+def _resume_or_list(request: ScoringRequest, destination: Destination, progress: ScoreProgress) -> RunSettings:
     """Return the settings of the run that began at *destination*, or begin one: list the photos."""
     settings = RunSettings(
         source=request.source,
@@ -95,14 +82,14 @@ def _resume_or_list(request: ScoringRequest, destination: Destination, progress:
     if found := destination.read_settings():
         check_same(found, settings, request.destination)
         return found
-    if not (num_photos := destination.write_list(_counted(list_photos(request.source), progress))):
+    if not (num_photos := destination.write_list(progress.count(list_photos(request.source)))):
         raise SourceError(f"{request.source} has no photo; check its name")
     settings = msgspec.structs.replace(settings, num_photos=num_photos)
     destination.write_settings(settings)
     return settings
 
 
-def _score_on_ray(request: ScoringRequest, parts: list[Part], progress: Progress) -> Summary:
+def _score_on_ray(request: ScoringRequest, parts: list[Part], before: Summary, progress: ScoreProgress) -> Summary:
     started_s = time.monotonic()
     with zipfile.ZipFile(request.archive) as members:
         gpu = TORCH_FILE in members.namelist() and count_slots(gpu=True) > 0
@@ -125,10 +112,4 @@ def _score_on_ray(request: ScoringRequest, parts: list[Part], progress: Progress
             num_retries += result.num_retries
             progress.advance(result.num_photos)
     seconds = time.monotonic() - started_s
-    return Summary("", 0, 0, num_errors, num_retries, num_actors, seconds)
-
-
-def _counted(photos: Iterator[PhotoPlace], progress: Progress) -> Iterator[PhotoPlace]:
-    for photo in photos:
-        progress.list_photo()
-        yield photo
+    return Summary(*before[:3], num_errors, num_retries, num_actors, seconds)

@@ -3,13 +3,7 @@
 import argparse
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_archive.identity import ArchiveError
 from model_archive.signature import SignatureError
@@ -17,13 +11,10 @@ from scoring.destination import DestinationError
 from scoring.photo_listing import SourceError
 from scoring.ray_run import RayError
 from scoring.result_rows import FORMATS
+from scoring.score_progress import shown_progress
 from scoring.scoring_run import ScoringRequest, Summary, score
 from serving.interrupts import interrupt_once
 from serving.model_store import ModelStoreError, choose_archive
-
-LINE_S = 30.0
-"""Between two lines of progress where the output is not a terminal."""
-_LISTED_A_LINE = 100_000
 
 EXIT_CODES: dict[type[Exception], int] = {
     ArchiveError: 2,
@@ -76,57 +67,11 @@ def describe(summary: Summary, request: ScoringRequest) -> str:
     if not scored:
         return f"score: nothing was left to score; {where}"
     before = f" ({summary.num_before:,} were scored before)" if summary.num_before else ""
-    retries = (
-        f"; {summary.num_retries:,} could not be read or scored, the same command tries their parts again"
-        if summary.num_retries
-        else ""
-    )
+    retries = ""
+    if summary.num_retries:
+        retries = f"; {summary.num_retries:,} could not be read or scored, the same command tries their parts again"
     rate = f"{summary.photos_per_s:.1f} photos/s on {summary.num_actors} actors"
     return f"score: {scored:,} photos{before}, {summary.num_errors:,} of them errors, {rate}; {where}{retries}"
-
-
-@contextmanager
-def shown_progress() -> Iterator["ScoreProgress"]:
-    """Draw a bar on a terminal; elsewhere print a line now and then. Both say how long the rest takes."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield ScoreProgress(console, bar)
-
-
-class ScoreProgress:
-    def __init__(self, console: Console, bar: Progress) -> None:
-        self._console, self._bar = console, bar
-        self._task = bar.add_task("Listing", total=None)
-        self._num_photos = self._first = self._done = 0
-        self._started_s = self._line_s = time.monotonic()
-
-    def list_photo(self) -> None:
-        self._num_photos += 1
-        self._bar.update(self._task, completed=self._num_photos)
-        if self._num_photos % _LISTED_A_LINE == 0:
-            self._print(f"{self._num_photos:,} photos listed so far")
-
-    def start(self, num_photos: int, num_done: int) -> None:
-        self._num_photos, self._first, self._done = num_photos, num_done, num_done
-        self._started_s = self._line_s = time.monotonic()
-        self._bar.reset(self._task, description="Scoring", total=num_photos, completed=num_done)
-        self._print(f"{num_photos:,} photos, {num_done:,} of them scored before")
-
-    def advance(self, num_photos: int) -> None:
-        self._done += num_photos
-        self._bar.update(self._task, completed=self._done)
-        now_s = time.monotonic()
-        if now_s - self._line_s < LINE_S:
-            return
-        self._line_s = now_s
-        left_s = (now_s - self._started_s) / (self._done - self._first) * (self._num_photos - self._done)
-        left = f"{left_s:.0f} s" if left_s < 100 else f"{left_s / 60:.0f} min"
-        self._print(f"{self._done:,} of {self._num_photos:,} photos, {left} left")
-
-    def _print(self, line: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(f"score: {line}", soft_wrap=True, highlight=False)
 
 
 def _place(text: str) -> str:

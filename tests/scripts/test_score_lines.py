@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from scoring import score_progress
 from scoring.scoring_run import ScoringRequest, Summary
-from scripts import score
-from scripts.score import describe, parse_arguments, shown_progress
+from scripts.score import describe, parse_arguments
 
 REQUEST = ScoringRequest("photos", "scores", "parquet", Path("fruity-1.0.0.mar"))
 
@@ -12,9 +12,9 @@ REQUEST = ScoringRequest("photos", "scores", "parquet", Path("fruity-1.0.0.mar")
 def test_without_a_terminal_a_line_says_how_long_the_rest_takes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(score, "LINE_S", 0.0)
+    monkeypatch.setattr(score_progress, "LINE_S", 0.0)
 
-    with shown_progress() as progress:
+    with score_progress.shown_progress() as progress:
         progress.start(300, 100)
         progress.advance(128)
 
