@@ -96,24 +96,24 @@ class Client:
 
         Raises `ServerError` where the rest would fail, too.
         """
-        pending: deque[tuple[Photo, Future[Prediction | PhotoRefused]]] = deque()
+        pending: deque[Future[tuple[Photo, Prediction | PhotoRefused]]] = deque()
         pool = ThreadPoolExecutor(concurrency)
         try:
             for photo in photos:
-                pending.append((photo, pool.submit(self._try_predict, photo)))
+                pending.append(pool.submit(self._try_predict, photo))
                 # Photos ahead of a slow one: the other threads are not to wait for it.
                 if len(pending) >= 4 * concurrency:
-                    yield _await_first(pending)
+                    yield pending.popleft().result()
             while pending:
-                yield _await_first(pending)
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _try_predict(self, photo: Photo) -> Prediction | PhotoRefused:
+    def _try_predict(self, photo: Photo) -> tuple[Photo, Prediction | PhotoRefused]:
         try:
-            return self.predict(photo)
+            return photo, self.predict(photo)
         except PhotoRefused as refused:
-            return refused
+            return photo, refused
 
     def _post(self, route: str, photo: Photo, headers: dict[str, str] | None = None) -> httpx.Response:
         short_side = None if self._original else _SCALE * self._input_size
@@ -161,13 +161,6 @@ class Client:
             return error.retry_after_s
         # An address where nothing has answered yet is more likely wrong than restarting.
         return self._has_answered or not isinstance(error.__cause__, httpx.ConnectError)
-
-
-def _await_first(
-    pending: "deque[tuple[Photo, Future[Prediction | PhotoRefused]]]",
-) -> tuple[Photo, Prediction | PhotoRefused]:
-    photo, future = pending.popleft()
-    return photo, future.result()
 
 
 class AsyncClient:

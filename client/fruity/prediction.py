@@ -91,8 +91,6 @@ def read_description(response: httpx.Response) -> Description:
 
 def read_explanation(response: httpx.Response) -> Explanation:
     """Return the labels and the heatmap, empty if none was asked for, of the one photo; raise a `FruityError`."""
-    if response.status_code != httpx.codes.OK:
-        raise read_failure(response)
     try:
         answer = msgspec.json.decode(response.content, type=_Answer)
         entry = answer.predictions[0]
@@ -130,13 +128,11 @@ def read_failure(response: httpx.Response) -> FruityError:
 def _read_reason(response: httpx.Response) -> str:
     """Return a problem's detail, TorchServe's message, or the start of what else a proxy may send."""
     try:
-        document = response.json()
-    except ValueError:
-        return _shorten(response.text)
-    if isinstance(document, dict):
-        reason = document.get("detail") or document.get("message") or document.get("title")
-        return str(reason or _shorten(response.text))
-    return _shorten(response.text)
+        document = msgspec.json.decode(response.content, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = {}
+    reason = document.get("detail") or document.get("message") or document.get("title")
+    return str(reason or _shorten(response.text))
 
 
 def _read_timing(response: httpx.Response) -> dict[str, float]:
