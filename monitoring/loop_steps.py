@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,58 +49,43 @@ class _Finished(msgspec.Struct):
     until: datetime | None = None
 
 
-@dataclass
-class Journal:
-    """One line of loops.jsonl."""
-
-    line: dict[str, Any] = field(default_factory=lambda: {"time": _now(), "steps": {}})
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        print(f"--- {name}", flush=True)
-        started_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self.line["steps"][name] = round(time.monotonic() - started_s, 1)
-
-
 def run_loop(loop: Loop) -> str:
     """Bring the next version to the server; return a sentence about it. Raises `LoopError` where it stops."""
     loop.folder.mkdir(parents=True, exist_ok=True)
-    journal, outcome = Journal(), ("failed", "a bug, or interrupted")
+    line: dict[str, Any] = {"time": datetime.now(UTC).replace(microsecond=0), "steps": {}}
+    outcome, reason = "failed", "a bug, or interrupted"
     try:
-        done = _run_steps(loop, journal)
-        outcome = ("done", done)
+        done = _run_steps(loop, line)
+        outcome, reason = "done", done
     except LoopError as error:
-        outcome = ("stopped", str(error))
+        outcome, reason = "stopped", str(error)
         raise
     finally:
-        line = journal.line | dict(zip(("outcome", "reason"), outcome, strict=True))
+        line |= {"outcome": outcome, "reason": reason}
         with (loop.folder / RECORD_FILE).open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
     return done
 
 
-def _run_steps(loop: Loop, journal: Journal) -> str:
-    line, commands = journal.line, loop.commands
+def _run_steps(loop: Loop, line: dict[str, Any]) -> str:
+    commands = loop.commands
     old = read_identity(loop.serving)
     line["from"] = old.version
     words = latest_words(read_words(commands.corrections))
-    with journal.step("reason"):
+    with _step(line, "reason"):
         line["why"] = find_reason(loop, words)
         print(f"{line['why']}; version {old.version} serves")
     loop.confirm(f"train the version after {old.version} on {commands.data} and {len(words):,} corrections?")
-    with journal.step("data"):
+    with _step(line, "data"):
         line["dvc"] = _version_corrections(commands)
         run_id, manifest = _list_data(loop)
         line |= {"run": run_id, "until": max(word.time for word in words), "corrections": len(words)}
-    with journal.step("train"):
+    with _step(line, "train"):
         trained = _train(commands, manifest, run_id)
-    with journal.step("archive"):
+    with _step(line, "archive"):
         new = _build(loop, trained)
         line["to"] = version = new.name.removeprefix("fruity-").removesuffix(".mar")
-    with journal.step("compare"):
+    with _step(line, "compare"):
         comparison = compare_versions(loop.serving, new, manifest, commands.corrections / MANIFEST_FILE)
         line |= comparison._asdict()
         print(f"old photos: {comparison.known}\ncorrections: {comparison.corrected}")
@@ -108,9 +93,20 @@ def _run_steps(loop: Loop, journal: Journal) -> str:
     if not loop.rolls_out:
         return f"{new} is better than {old.version} and is not rolled out"
     loop.confirm(f"roll out {version} in place of {old.version}?")
-    with journal.step("roll out"):
+    with _step(line, "roll out"):
         _check(run(commands.roll_out(version, new.parent)), "the rollout")
     return f"{version} serves"
+
+
+@contextmanager
+def _step(line: dict[str, Any], name: str) -> Iterator[None]:
+    """Show that the step *name* begins, and record its seconds in *line*."""
+    print(f"--- {name}", flush=True)
+    started_s = time.monotonic()
+    try:
+        yield
+    finally:
+        line["steps"][name] = round(time.monotonic() - started_s, 1)
 
 
 def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
@@ -236,7 +232,3 @@ def _build(loop: Loop, trained: Path) -> Path:
 def _check(code: int, what: str) -> None:
     if code:
         raise LoopError(f"{what} ended with {code}; its message is above. Start the loop again to go on from here")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
