@@ -6,19 +6,20 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 
+from handler.problem import MEDIA_TYPE
 from model_archive.golden import GoldenSample
 from model_archive.identity import ArchiveError
 from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
-from serving.container.health_pages import render_page
 from serving.container.json_log import log
 from serving.management import Management, Version
 from serving.readiness import Busy, NotReady, check_ready, read_golden_sample
@@ -29,6 +30,17 @@ INTERVAL_S = 5.0
 _STUCK_S = 120.0
 _MAX_DEATHS = 2
 _DEATHS_WINDOW_S = 60.0
+
+# The members of each page's answer when all is well; True becomes False otherwise. Without: fruity's own shape.
+_PAGES: Mapping[str, Mapping[str, object]] = {
+    "/healthz": {},
+    "/v2/health/live": {"live": True},
+    "/readyz": {},
+    f"/v1/models/{MODEL}": {"name": MODEL, "ready": True},
+    "/v2/health/ready": {"ready": True},
+    f"/v2/models/{MODEL}/ready": {"name": MODEL, "ready": True},
+}
+_LIVENESS = ("/healthz", "/v2/health/live")
 
 
 class Health:
@@ -145,10 +157,10 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         health = self.server.health
-        page = render_page(self.path.partition("?")[0], health.unready_reason, health.stuck_reason)
-        body = json.dumps(page.document).encode()
-        self.send_response(page.status)
-        self.send_header("Content-Type", page.content_type)
+        status, document = render_page(self.path.partition("?")[0], health.unready_reason, health.stuck_reason)
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", MEDIA_TYPE if "type" in document else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
@@ -159,3 +171,20 @@ class _Page(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002, the base class names it
         """Do not log probes."""
+
+
+def render_page(path: str, unready_reason: str, stuck_reason: str) -> tuple[HTTPStatus, Mapping[str, object]]:
+    """Return the status and document at *path*; a reason is empty when all is well."""
+    if path not in _PAGES:
+        return HTTPStatus.NOT_FOUND, _problem(HTTPStatus.NOT_FOUND, "Not found", path)
+    members = _PAGES[path]
+    if not (reason := stuck_reason if path in _LIVENESS else unready_reason):
+        return HTTPStatus.OK, members or {"status": "ok"}
+    if not members:
+        return HTTPStatus.SERVICE_UNAVAILABLE, _problem(HTTPStatus.SERVICE_UNAVAILABLE, "Not ready", reason)
+    negated = {name: False if value is True else value for name, value in members.items()}
+    return HTTPStatus.SERVICE_UNAVAILABLE, {**negated, "error": reason}
+
+
+def _problem(status: HTTPStatus, title: str, detail: str) -> Mapping[str, object]:
+    return {"type": "urn:fruity:not-ready", "title": title, "status": status, "detail": detail}

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from model_archive.entry import hash_file
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, is_version, version_order
-from serving.management import ManagementError, Server, UnknownVersion, Version
+from serving.management import LoadError, ManagementError, Server, UnknownVersion, Version
 from serving.model_store import (
     SERVED_NAME,
     TRIAL_NAME,
@@ -20,9 +21,9 @@ from serving.model_store import (
     stage,
 )
 from serving.rollout.capacity import Machine, check_capacity, read_machine
-from serving.rollout.loading import load_version
 from serving.rollout.record import Record, RolloutError, hold_lock, read_record, record_default, update_record
 from serving.rollout.traffic import drain
+from serving.worker_log import FAILURE_FILE, read_failure
 
 
 class Row(NamedTuple):
@@ -147,6 +148,22 @@ def record_registered(server: Server) -> None:
     registered = [version.model_version for version in server.management.list_versions()]
     default = read_record(server.store).default
     update_record(server.store, kept=tuple(version for version in registered if version != default))
+
+
+def load_version(server: Server, version: str) -> None:
+    """Register the archive of *version* in the model store and return once its workers are READY.
+
+    Raises `LoadError` with the worker's error, if the server writes its failures into the model store, or another
+    `ManagementError`.
+    """
+    started = datetime.now(UTC)
+    try:
+        server.management.register(file_name(version))
+    except LoadError as error:
+        if failure := read_failure(server.store, version, started):
+            path = server.store / FAILURE_FILE
+            raise LoadError(f"{error}: {failure.reason} (traceback: {path}, and the server's log)") from error
+        raise LoadError(f"{error}; the server's log has the worker's traceback") from error
 
 
 @contextmanager

@@ -17,9 +17,8 @@ from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Archive, ModelStoreError, Source, find_stored, put_into_store
 from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
 from serving.rollout.label_change import LabelMap, VersionChange, check_labels
-from serving.rollout.loading import load_version
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
-from serving.rollout.registered import record_registered, record_serving
+from serving.rollout.registered import load_version, record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
 from serving.rollout.traffic import DefaultAgainError, check_not_default, drain, read_traffic, send_canary, watch
 
