@@ -20,7 +20,6 @@ _NONE = "none"
 
 
 def main() -> None:
-    """Draw the page."""
     st.set_page_config(page_title="fruity", page_icon="🍎", layout="wide")
     connection, other = _choose_server()
     st.title("What is on this photo?")

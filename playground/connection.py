@@ -14,8 +14,6 @@ _FRESH_S = 2.0
 
 
 class Connection(NamedTuple):
-    """How a server is asked."""
-
     url: str
     key: str | None
     version: str | None

@@ -21,7 +21,6 @@ class Asked(NamedTuple):
 
 
 def remember(photo: NamedPhoto, prediction: Prediction) -> None:
-    """Add an answer to the session's history."""
     thumbnail = open_preview(photo.content)
     if thumbnail is not None:
         thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
@@ -30,7 +29,6 @@ def remember(photo: NamedPhoto, prediction: Prediction) -> None:
 
 
 def show_history() -> None:
-    """Draw the answers so far."""
     if not _history():
         return
     with st.expander(f"This session ({len(_history())})"):

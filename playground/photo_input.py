@@ -1,6 +1,7 @@
 """Where the photos come from: files, the clipboard, a camera, examples."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,6 @@ class NamedPhoto(NamedTuple):
 
 
 def choose_photos() -> list[NamedPhoto]:
-    """Return the photos that the person chose."""
     samples = _find_samples()
     sources = [_FILES, _CAMERA, *([_EXAMPLES] if samples else [])]
     source = st.segmented_control(
@@ -37,7 +37,17 @@ def choose_photos() -> list[NamedPhoto]:
         max_upload_size=_MAX_MB,
         key="photos",
     )
-    return [NamedPhoto(file.name, file.getvalue()) for file in files]
+    return number_names([NamedPhoto(file.name, file.getvalue()) for file in files])
+
+
+def number_names(photos: Sequence[NamedPhoto]) -> list[NamedPhoto]:
+    """Return *photos* with a number behind a name that was there before: the page's fields are told apart by name."""
+    count: Counter[str] = Counter()
+    numbered = []
+    for name, content in photos:
+        count[name] += 1
+        numbered.append(NamedPhoto(f"{name} ({count[name]})" if count[name] > 1 else name, content))
+    return numbered
 
 
 def _find_samples() -> Mapping[str, Path]:

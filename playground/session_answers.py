@@ -34,7 +34,6 @@ def ask(photo: NamedPhoto, connection: Connection) -> Answer:
 
 
 def describe_failure(error: FruityError) -> str:
-    """Return what went wrong, for people."""
     if isinstance(error, PhotoRefused):
         return f"This file cannot be used: {error.detail}."
     return f"The server did not answer: {error}."

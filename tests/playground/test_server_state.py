@@ -52,3 +52,22 @@ def test_two_equal_photos_keep_their_own_names() -> None:
         page = AppTest.from_function(draw_two, args=(url, PHOTO), default_timeout=30).run()
 
     assert list(page.table[0].value["photo"]) == ["a.jpg", "b.jpg"]
+
+
+def test_two_photos_of_one_name_are_both_shown() -> None:
+    """Browsers name each pasted photo image.png."""
+
+    def draw_two(url: str, photo: bytes) -> None:
+        from playground.answer_view import show_answer
+        from playground.connection import Connection, check_server
+        from playground.photo_input import NamedPhoto, number_names
+
+        connection = Connection(url, None, None)
+        for one in number_names([NamedPhoto("image.png", photo), NamedPhoto("image.png", photo)]):
+            show_answer(one, connection, None, check_server(connection))
+
+    with serve_http(FakeServer()) as url:
+        page = AppTest.from_function(draw_two, args=(url, PHOTO), default_timeout=30).run()
+
+    assert not page.exception
+    assert [shown.value for shown in page.subheader] == ["image.png", "image.png (2)"]
