@@ -48,8 +48,6 @@ _SHARE_TOLERANCE = 0.03
 
 @dataclass(frozen=True)
 class Window:
-    """What the tests see of a window."""
-
     statistics: Mapping[str, Floats]
     """By name, one value a photo that has it."""
     counts_K: Floats
@@ -91,7 +89,6 @@ def _test_statistics(window: Window, reference: DriftReference) -> Iterator[Comp
 
 
 def _compare_samples(after_N: Floats, before_M: Floats, tolerance: Tolerance) -> tuple[float, float]:
-    """Return effect and p-value."""
     if tolerance.by_ranks:
         ranks = stats.mannwhitneyu(after_N, before_M, alternative=tolerance.direction)
         return abs(2 * float(ranks.statistic) / (len(after_N) * len(before_M)) - 1), float(ranks.pvalue)

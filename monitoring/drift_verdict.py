@@ -55,8 +55,6 @@ class AccuracyChange:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One window's."""
-
     photos: Sequence[LoggedPrediction]
     window: Window
     comparisons: Sequence[Comparison]
@@ -84,7 +82,6 @@ class Verdict:
         )
 
     def explain(self) -> str:
-        """Return one sentence."""
         if not self.drifted:
             return "no drift: the photos and answers differ from those of val by no more than other shops' do"
         found = self.findings

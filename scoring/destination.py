@@ -129,7 +129,6 @@ class Destination:
         return pending, settings.num_photos - num_pending
 
     def read_photos(self, part: Part) -> list[PhotoPlace]:
-        """Return the photos of *part*."""
         with self._errors():
             return msgspec.json.decode(self._files.read(_LIST, part.start, part.num_bytes), type=list[PhotoPlace])
 

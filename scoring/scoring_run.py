@@ -20,8 +20,6 @@ from scoring.score_progress import ScoreProgress
 
 
 class ScoringRequest(NamedTuple):
-    """What a run is asked for."""
-
     source: str
     destination: str
     format: Format

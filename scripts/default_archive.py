@@ -33,7 +33,6 @@ _PACKAGES = ("numpy", "openvino", "pillow", "timm", "torch", "torch-model-archiv
 
 
 def main() -> None:
-    """Write the archives with their cards and SBOMs, and the toolchain."""
     parser = argparse.ArgumentParser(description="Rebuild the archives that come with fruity.")
     parser.add_argument("--out", type=Path, default=DEFAULT_ARCHIVES, help="their folder (default: %(default)s)")
     out: Path = parser.parse_args().out

@@ -58,7 +58,6 @@ def create(commands: Commands, given: argparse.Namespace) -> str:
 
 
 def render(image: str, account: str, archive: Place, log: Place) -> str:
-    """Return the manifest of the job."""
     words = {
         "SERVICE_ACCOUNT": account,
         "IMAGE": image,

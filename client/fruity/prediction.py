@@ -111,7 +111,6 @@ def read_explanation(response: httpx.Response) -> Explanation:
 
 
 def read_failure(response: httpx.Response) -> FruityError:
-    """Return the error that *response* stands for."""
     status, reason = response.status_code, _read_reason(response)
     said = f"{response.url} answered {status}: {reason}"
     if status in _FORBIDDEN:

@@ -130,7 +130,6 @@ def measure(pairs: Sequence[Pair], thresholds: Thresholds, min_agreement: float,
 
 
 def ask(inference: httpx.Client, version: str, photo: bytes) -> Answer:
-    """Return the answer of *version* to *photo*."""
     started = time.perf_counter()
     try:
         response = inference.post(f"/predictions/{MODEL}/{version}", content=photo, headers={PROBE: "rollout"})

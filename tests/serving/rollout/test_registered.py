@@ -124,13 +124,6 @@ def test_a_version_that_does_not_load_is_refused_with_the_workers_error(place: P
         register(place.server, "1.1.0", Source())
 
 
-def test_a_version_that_is_registered_already_stays(place: Place) -> None:
-    with pytest.raises(ManagementError, match="409"):
-        register(place.server, "1.0.0", Source())
-
-    assert list(place.torchserve.versions) == ["1.0.0"]
-
-
 @pytest.mark.parametrize(("version", "target"), [("1.0.0", None), ("1.1.0", "1.0.0")])
 def test_after_all_versions_were_deleted_by_hand_register_brings_one_back(
     version: str, target: str | None, place: Place
