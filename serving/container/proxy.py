@@ -1,44 +1,25 @@
-"""The reverse proxy: nginx on PORT, configured, started, reloaded and drained."""
+"""The reverse proxy: nginx on PORT, started, reloaded and drained."""
 
 import contextlib
 import os
-import resource
 import signal
 import socket
-import string
 import subprocess
 import time
-from collections.abc import Iterable
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from serving.container.api_keys import write_keys
 from serving.container.connection_drain import drain_connections
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.json_log import log
-from serving.container.vertex_ai import render_locations, render_protocol
+from serving.container.proxy_config import DRAIN_S, render_config
 
-DRAIN_S = 6
-"""For requests in flight after SIGTERM; of the 10 s in all, closing connections and stopping the JVM take the rest."""
-
-_ROOT = Path(__file__).parents[2]
-_CONFIG_FOLDER = _ROOT / "dockerfiles" / "serve"
 _NGINX = "/usr/sbin/nginx"
-_MAX_FILES = 32_768
 # Until nginx has read its configuration; a busy machine may need seconds.
 _START_S = 30
 # Busy clients get an answer with `Connection: close` in this time, before idle connections are closed.
 _CLOSE_HEADER_S = 0.5
-
-# Of the access log; serving/container/traces.py reads them.
-_TRACE_FIELDS = '"traceparent":"00-$trace_id-$span_id-$trace_flags","parent_span":"$parent_span","end_s":$msec,'
-
-
-class _NginxTemplate(string.Template):
-    delimiter = "%"
 
 
 class Proxy:
@@ -131,59 +112,6 @@ class Proxy:
             tls = self._settings.tls_certificate is not None and ("SSL" in reason or "PEM" in reason)
             code = ExitCode.TLS if tls else ExitCode.PROXY
             raise ContainerExit(code, f"nginx rejects its configuration: {reason[:400]}")
-
-
-def render_config(settings: ContainerSettings, inference: str) -> str:
-    """Return nginx.conf for *settings* and the TorchServe at the base URL *inference*."""
-    folder, per_client = settings.run_folder, settings.requests_per_client
-    keys = 'map "" $client {\n    default anonymous;\n  }'
-    if settings.api_keys:
-        keys = "js_import api_keys from api_keys.js;\n"
-        keys += f"  js_preload_object keys from {folder}/keys.json;\n  js_set $client api_keys.client;"
-    tls = f"ssl http2;\n    ssl_certificate {settings.tls_certificate};\n    ssl_certificate_key {settings.tls_key};\n"
-    tls += "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
-    proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
-    proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
-    corrections = _fill("corrections.conf", folder=folder) if settings.corrections_uri else ""
-    is_traced = settings.otel_exporter_otlp_endpoint is not None
-    traces = _fill("traces.conf", share=f"{100 * settings.otel_traces_sampler_arg:.2f}") if is_traced else ""
-    return _fill(
-        "nginx.conf",
-        folder=folder,
-        # Only root can start workers as another user, and that user could not read the folder.
-        user="user root;" if os.geteuid() == 0 else "",
-        script_folder=_CONFIG_FOLDER,
-        files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _MAX_FILES),
-        drain_s=DRAIN_S,
-        proxies="\n  ".join(proxies),
-        keys=keys,
-        traces=traces,
-        trace_fields=_TRACE_FIELDS if is_traced else "",
-        corrections=corrections,
-        protocols=_fill("protocols.conf", folder=folder),
-        vertex_ai=render_protocol(settings),
-        routes_of_vertex_ai=render_locations(settings),
-        origins=_match_origins(settings.cors_origins),
-        rate_zone=f"limit_req_zone $binary_remote_addr zone=requests:4m rate={per_client}r/s;" if per_client else "",
-        rate=f"limit_req zone=requests burst={2 * per_client} nodelay;" if per_client else "",
-        connections_per_client=settings.connections_per_client,
-        inference=urlsplit(inference).netloc,
-        listen=f"listen {settings.port} {tls if settings.tls_certificate else ''};",
-        api_page=_CONFIG_FOLDER / "api_page",
-        swagger_ui=files("swagger_ui") / "static",
-        openapi=_ROOT / "docs" / "openapi.yaml",
-    )
-
-
-def _fill(name: str, **values: object) -> str:
-    """Return the part *name* of the configuration with *values* in place of its %{names}."""
-    return _NginxTemplate((_CONFIG_FOLDER / name).read_text()).substitute(values)
-
-
-def _match_origins(origins: Iterable[str]) -> str:
-    """Return the entries of nginx's map from an Origin to the one that is allowed."""
-    entries = ('"~." "*";' if origin == "*" else f'"{origin}" $http_origin;' for origin in origins)
-    return "\n    ".join(entries)
 
 
 def open_listener(port: int) -> socket.socket:

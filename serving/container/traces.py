@@ -1,6 +1,6 @@
 """The proxy's span of each traced request, from nginx's access log; the handler's spans are its children.
 
-nginx passes the header `traceparent` on (W3C Trace Context) and logs it where traces are on (proxy.py).
+nginx passes the header `traceparent` on (W3C Trace Context) and logs it where traces are on (proxy_config.py).
 """
 
 import contextlib
