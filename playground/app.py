@@ -9,9 +9,9 @@ import streamlit as st
 
 from playground.answer_view import show_answer, show_many
 from playground.connection import Connection, State, check_server, list_versions
-from playground.history import show_history
 from playground.paste import listen_to_paste
 from playground.photo_input import NamedPhoto, choose_photos
+from playground.session_answers import show_history
 
 _CHECK_S = 3.0
 _MAX_SHOWN_IN_FULL = 4
