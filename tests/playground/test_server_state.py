@@ -1,4 +1,4 @@
-"""The page without a browser: how often it asks for the server's state, and its table of many photos."""
+"""The page without a browser: how often it asks for the server's state, and photos that are equal or share a name."""
 
 from pathlib import Path
 
