@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.bench_report import describe_row
 from benchmarks.bench_results import CEILING, Row, Run
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, Scenario
+from benchmarks.svg_plot import write_svg
 
 _COLOURS = {"fruity": "#d9480f", "same engine": "#4c6ef5", "usual way": "#adb5bd", CEILING: "#212529"}
 
 
 def draw_plot(run: Run, path: Path) -> None:
-    """Write the picture as SVG; the same run draws the same bytes."""
+    """Write the picture as SVG."""
     spreads = [(run.spread_of(row, CAPACITY.name, "photos_per_s"), row) for row in run.rows()]
     speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
     rows = [row for _, row in sorted(speeds)]
@@ -28,8 +28,7 @@ def draw_plot(run: Run, path: Path) -> None:
     rounds = f"medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''}, lines from least to greatest"
     caption = f"{run.date} · {run.machine.cpu}, {run.machine.cores} cores · {rounds}"
     figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="#495057")
-    with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    write_svg(figure, path)
 
 
 def _draw_bars(axes: Axes, run: Run, rows: list[Row], scenario: Scenario, figure: str) -> None:

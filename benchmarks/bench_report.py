@@ -1,11 +1,12 @@
 """A run as Markdown: the targets, all contenders side by side, and every load."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from benchmarks.bench_results import CEILING, DEFAULT, Row, Run, Spread, Trial
 from benchmarks.contenders import EAGER_CEILING
+from benchmarks.markdown_page import format_table
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, PHONE_CLIENT
 
 _NONE = "-"
@@ -105,12 +106,6 @@ def _format_spread(spread: Spread | None, digits: int) -> str:
     return median if spread.low == spread.high else f"{median} ({low} to {high})"
 
 
-def _format_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, all columns but the first to the right."""
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
-
-
 def measure_targets(run: Run) -> Iterator[tuple[str, Target, Spread | None]]:
     """Yield what each target measures, the target, and its spread over the rounds; None where it was not measured."""
     for archive in dict.fromkeys([DEFAULT, *(trial.archive for trial in run.trials)]):
@@ -147,7 +142,7 @@ def _format_targets(run: Run) -> str:
     for what, target, spread in measure_targets(run):
         verdict = _NONE if spread is None else "yes" if target.is_reached(spread) else "**no**"
         lines.append([what, f"{target.sign} {target.bound:g}", _format_spread(spread, 2), verdict])
-    return _format_table(["what", "target", "measured", "reached"], lines)
+    return format_table(["what", "target", "measured", "reached"], lines)
 
 
 def _format_overview(run: Run) -> str:
@@ -155,13 +150,13 @@ def _format_overview(run: Run) -> str:
     for row in run.rows():
         cells = [_format_spread(run.spread_of(row, *figure), digits) for _, figure, digits in _COLUMNS]
         lines.append([describe_row(run, row), *cells])
-    return _format_table(["", *(head for head, *_ in _COLUMNS)], lines)
+    return format_table(["", *(head for head, *_ in _COLUMNS)], lines)
 
 
 def _format_loads(run: Run) -> str:
     names = list(dict.fromkeys(result.name for trial in run.trials for result in trial.results))
     lines = [[describe_row(run, row), *(_format_load(run, row, name) for name in names)] for row in run.rows()]
-    return _format_table(["", *names], lines)
+    return format_table(["", *names], lines)
 
 
 def _format_load(run: Run, row: Row, scenario: str) -> str:

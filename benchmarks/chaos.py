@@ -12,15 +12,13 @@ from pathlib import Path
 import msgspec
 from rich.progress import track
 
-from benchmarks.bench_results import OUT, Machine, describe_machine, write_json
 from benchmarks.container_load import Container, run_container
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.endpoint import Photo
 from benchmarks.faults import Fault, list_faults
 from benchmarks.load import Sample, run_in_background
-from benchmarks.reliability_page import write_section
+from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.scenarios import MIDDLE, make_photos
-from serving.model_store import ROOT
 from serving.worker_log import PAUSE_S, find_reason
 
 _CLIENTS = 8
@@ -59,12 +57,6 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         return self.recovered_s is not None and self.recovered_s <= _MAX_RECOVERY_S
 
 
-class Chaos(msgspec.Struct, frozen=True, kw_only=True):
-    date: str
-    machine: Machine
-    trials: list[Trial]
-
-
 def main() -> None:
     """Try all faults, print the table, write it to docs/reliability.md; exits with 1 if one did not hold."""
     parser = argparse.ArgumentParser(description="Faults under load.")
@@ -72,30 +64,26 @@ def main() -> None:
     parser.add_argument("--only", default="", help="faults whose name has this text")
     parser.add_argument("--lasts", type=float, default=10.0, help="seconds of a fault that is lifted (default: 10)")
     given = parser.parse_args()
-    faults = [fault for fault in list_faults(given.lasts) if given.only in fault.name]
+    faults = [fault for fault in list_faults() if given.only in fault.name]
     photo = make_photos()[MIDDLE][0]
-    trials = [try_fault(given.python, photo, fault) for fault in track(faults, "Faults")]
-    result = Chaos(date=time.strftime("%Y-%m-%d"), machine=describe_machine(), trials=trials)
-    write_json(OUT / "chaos.json", result)
-    table = format_table(result)
-    print(table)
-    if not given.only:
-        write_section(ROOT / "docs" / "reliability.md", "chaos", table)
+    trials = [try_fault(given.python, photo, fault, given.lasts) for fault in track(faults, "Faults")]
+    publish("chaos", {"trials": trials}, format_section(trials), on_page=not given.only)
     sys.exit(0 if all(trial.holds for trial in trials) else 1)
 
 
-def try_fault(python: Path, photo: Photo, fault: Fault, warm_up_s: float = 3.0) -> Trial:
+def try_fault(python: Path, photo: Photo, fault: Fault, lasts_s: float, warm_up_s: float = 3.0) -> Trial:
     """Run a container of its own under load, and return what *fault* did to it."""
-    with run_container(python, photo, fault.settings, fault.prefix) as container:
-        fault.prepare(container)
+    with run_container(python, photo, prefix=fault.prefix) as container:
+        if fault.prepare:
+            fault.prepare(container)
         with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
             time.sleep(warm_up_s)
             injected_s, logged = time.perf_counter(), container.server.log.stat().st_size
             said = fault.inject(container) or ""
-            if fault.lasts_s:
-                time.sleep(fault.lasts_s)
+            if fault.lift:
+                time.sleep(lasts_s)
                 fault.lift(container)
-            lifted_s = time.perf_counter() if fault.lasts_s else injected_s
+            lifted_s = time.perf_counter() if fault.lift else injected_s
             exit_code, calm = _wait(container, samples, lifted_s)
         # Those that were under way at the end have been waited for, too.
         ended_s = max((sample.started_s + sample.latency_s for sample in samples), default=lifted_s)
@@ -159,25 +147,20 @@ def read_messages(log: str) -> list[str]:
     return list(messages.values())[:_NUM_MESSAGES]
 
 
-def format_table(result: Chaos) -> str:
+def format_section(trials: Sequence[Trial]) -> str:
     """Return the Markdown of all trials."""
-    machine = result.machine
-    lines = [
-        f"`make chaos`, {result.date}: {machine.cpu}, {machine.cores} cores; {_CLIENTS} clients, 512x512.",
-        "",
-        "| fault | requests | failed | longest answer | recovered after | holds | what the log and the command said |",
-        "| --- | ---: | --- | ---: | ---: | --- | --- |",
-    ]
-    for trial in result.trials:
-        failed = ", ".join(f"{count} {error}" for error, count in sorted(trial.failed.items())) or "0"
+    rows = []
+    for trial in trials:
+        failed = format_counts(trial.failed)
         recovered = "not in 60 s" if trial.recovered_s is None else f"{trial.recovered_s} s"
         if trial.exit_code is not None:
             failed, recovered = "all that followed", f"exits with {trial.exit_code}"
         said = "<br>".join(text.replace("|", "\\|") for text in (trial.said, *trial.messages) if text)
         holds = "yes" if trial.holds else "**no**"
-        cells = (trial.fault, f"{trial.requests:,}", failed, f"{trial.longest_s} s", recovered, holds, said)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((trial.fault, f"{trial.requests:,}", failed, f"{trial.longest_s} s", recovered, holds, said))
+    head = ("fault", "requests", "failed", "longest answer", "recovered after", "holds")
+    table = format_table([*head, "what the log and the command said"], rows, left=(0, 2, 5, 6))
+    return f"{describe_run('make chaos')}; {_CLIENTS} clients, 512x512.\n\n{table}"
 
 
 if __name__ == "__main__":

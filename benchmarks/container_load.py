@@ -9,9 +9,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -31,7 +31,6 @@ from serving.torchserve import MODEL, Addresses
 
 _CLIENTS = 8
 _START_S = 120.0
-_NONE: Mapping[str, str] = {}
 # What new connections get while the container drains, and after it has ended.
 _REFUSED = ("503", "ClientConnectorError")
 
@@ -40,7 +39,7 @@ class Container(NamedTuple):
     """The supervisor with nginx and TorchServe, running."""
 
     server: ServerProcess
-    management: httpx.Client
+    management: Management
     proxy: Endpoint
     torchserve: Endpoint
     start_s: float
@@ -63,7 +62,10 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, second
     """
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
-        speed_of = partial(_measure_speed, photo=photo, seconds=seconds)
+
+        def speed_of(endpoint: Endpoint) -> float:
+            return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=seconds).photos_per_s
+
         speed_of(container.torchserve)
         costs = [
             1 - speed_of(container.proxy) / speed_of(container.torchserve)
@@ -78,19 +80,17 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, second
         "start_s": round(container.start_s, 2),
         "pss_mb": round(pss_mb),
         "front_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
-        "idle": {"connections": idle, **count_failures(beside_idle)},
+        "idle": beside_idle,
         "kills": {"tries": tries, **count_failures(beside_kills)},
         "stops": {"tries": tries, **stopped, "longest_s": round(max(stops_s), 1)},
     }
 
 
 @contextmanager
-def run_container(
-    python: Path, photo: Photo, changes: Mapping[str, str] = _NONE, prefix: Sequence[str] = ()
-) -> Iterator[Container]:
+def run_container(python: Path, photo: Photo, prefix: Sequence[str] = (), **environment: str) -> Iterator[Container]:
     """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends.
 
-    *changes* are further variables of its environment; *prefix* is a command that starts the supervisor's.
+    *prefix* is a command that starts the supervisor's; *environment* has further variables.
     """
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
         folder, (port, metrics_port) = Path(scratch), free_ports(2)
@@ -99,31 +99,46 @@ def run_container(
         proxy = Endpoint(f"http://127.0.0.1:{port}/predictions/{MODEL}")
         settings = {"PORT": str(port), "METRICS_PORT": str(metrics_port), "RUN_FOLDER": f"{folder}/run"}
         Path(settings["RUN_FOLDER"]).mkdir()
-        with run_server(command, ROOT, {**settings, **changes}) as server:
+        with run_server(command, ROOT, {**settings, **environment}) as server:
             start_s = server.wait_for_answer(proxy, photo, _START_S)
             # A prefix may have given it a disk of its own.
             run_folder = Path(f"/proc/{server.process.pid}/root{folder}/run") if prefix else folder / "run"
             addresses = Addresses.read(run_folder / "config.properties")
             torchserve = Endpoint(f"{addresses.inference}/predictions/{MODEL}")
             with httpx.Client(base_url=addresses.management) as management:
-                yield Container(server, management, proxy, torchserve, start_s, run_folder)
+                yield Container(server, Management(management), proxy, torchserve, start_s, run_folder)
 
 
-def _measure_speed(endpoint: Endpoint, photo: Photo, seconds: float) -> float:
-    return run_closed(endpoint, [photo], WARM_UP_CLIENTS, seconds=seconds).photos_per_s
+def connect(container: Container, timeout_s: float) -> socket.socket:
+    address = urlsplit(container.proxy.url)
+    return socket.create_connection((address.hostname, address.port), timeout=timeout_s)
 
 
-def _load_beside_idle_connections(container: Container, photo: Photo, idle: int, seconds: float) -> Sequence[Sample]:
-    """Return what clients saw while *idle* connections sent nothing."""
+@contextmanager
+def hold_connections(container: Container, parts: Iterable[bytes]) -> Iterator["Counter[str]"]:
+    """Keep a connection for each of *parts*, which it has sent, while the block runs; yield how many are `open`."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    address = urlsplit(container.proxy.url)
+    answers = Counter[str]()
     with ExitStack() as stack:
-        for _ in track(range(idle), "Idle connections"):
-            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
-        with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
-            time.sleep(seconds)
-    return samples
+        for part in parts:
+            try:
+                connection = stack.enter_context(connect(container, timeout_s=10))
+                connection.sendall(part)
+                answers["open"] += 1
+            except OSError:
+                answers["closed"] += 1
+        yield answers
+
+
+def _load_beside_idle_connections(container: Container, photo: Photo, idle: int, seconds: float) -> dict[str, Any]:
+    """Return what clients saw while *idle* connections sent nothing."""
+    with (
+        hold_connections(container, track([b""] * idle, "Idle connections")) as held,
+        run_in_background(container.proxy, [photo], _CLIENTS) as samples,
+    ):
+        time.sleep(seconds)
+    return {"connections": held["open"], **count_failures(samples)}
 
 
 def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sample]:
@@ -131,19 +146,16 @@ def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sa
     with run_in_background(container.proxy, [photo], _CLIENTS) as samples:
         for number in track(range(tries), "Killed workers"):
             count = len(samples)
-            while len(samples) < count + 4 * _CLIENTS or not Management(container.management).describe().is_ready:
+            while len(samples) < count + 4 * _CLIENTS or not container.management.describe().is_ready:
                 time.sleep(0.1)
-            workers = Management(container.management).describe().workers
+            workers = container.management.describe().workers
             os.kill(workers[number % len(workers)].pid, signal.SIGKILL)
     return samples
 
 
 def _stop(python: Path, photo: Photo) -> tuple[float, Sequence[Sample]]:
     """Send SIGTERM under load; return the seconds until the container ended, and what clients saw."""
-    with (
-        run_container(python, photo) as container,
-        run_in_background(container.proxy, [photo], _CLIENTS) as samples,
-    ):
+    with run_container(python, photo) as container, run_in_background(container.proxy, [photo], _CLIENTS) as samples:
         while len(samples) < 16 * _CLIENTS:
             time.sleep(0.05)
         started_s = time.perf_counter()

@@ -5,16 +5,14 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import psutil
 
 from benchmarks.container_load import Container
-from benchmarks.version_swaps import copy_as, next_patch
+from benchmarks.version_swaps import copy_next
 from serving.container.process_metrics import kind_of
-from serving.management import Management
 from serving.model_store import ROOT
 
 _VERB_S = 120.0
@@ -29,38 +27,31 @@ _HANGING = """            with contextlib.suppress(FileNotFoundError):
 """
 
 
-def _nothing(container: Container) -> None:
-    """Do nothing."""
-
-
 @dataclass(frozen=True)
 class Fault:
     name: str
     inject: Callable[[Container], str | None]
     """Returns what a command said, if the fault is one."""
-    lift: Callable[[Container], None] = _nothing
-    lasts_s: float = 0.0
-    """Between the two; 0: it happens once, and nothing is lifted."""
-    prepare: Callable[[Container], None] = _nothing
-    settings: Mapping[str, str] = field(default_factory=dict)
+    lift: Callable[[Container], None] | None = None
+    """None: it happens once, and nothing is lifted."""
+    prepare: Callable[[Container], None] | None = None
     prefix: Sequence[str] = ()
 
 
-def list_faults(lasts_s: float) -> list[Fault]:
-    """Return all faults; those that can be lifted are lifted after *lasts_s*."""
+def list_faults() -> list[Fault]:
     return [
         Fault("kill -9 of a worker", _send(signal.SIGKILL, "worker", 1)),
         Fault("kill -9 of all workers (as the kernel does for lack of memory)", _send(signal.SIGKILL, "worker")),
         Fault("kill -9 of the JVM", _send(signal.SIGKILL, "java")),
         Fault("kill -9 of nginx", _send(signal.SIGKILL, "nginx", 1)),
         *(
-            Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind), lasts_s)
+            Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind))
             for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))
         ),
         Fault("the model hangs in inference", _hang, prepare=_serve_a_model_that_can_hang),
-        Fault("disk full", _fill_disk, _empty_disk, lasts_s, prefix=_own_disk()),
-        Fault("no more file descriptors", _limit(resource.RLIMIT_NOFILE, _open_files), _unlimit_files, lasts_s),
-        Fault("no more memory for workers", _limit_memory, _unlimit_memory, lasts_s),
+        Fault("disk full", _fill_disk, _empty_disk, prefix=_own_disk()),
+        Fault("no more file descriptors", _limit_files, _unlimit_files),
+        Fault("no more memory for workers", _limit_memory, _unlimit_memory),
         Fault("rollout from a registry that is away", _roll_out_from_nowhere),
         Fault("scale WORKERS=500", _scale),
     ]
@@ -83,14 +74,11 @@ def _send(number: signal.Signals, kind: str, count: int = 0) -> Callable[[Contai
 
 
 def _serve_a_model_that_can_hang(container: Container) -> None:
-    management = Management(container.management)
-    default = management.describe()
-    archive = container.run_folder / "model_store" / Path(default.model_url).name
-    code = _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
+    store, code = container.run_folder / "model_store", _HANGING.format(flag=str(container.run_folder / _HANG)).encode()
     edits = {"fruity_handler.py": lambda source: b"import contextlib\n" + source.replace(_INFERENCE, code + _INFERENCE)}
-    hanging = copy_as(next_patch(default.model_version), archive, edits)
-    management.register(hanging.name)
-    management.promote(hanging.stem.partition("-")[2])
+    version, hanging = copy_next(container.management.describe(), store, store, edits)
+    container.management.register(hanging.name)
+    container.management.promote(version)
 
 
 def _hang(container: Container) -> None:
@@ -118,18 +106,10 @@ def _empty_disk(container: Container) -> None:
     (container.run_folder / _BALLAST).unlink()
 
 
-def _open_files(process: psutil.Process) -> int:
-    return int(process.num_fds())
-
-
-def _limit(kind: int, used: Callable[[psutil.Process], int]) -> Callable[[Container], None]:
-    """Return what lowers a limit of every process to what it uses."""
-
-    def limit(container: Container) -> None:
-        for process in container.server.processes():
-            process.rlimit(kind, (used(process), process.rlimit(kind)[1]))
-
-    return limit
+def _limit_files(container: Container) -> None:
+    """Lower the limit of every process to what it uses."""
+    for process in container.server.processes():
+        process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), process.rlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def _unlimit_files(container: Container) -> None:
@@ -153,7 +133,7 @@ def _roll_out_from_nowhere(container: Container) -> str:
 
 
 def _scale(container: Container) -> str:
-    version = Management(container.management).describe().model_version
+    version = container.management.describe().model_version
     return _run_verb(container, "versions", "scale", version, "500")
 
 

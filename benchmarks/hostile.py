@@ -1,31 +1,25 @@
 """Hostile clients of the container's processes while honest ones are served: what these saw (make hostile)."""
 
 import argparse
-import resource
-import socket
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import numpy as np
 from rich.progress import track
 
-from benchmarks.bench_results import OUT, Machine, describe_machine, write_json
-from benchmarks.container_load import Container, run_container
+from benchmarks.container_load import Container, connect, hold_connections, run_container
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.endpoint import Photo
 from benchmarks.hostile_requests import KINDS, Kind
 from benchmarks.load import Sample, run_in_background
-from benchmarks.reliability_page import write_section
+from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.scenarios import MIDDLE, make_photos
-from serving.management import Management
-from serving.model_store import ROOT
 
 _HONEST = 2
 _MAX_P99_S = 2.0
@@ -55,12 +49,6 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
 _ALLOWED_5XX = ("501", "503", "505")
 
 
-class Hostility(msgspec.Struct, frozen=True, kw_only=True):
-    date: str
-    machine: Machine
-    attacks: list[Attack]
-
-
 def main() -> None:
     """Attack, print the table, write it to docs/reliability.md; exits with 1 if one attack did not hold."""
     parser = argparse.ArgumentParser(description="Hostile requests beside honest clients.")
@@ -70,27 +58,23 @@ def main() -> None:
     given = parser.parse_args()
     kinds = [kind for kind in KINDS if given.only in kind.name]
     photo = make_photos()[MIDDLE][0]
-    with run_container(given.python, photo, {"CONNECTIONS_PER_CLIENT": "10000"}) as container:
+    with run_container(given.python, photo, CONNECTIONS_PER_CLIENT="10000") as container:
         attacks = [attack(container, photo, kind, given.requests) for kind in track(kinds, "Attacks")]
-    result = Hostility(date=time.strftime("%Y-%m-%d"), machine=describe_machine(), attacks=attacks)
-    write_json(OUT / "hostile.json", result)
-    table = format_table(result)
-    print(table)
-    if not given.only:
-        write_section(ROOT / "docs" / "reliability.md", "hostile", table)
+    publish("hostile", {"attacks": attacks}, format_section(attacks), on_page=not given.only)
     sys.exit(0 if all(one.holds for one in attacks) else 1)
 
 
 def attack(container: Container, photo: Photo, kind: Kind, num_requests: int) -> Attack:
     """Send *kind* beside honest clients; return what both got."""
-    management = Management(container.management)
-    before = {worker.pid for worker in management.describe().workers}
+    before = {worker.pid for worker in container.management.describe().workers}
+    requests = kind.requests(num_requests)
     with run_in_background(container.proxy, [photo], _HONEST) as samples:
         if kind.held:
-            with _hold_connections(container, kind, min(kind.most, num_requests)) as answers:
+            with hold_connections(container, requests) as answers:
                 _wait_for(samples, len(samples) + 20)
         else:
-            answers = _send_all(container, kind.make(min(kind.most, num_requests)))
+            with ThreadPoolExecutor(_HOSTILE) as pool:
+                answers = Counter(pool.map(partial(_send, container), requests))
             _wait_for(samples, 10)
     latencies_s = [sample.latency_s for sample in samples if not sample.error]
     return Attack(
@@ -100,7 +84,7 @@ def attack(container: Container, photo: Photo, kind: Kind, num_requests: int) ->
         honest=len(latencies_s),
         honest_failed=dict(Counter(sample.error for sample in samples if sample.error)),
         honest_p99_s=round(float(np.percentile(latencies_s, 99)), 2) if latencies_s else 0.0,
-        workers_died=len(before - {worker.pid for worker in management.describe().workers}),
+        workers_died=len(before - {worker.pid for worker in container.management.describe().workers}),
     )
 
 
@@ -110,82 +94,36 @@ def _wait_for(samples: Sequence[Sample], count: int) -> None:
         time.sleep(0.05)
 
 
-def _send_all(container: Container, requests: Iterator[bytes]) -> "Counter[str]":
-    """Send *requests* over connections of their own, a few at a time; return how many got which status."""
-    answers, lock = Counter[str](), threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                request = next(requests, None)
-            if request is None:
-                return
-            status = _send(container, request)
-            with lock:
-                answers[status] += 1
-
-    threads = [threading.Thread(target=work) for _ in range(_HOSTILE)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
-
-
 def _send(container: Container, request: bytes) -> str:
-    address = urlsplit(container.proxy.url)
+    """Send *request* over a connection of its own; return the status of the answer."""
     try:
-        with socket.create_connection((address.hostname, address.port), timeout=_READ_S) as connection:
+        with connect(container, _READ_S) as connection:
             connection.sendall(request)
-            return _read_status(connection)
+            head = connection.recv(4096).split(b" ", 2)
     # nginx answers early and closes while a body is still sent.
-    except (ConnectionError, BrokenPipeError):
+    except ConnectionError:
         return "closed"
     except TimeoutError:
         return "no answer"
-
-
-def _read_status(connection: socket.socket) -> str:
-    answer = connection.recv(4096)
-    head = answer.split(b" ", 2)
     return head[1].decode(errors="replace") if len(head) > 2 and head[0].startswith(b"HTTP/") else "closed"
 
 
-@contextmanager
-def _hold_connections(container: Container, kind: Kind, count: int) -> Iterator["Counter[str]"]:
-    """Keep *count* connections that have sent a part of a request, while the block runs."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    address, answers = urlsplit(container.proxy.url), Counter[str]()
-    with ExitStack() as stack:
-        for part in kind.make(count):
-            try:
-                connection = socket.create_connection((address.hostname, address.port), timeout=10)
-                stack.enter_context(connection)
-                connection.sendall(part)
-                answers["open"] += 1
-            except OSError:
-                answers["closed"] += 1
-        yield answers
-
-
-def format_table(result: Hostility) -> str:
+def format_section(attacks: Sequence[Attack]) -> str:
     """Return the Markdown of all attacks."""
-    machine = result.machine
-    lines = [
-        f"`make hostile`, {result.date}: {machine.cpu}, {machine.cores} cores; {_HOSTILE} hostile and {_HONEST} honest "
-        f"clients with 512x512 at once. The target for the honest ones' p99 is {_MAX_P99_S:g} s.",
-        "",
-        "| hostile requests | sent | answers | honest: answered | failed | p99 | workers died | holds |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for one in result.attacks:
-        answers = ", ".join(f"{count:,} {status}" for status, count in sorted(one.answers.items()))
-        failed = ", ".join(f"{count} {error}" for error, count in one.honest_failed.items()) or "0"
+    rows = []
+    for one in attacks:
         late = "" if one.honest_p99_s <= _MAX_P99_S else " (late)"
-        cells = (one.kind, f"{one.sent:,}", answers, f"{one.honest:,}", failed, f"{one.honest_p99_s} s{late}")
-        lines.append(f"| {' | '.join(cells)} | {one.workers_died} | {'yes' if one.holds else '**no**'} |")
-    return "\n".join(lines)
+        sent, honest = (
+            (f"{one.sent:,}", format_counts(one.answers)),
+            (f"{one.honest:,}", format_counts(one.honest_failed)),
+        )
+        holds = "yes" if one.holds else "**no**"
+        rows.append((one.kind, *sent, *honest, f"{one.honest_p99_s} s{late}", one.workers_died, holds))
+    head = ("hostile requests", "sent", "answers", "honest: answered", "failed", "p99", "workers died", "holds")
+    return (
+        f"{describe_run('make hostile')}; {_HOSTILE} hostile and {_HONEST} honest clients with 512x512 at once. "
+        f"The target for the honest ones' p99 is {_MAX_P99_S:g} s.\n\n{format_table(head, rows, left=(0, 2, 7))}"
+    )
 
 
 if __name__ == "__main__":

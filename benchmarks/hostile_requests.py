@@ -6,7 +6,7 @@ import itertools
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +24,12 @@ class Kind(NamedTuple):
     name: str
     most: int
     """Requests or connections."""
-    make: Callable[[int], Iterator[bytes]]
+    make: Callable[[], Iterable[bytes]]
     held: bool = False
     """The connection stays open: the bytes are a part of a request."""
+
+    def requests(self, count: int) -> Iterator[bytes]:
+        return itertools.islice(self.make(), min(count, self.most))
 
 
 def post(body: bytes, *headers: str, path: str = _ROUTES[0], length: int | None = None) -> bytes:
@@ -59,22 +62,21 @@ def mutate(photo: bytes, random: np.random.Generator) -> bytes:
     return bytes(broken)
 
 
-def _mutated_photos(count: int) -> Iterator[bytes]:
+def _mutated_photos() -> Iterator[bytes]:
     source = Image.merge("RGB", [Image.linear_gradient("L").resize((64, 48)).rotate(turn) for turn in (0, 90, 180)])
     originals = [_encode(source, kind) for kind in _FORMATS]
-    for seed in range(count):
+    for seed in itertools.count():
         photo = mutate(originals[seed % len(originals)], np.random.default_rng(seed))
         yield post(photo, path=_ROUTES[seed % len(_ROUTES)])
 
 
-def _large_photos(count: int) -> Iterator[bytes]:
+def _large_photos() -> Iterator[bytes]:
     """Yield plain pictures of 49 megapixels in every format: small files that take long."""
     flat = Image.new("RGB", _LARGE, "green")
-    bodies = [_encode(flat, kind) for kind in _FORMATS if kind not in ("BMP", "TIFF")]
-    return (post(body) for body in itertools.islice(itertools.cycle(bodies), count))
+    return itertools.cycle([post(_encode(flat, kind)) for kind in _FORMATS if kind not in ("BMP", "TIFF")])
 
 
-def _bombs(count: int) -> Iterator[bytes]:
+def _bombs() -> Iterator[bytes]:
     """Yield headers that claim 900 megapixels, in the formats whose header is simple, and packed zeros."""
     side = struct.pack(">II", _BOMB_SIDE, _BOMB_SIDE)
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -86,21 +88,19 @@ def _bombs(count: int) -> Iterator[bytes]:
     webp = b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + b"\xff\x74\x00" * 2 + bytes(8)
     lzw = io.BytesIO()
     Image.new("1", (_BOMB_SIDE, _BOMB_SIDE)).save(lzw, "TIFF", compression="group4")
-    bodies = [png, gif, bmp, webp, lzw.getvalue(), gzip.compress(bytes(1 << 25))]
-    return (post(body) for body in itertools.islice(itertools.cycle(bodies), count))
+    return itertools.cycle(map(post, (png, gif, bmp, webp, lzw.getvalue(), gzip.compress(bytes(1 << 25), mtime=0))))
 
 
-def _json_bombs(count: int) -> Iterator[bytes]:
+def _json_bombs() -> Iterator[bytes]:
     deep = [b'{"instances":' + b"[" * 2_000_000, b'{"a":' * 1_000_000, b"[" * 4_000_000]
     wide = [json.dumps({"instances": [{"b64": ""}] * 100_000}).encode(), b'{"instances":[' + b"9" * 5_000_000 + b"]}"]
-    bodies = itertools.islice(itertools.cycle([*deep, *wide]), count)
-    return (post(body, "Content-Type: application/json") for body in bodies)
+    return itertools.cycle([post(body, "Content-Type: application/json") for body in (*deep, *wide)])
 
 
-def _forged(count: int) -> Iterator[bytes]:
+def _forged() -> Iterator[bytes]:
     head = f"POST {_ROUTES[0]} HTTP/1.1\r\nHost: x\r\n"
     inner = "GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
-    framings: Sequence[str] = (
+    framings = (
         "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
         "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
@@ -118,28 +118,21 @@ def _forged(count: int) -> Iterator[bytes]:
         "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nabcd",
         "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMA\r\nContent-Length: 0\r\n\r\n",
     )
-    for framing in itertools.islice(itertools.cycle(framings), count):
-        yield (head + framing + inner).encode()
+    return itertools.cycle([(head + framing + inner).encode() for framing in framings])
 
 
-def _paths(count: int) -> Iterator[bytes]:
+def _paths() -> Iterator[bytes]:
     targets = ("models", "metrics", "ping", "workflows", "../etc/passwd", "api-description", "models/fruity")
-    tricks: tuple[str, ...] = (
-        "/{}",
-        "/predictions/../{}",
-        "/predictions/fruity/../../{}",
-        "/predictions/fruity/%2e%2e/%2e%2e/{}",
-    )
-    tricks += ("//{}", "/predictions/fruity/..;/{}", "/predictions/fruity%00/{}", "/sized/{}", "/closing/{}")
-    tricks += ("/canary/{}", "/docs/../{}", "http://127.0.0.1:8081/{}", "/predictions/fruity/1.0.0/../../../{}")
+    tricks = ["/{}", "/predictions/../{}", "/predictions/fruity/../../{}", "/predictions/fruity/%2e%2e/%2e%2e/{}"]
+    tricks += ["//{}", "/predictions/fruity/..;/{}", "/predictions/fruity%00/{}", "/sized/{}", "/closing/{}"]
+    tricks += ["/canary/{}", "/docs/../{}", "http://127.0.0.1:8081/{}", "/predictions/fruity/1.0.0/../../../{}"]
     methods = ("GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "PRI")
-    each = itertools.product(tricks, targets, methods)
-    for trick, target, method in itertools.islice(each, count):
+    for trick, target, method in itertools.product(tricks, targets, methods):
         head = f"{method} {trick.format(target)} HTTP/1.1\r\nHost: x\r\n"
         yield f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
-def _header_floods(count: int) -> Iterator[bytes]:
+def _header_floods() -> Iterator[bytes]:
     floods = (
         [f"X-{number}: a" for number in range(20_000)],
         ["X: " + "a" * 100_000],
@@ -148,21 +141,12 @@ def _header_floods(count: int) -> Iterator[bytes]:
         ["Content-Type: multipart/form-data; boundary=" + "x" * 7_000],
         ["X-Request-Id: " + "%0a" * 2_000],
     )
-    return (post(b"photo", *headers) for headers in itertools.islice(itertools.cycle(floods), count))
+    return itertools.cycle([post(b"photo", *headers) for headers in floods])
 
 
-def _idle(count: int) -> Iterator[bytes]:
-    return itertools.repeat(b"", count)
-
-
-def _slow(count: int) -> Iterator[bytes]:
-    parts = (
-        b"P",
-        b"POST /predictions/fruity HTTP/1.1\r\nHost:",
-        post(b"p", length=1_000_000),
-        post(b"", length=30_000_000),
-    )
-    return itertools.islice(itertools.cycle(parts), count)
+def _slow() -> Iterator[bytes]:
+    head = b"POST /predictions/fruity HTTP/1.1\r\nHost:"
+    return itertools.cycle([b"P", head, post(b"p", length=1_000_000), post(b"", length=30_000_000)])
 
 
 KINDS = (
@@ -173,6 +157,6 @@ KINDS = (
     Kind("framing: smuggling shapes and forged lengths", 160, _forged),
     Kind("paths and methods", 819, _paths),
     Kind("header floods", 300, _header_floods),
-    Kind("idle connections", 5_000, _idle, held=True),
+    Kind("idle connections", 5_000, lambda: itertools.repeat(b""), held=True),
     Kind("slow heads and bodies", 500, _slow, held=True),
 )

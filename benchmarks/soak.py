@@ -1,33 +1,29 @@
 """Hours of constant load on the container's processes, with rubbish and rollouts: what grows (make soak)."""
 
 import argparse
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import msgspec
 import numpy as np
 import psutil
 from matplotlib.figure import Figure
 
-from benchmarks.bench_results import OUT, Machine, describe_machine, write_json
 from benchmarks.container_load import Container, run_container
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.endpoint import Photo
 from benchmarks.load import Load, run_closed, run_open
-from benchmarks.reliability_page import write_section
+from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
-from benchmarks.version_swaps import copy_as, next_patch
+from benchmarks.svg_plot import write_svg
+from benchmarks.version_swaps import copy_next
 from serving.container.process_metrics import kind_of
-from serving.management import Management
 from serving.model_store import ROOT
 
 _SHARE = 0.8
@@ -51,8 +47,6 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Soak(msgspec.Struct, frozen=True, kw_only=True):
-    date: str
-    machine: Machine
     minutes: float
     photos_per_s: float
     requests: int
@@ -71,10 +65,10 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     def log_bytes_per_request(self) -> float:
         return (self.readings[-1].log_bytes - self.readings[0].log_bytes) / max(1, self.requests)
 
-    def growth_percent(self, values: Callable[[Reading], float]) -> float:
-        """Return by how many percent of their mean *values* grew over the settled readings, by a fitted line."""
+    def growth_percent(self, figure: str, kind: str) -> float:
+        """Return by how many percent of its mean a *figure* grew over the settled readings, by a fitted line."""
         seconds = [reading.seconds for reading in self.settled]
-        series = [values(reading) for reading in self.settled]
+        series = [getattr(reading, figure).get(kind, 0) for reading in self.settled]
         slope = np.polyfit(seconds, series, 1)[0] if len(series) > 1 else 0.0
         return float(100 * slope * (seconds[-1] - seconds[0]) / max(1e-9, float(np.mean(series))))
 
@@ -89,12 +83,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="default: 30")
     given = parser.parse_args()
     soak = run_soak(given.python, given.minutes)
-    write_json(OUT / "soak.json", soak)
-    table = format_table(soak)
-    print(table)
-    if soak.minutes * 60 > 2 * _WARM_UP_S:
+    on_page = soak.minutes * 60 > 2 * _WARM_UP_S
+    if on_page:
         draw_plot(soak, ROOT / "docs" / "soak.svg")
-        write_section(ROOT / "docs" / "reliability.md", "soak", f"{table}\n\n![Memory by process](soak.svg)")
+    publish("soak", msgspec.structs.asdict(soak), format_section(soak), on_page=on_page)
     sys.exit(1 if find_faults(soak) else 0)
 
 
@@ -114,15 +106,13 @@ def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float
             now_s = time.perf_counter() - started_s
             readings.append(_read(container, now_s))
             if now_s > (rollouts + 1) * _MINUTES_BEFORE_ROLLOUT * 60 and now_s < (minutes - 3) * 60:
-                _roll_out(container, rollouts)
+                _roll_out(container)
                 rollouts += 1
         thread.join()
     errors = Counter(loads[0].errors)
     requests = len(loads[0].latencies_ms) + errors.total()
     del errors[_RUBBISH]
     return Soak(
-        date=time.strftime("%Y-%m-%d"),
-        machine=describe_machine(),
         minutes=minutes,
         photos_per_s=round(rate, 1),
         requests=requests,
@@ -150,60 +140,50 @@ def _read(container: Container, seconds: float) -> Reading:
     )
 
 
-def _roll_out(container: Container, number: int) -> None:
+def _roll_out(container: Container) -> None:
     """Bring a copy of the version that serves, by the command that people use."""
-    config = container.run_folder / "config.properties"
-    current = Management(container.management).describe()
-    version = next_patch(current.model_version)
-    served = container.run_folder / "model_store" / Path(current.model_url).name
     # Beside the log: the rollout itself copies it into the model store.
-    source = Path(shutil.copy(served, container.server.log.parent))
-    archive = copy_as(version, source)
-    command: list[Any] = [sys.executable, "-m", "scripts.rollout", version, "--archive", archive, "--config", config]
+    version, archive = copy_next(
+        container.management.describe(), container.run_folder / "model_store", container.server.log.parent
+    )
+    command = [sys.executable, "-m", "scripts.rollout", version, "--archive", str(archive)]
+    command += ["--config", str(container.run_folder / "config.properties")]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def find_faults(soak: Soak) -> list[str]:
     """Return what is not as it must be."""
     found = [f"{count} requests failed with {error}" for error, count in soak.failed.items()]
-    series: Mapping[str, Callable[[Reading, str], float]] = {
-        "memory": lambda reading, kind: reading.pss_mb.get(kind, 0.0),
-        "descriptors": lambda reading, kind: reading.files.get(kind, 0),
-        "threads": lambda reading, kind: reading.threads.get(kind, 0),
-    }
-    for name, values in series.items():
-        for kind in soak.kinds():
-            growth = soak.growth_percent(lambda reading: values(reading, kind))  # noqa: B023, called in this round
-            if growth > _MAX_GROWTH_PERCENT:
-                found.append(f"{name} of {kind} grew by {growth:.1f} %")
+    for name, figure in (("memory", "pss_mb"), ("descriptors", "files"), ("threads", "threads")):
+        growths = {kind: soak.growth_percent(figure, kind) for kind in soak.kinds()}
+        found += [f"{name} of {kind} grew by {by:.1f} %" for kind, by in growths.items() if by > _MAX_GROWTH_PERCENT]
     if soak.log_bytes_per_request > _MAX_LOG_BYTES:
         found.append(f"{soak.log_bytes_per_request:.0f} log bytes a request, the limit is {_MAX_LOG_BYTES}")
     return found
 
 
-def format_table(soak: Soak) -> str:
-    """Return the Markdown: each process at the end, and how much it grew."""
-    machine, last = soak.machine, soak.readings[-1]
-    failed = ", ".join(f"{count} {error}" for error, count in soak.failed.items()) or "0"
-    lines = [
-        f"`make soak MINUTES={soak.minutes:g}`, {soak.date}: {machine.cpu}, {machine.cores} cores; 512x512, "
-        f"{soak.photos_per_s} photos a second ({_SHARE:.0%} of the capacity), 5 % of them rubbish, {soak.rollouts} "
-        f"rollouts. {soak.requests:,} requests, failed: {failed}; {soak.log_bytes_per_request:.0f} log bytes a "
-        f"request, {last.temp_files - soak.readings[0].temp_files:+d} temporary files.",
-        "",
-        "| process | PSS at the end | grew | descriptors | threads |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+def format_section(soak: Soak) -> str:
+    """Return the Markdown: each process at the end, how much it grew, and the plot."""
+    last = soak.readings[-1]
+    rows = []
     for kind in soak.kinds():
-        growth = soak.growth_percent(lambda reading: reading.pss_mb.get(kind, 0.0))  # noqa: B023, called in this round
-        cells = (f"{last.pss_mb[kind]:.0f} MB", f"{growth:+.1f} %", last.files[kind], last.threads[kind])
-        lines.append(f"| {kind} | {' | '.join(map(str, cells))} |")
+        growth = soak.growth_percent("pss_mb", kind)
+        rows.append((kind, f"{last.pss_mb[kind]:.0f} MB", f"{growth:+.1f} %", last.files[kind], last.threads[kind]))
     faults = find_faults(soak)
-    return "\n".join([*lines, "", f"Not as it must be: {'; '.join(faults)}." if faults else "All as it must be."])
+    verdict = f"Not as it must be: {'; '.join(faults)}." if faults else "All as it must be."
+    return (
+        f"{describe_run(f'make soak MINUTES={soak.minutes:g}')}; 512x512, "
+        f"{soak.photos_per_s} photos a second ({_SHARE:.0%} of the capacity), 5 % of them rubbish, {soak.rollouts} "
+        f"rollouts. {soak.requests:,} requests, failed: {format_counts(soak.failed)}; "
+        f"{soak.log_bytes_per_request:.0f} log bytes a request, "
+        f"{last.temp_files - soak.readings[0].temp_files:+d} temporary files.\n\n"
+        f"{format_table(['process', 'PSS at the end', 'grew', 'descriptors', 'threads'], rows)}\n\n"
+        f"{verdict}\n\n![Memory by process](soak.svg)"
+    )
 
 
 def draw_plot(soak: Soak, path: Path) -> None:
-    """Write the memory of each kind of process over time as SVG; the same soak draws the same bytes."""
+    """Write the memory of each kind of process over time as SVG."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     minutes = [reading.seconds / 60 for reading in soak.readings]
@@ -211,8 +191,7 @@ def draw_plot(soak: Soak, path: Path) -> None:
     axes.stackplot(minutes, series, labels=soak.kinds())
     axes.set(xlabel="minutes", ylabel="PSS, MB", title=f"{soak.photos_per_s} photos a second, {soak.rollouts} rollouts")
     axes.legend(loc="lower right")
-    with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    write_svg(figure, path)
 
 
 if __name__ == "__main__":

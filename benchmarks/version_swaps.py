@@ -17,13 +17,11 @@ from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint
 from benchmarks.load import Sample, run_in_background
 from benchmarks.scenarios import MIDDLE, make_photos
-from serving.management import open_server
+from serving.management import Version, open_server
 from serving.model_store import ROOT, edit_archive
 from serving.torchserve import MODEL, Addresses
 
-_MANIFEST = "MAR-INF/MANIFEST.json"
 _CLIENTS = 8
-
 
 Swaps = Sequence[tuple[float, float]]  # each from the start of a rollout to its promotion
 
@@ -50,14 +48,15 @@ def measure(
         default, store = server.management.describe(), server.store
     current = out / f"{MODEL}-{default.model_version}.mar"
     current.write_bytes((store / Path(default.model_url).name).read_bytes())
-    archives = (copy_as(next_patch(default.model_version), current), current)
+    copied, copy = copy_next(default, store, out)
+    archives = ((copied, copy), (default.model_version, current))
     swaps: list[tuple[float, float]] = []
     endpoint = Endpoint(f"{Addresses.read(config).inference}/predictions/{MODEL}")
     with run_in_background(endpoint, make_photos()[MIDDLE][:1], _CLIENTS) as samples:
         time.sleep(baseline_s)
         for number in range(num_swaps):
-            archive = archives[number % 2]
-            command = [sys.executable, "-m", "scripts.rollout", archive.stem.removeprefix(f"{MODEL}-"), *options]
+            version, archive = archives[number % 2]
+            command = [sys.executable, "-m", "scripts.rollout", version, *options]
             command += ["--archive", str(archive), "--config", str(config), "--allow-lower"]
             started_s = time.perf_counter()
             subprocess.run(command, cwd=ROOT, check=True)
@@ -100,20 +99,25 @@ def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def next_patch(version: str) -> str:
-    *head, last = version.split(".")
-    return ".".join([*head, str(int(last) + 1)])
+def copy_next(
+    served: Version, store: Path, folder: Path, edits: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({})
+) -> tuple[str, Path]:
+    """Copy the archive in *store* that is *served* to *folder* as its next patch version, with *edits* of its members.
 
-
-def copy_as(version: str, archive: Path, edits: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({})) -> Path:
-    """Write a copy of *archive* beside it that is of *version*, with *edits* of its members; return its path."""
+    Returns version and path of the copy.
+    """
+    *head, last = served.model_version.split(".")
+    version = ".".join([*head, str(int(last) + 1)])
 
     def set_version(manifest: bytes) -> bytes:
         fields = json.loads(manifest)
         fields["model"]["modelVersion"] = version
         return json.dumps(fields).encode()
 
-    return edit_archive(archive, archive.with_name(f"{MODEL}-{version}.mar"), {_MANIFEST: set_version, **edits})
+    target = folder / f"{MODEL}-{version}.mar"
+    return version, edit_archive(
+        store / Path(served.model_url).name, target, {"MAR-INF/MANIFEST.json": set_version, **edits}
+    )
 
 
 def _seconds_after_promotion(history: Path) -> float:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from statistics import median
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.capacity.capacity_results import Capacity
 from benchmarks.capacity.capacity_simulation import OBJECTIVE_S
+from benchmarks.svg_plot import write_svg
 
 _MODEL, _MEASURED, _LIMIT = "#d9480f", "#212529", "#868e96"
 
@@ -58,7 +58,5 @@ def draw_day(results: Capacity, path: Path) -> None:
 
 def _save(figure: Figure, plots: list[Axes], path: Path) -> None:
     for axes in plots:
-        axes.spines[["top"]].set_visible(False)
-    # The same results draw the same bytes.
-    with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        axes.spines["top"].set_visible(False)
+    write_svg(figure, path)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_results import describe_machine
-from benchmarks.chaos import Chaos, Trial, find_recovery, format_table, read_messages, try_fault
+from benchmarks.chaos import Trial, find_recovery, format_section, read_messages, try_fault
 from benchmarks.faults import list_faults
 from benchmarks.load import Sample
-from benchmarks.reliability_page import write_section
+from benchmarks.markdown_page import write_section
 from benchmarks.scenarios import MIDDLE, make_photos
 
 
@@ -78,7 +77,7 @@ def test_the_table_goes_between_its_comments(tmp_path: Path) -> None:
     page.write_text("# A\n\n<!-- chaos: written by make chaos -->\n1999\n<!-- end of chaos -->\nend\n")
     trials = [trial(failed={"500": 3}, said="a|b"), trial(exit_code=21)]
 
-    write_section(page, "chaos", format_table(Chaos(date="2026-11-26", machine=describe_machine(), trials=trials)))
+    write_section(page, "chaos", format_section(trials))
 
     text = page.read_text()
     assert "| kill | 1,000 | 3 500 | 0.2 s | 1.0 s | yes | a\\|b |" in text
@@ -92,9 +91,9 @@ def test_the_table_goes_between_its_comments(tmp_path: Path) -> None:
 @pytest.mark.server
 @pytest.mark.slow
 def test_a_killed_worker_is_measured_under_load(nginx: None) -> None:
-    [fault] = [fault for fault in list_faults(1.0) if fault.name == "kill -9 of a worker"]
+    [fault] = [fault for fault in list_faults() if fault.name == "kill -9 of a worker"]
 
-    tried = try_fault(Path(sys.executable), make_photos()[MIDDLE][0], fault, warm_up_s=1.0)
+    tried = try_fault(Path(sys.executable), make_photos()[MIDDLE][0], fault, lasts_s=1.0, warm_up_s=1.0)
 
     assert (tried.failed, tried.exit_code) == ({}, None)
     assert tried.requests > 0

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_results import describe_machine
 from benchmarks.container_load import run_container
-from benchmarks.hostile import Attack, Hostility, attack, format_table
+from benchmarks.hostile import Attack, attack, format_section
 from benchmarks.hostile_requests import KINDS, Kind
 from benchmarks.scenarios import MIDDLE, make_photos
 
@@ -39,7 +38,7 @@ def test_an_attack_holds_if_honest_clients_are_answered_and_nothing_breaks(
 def test_the_table_says_what_both_sides_got() -> None:
     attacks = [result(), result(honest_p99_s=2.5, workers_died=1)]
 
-    lines = format_table(Hostility(date="2026-11-26", machine=describe_machine(), attacks=attacks)).splitlines()
+    lines = format_section(attacks).splitlines()
 
     assert lines[-2] == "| bombs | 1,000 | 990 413, 10 closed | 50 | 0 | 0.3 s | 0 | yes |"
     assert lines[-1] == "| bombs | 1,000 | 990 413, 10 closed | 50 | 0 | 2.5 s (late) | 1 | **no** |"
@@ -47,7 +46,7 @@ def test_the_table_says_what_both_sides_got() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name not in LARGE], ids=lambda kind: kind.name)
 def test_every_kind_makes_the_same_requests_each_time(kind: Kind) -> None:
-    first, again = (list(kind.make(6)) for _ in range(2))
+    first, again = (list(kind.requests(6)) for _ in range(2))
 
     assert first == again
     assert len(first) == 6
@@ -59,7 +58,7 @@ def test_a_few_hostile_clients_cost_honest_ones_nothing(nginx: None) -> None:
     photo = make_photos()[MIDDLE][0]
     # Framing, paths and headers never reach TorchServe: tests/serving/container/test_proxy_refusals.py has them.
     kinds = [kind for kind in KINDS if kind.name.startswith(("mutated", "JSON", "slow"))]
-    with run_container(Path(sys.executable), photo, {"CONNECTIONS_PER_CLIENT": "10000"}) as container:
+    with run_container(Path(sys.executable), photo, CONNECTIONS_PER_CLIENT="10000") as container:
         attacks = [attack(container, photo, kind, 16) for kind in kinds]
 
     assert [one.kind for one in attacks if not one.holds] == []

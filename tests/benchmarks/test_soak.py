@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench_results import describe_machine
-from benchmarks.soak import Reading, Soak, draw_plot, find_faults, format_table, run_soak
+from benchmarks.soak import Reading, Soak, draw_plot, find_faults, format_section, run_soak
 
 
 def soak(pss_mb: Callable[[int], float], *, log_bytes: int = 200, **changes: object) -> Soak:
@@ -21,8 +20,8 @@ def soak(pss_mb: Callable[[int], float], *, log_bytes: int = 200, **changes: obj
         )
         for minute in range(21)
     ]
-    fields = {"date": "2026-11-26", "machine": describe_machine(), "minutes": 20.0, "photos_per_s": 1.7}
-    return Soak(**{**fields, "requests": 2000, "failed": {}, "rollouts": 2, "readings": readings, **changes})  # type: ignore[arg-type]
+    fields = {"minutes": 20.0, "photos_per_s": 1.7, "requests": 2000}
+    return Soak(**{**fields, "failed": {}, "rollouts": 2, "readings": readings, **changes})  # type: ignore[arg-type]
 
 
 def test_what_grows_in_the_first_five_minutes_only_is_no_leak() -> None:
@@ -37,8 +36,8 @@ def test_a_leak_too_many_log_bytes_and_failures_are_named() -> None:
         "memory of worker grew by 13.3 %",
         "300 log bytes a request, the limit is 250",
     ]
-    assert "| worker | 120 MB | +13.3 % | 30 | 4 |" in format_table(leaking)
-    assert "Not as it must be: 2 requests failed with 500; " in format_table(leaking)
+    assert "| worker | 120 MB | +13.3 % | 30 | 4 |" in format_section(leaking)
+    assert "Not as it must be: 2 requests failed with 500; " in format_section(leaking)
 
 
 def test_the_plot_is_the_same_for_the_same_soak(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """What make hosts-test measured, as the tables of a page."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench_results import describe_machine
-from benchmarks.reliability_page import write_section
+from benchmarks.markdown_page import describe_run, format_table, write_section
 
 _SERVING = ("fault of one of two hosts", "requests", "failed", "longest answer", "recovered after")
 _TRAINING = ("training", "top-1", "loss", "what was seen")
@@ -18,12 +16,6 @@ class Results:
 
     def write(self, page: Path) -> None:
         """Replace the section hosts-test of *page*."""
-        machine = describe_machine()
-        head = f"`make hosts-test`, {time.strftime('%Y-%m-%d')}: {machine.cpu}, {machine.cores} cores for all hosts."
-        tables = _format(_SERVING, self.serving), _format(_TRAINING, self.training)
+        head = f"{describe_run('make hosts-test')} for all hosts."
+        tables = [format_table(_SERVING, self.serving, range(5)), format_table(_TRAINING, self.training, range(4))]
         write_section(page, "hosts-test", "\n\n".join([head, *tables]))
-
-
-def _format(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [names, ("---",) * len(names), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
