@@ -7,18 +7,21 @@ directions of the embedding. First labels are the true ones with the errors that
 
 import argparse
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from benchmarks.drift_photos import CHANGES, Change, Labelled, Model, Pool, answer, find_directions, read_grocery
-from benchmarks.drift_plot import draw_drift
 from benchmarks.drift_windows import WINDOW, Setting, list_drifts, make_reference
+from benchmarks.markdown_page import format_table
+from benchmarks.svg_plot import write_svg
 from handler.engine import Photos
 from handler.familiarity import Familiarity
 from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
@@ -28,11 +31,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _ARCHIVE = _ROOT / "model_archive" / "default" / "fruity-1.0.0.mar"
 _WRONG = 0.14
 """The share of wrong first labels."""
+_FOUND, _TARGET = "#d9480f", "#212529"
 _NUM_LABELS = 8
 """Of the most frequent ones, each tripled."""
-
-
-_Item = TypeVar("_Item")
 
 
 class Rate(NamedTuple):
@@ -40,11 +41,15 @@ class Rate(NamedTuple):
 
     found: int
     tries: int
-    tests: Mapping[str, int]
+    tests: Counter[str]
+
+    @property
+    def share(self) -> float:
+        return self.found / self.tries
 
     def __str__(self) -> str:
         interval = binomtest(self.found, self.tries).proportion_ci()
-        return f"{self.found / self.tries:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+        return f"{self.share:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 def main() -> None:
@@ -57,7 +62,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     weeks = [_count(fine, fine.draw_week(rng, LOOKS_A_WEEK)) for _ in track(range(asked.weeks), "weeks without drift")]
     rates = {
-        name: _try(fine, draw, asked.tries, rng) for name, draw in _follow(list_drifts(fine).items(), "kinds of drift")
+        name: _try(fine, draw, asked.tries, rng) for name, draw in track(list_drifts(fine).items(), "kinds of drift")
     }
     tripled = {
         share: (name, rate)
@@ -65,7 +70,11 @@ def main() -> None:
         for share, name, rate in _triple_labels(setting, asked.tries, rng)
     }
     _print_table(weeks, rates, tripled)
-    draw_drift({name: rate.found / rate.tries for name, rate in rates.items()}, _fractions(tripled), asked.plot)
+    _draw(
+        {name: rate.share for name, rate in rates.items()},
+        [(k, tripled[k][1].share) for k in sorted(tripled)],
+        asked.plot,
+    )
 
 
 def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[Labelled], ...]]:
@@ -79,7 +88,7 @@ def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[Labelled], 
         **{name: partial(_change_photos, change, served, rng) for name, change in CHANGES.items()},
         "other": model.preprocess_other,
     }
-    return {name: model.measure(make()) for name, make in _follow(kinds.items(), "embedding photos")}, sets
+    return {name: model.measure(make()) for name, make in track(kinds.items(), "embedding photos")}, sets
 
 
 def _change_photos(change: Change, photos_NHWC: Photos, rng: np.random.Generator) -> Photos:
@@ -110,41 +119,43 @@ def _try(setting: Setting, draw: Callable[[np.random.Generator], Window], tries:
 
 
 def _count(setting: Setting, windows: Iterable[Window]) -> Rate:
-    found, tries, tests = 0, 0, dict[str, int]()
-    for window in windows:
-        drifted = {one.name for one in setting.compare(window) if one.drifted}
-        found += bool(drifted)
-        tries += 1
-        for name in drifted:
-            tests[name] = tests.get(name, 0) + 1
-    return Rate(found, tries, tests)
+    drifted = [{one.name for one in setting.compare(window) if one.drifted} for window in windows]
+    return Rate(sum(map(bool, drifted)), len(drifted), Counter(name for names in drifted for name in names))
 
 
 def _print_table(weeks: list[Rate], rates: Mapping[str, Rate], tripled: Mapping[float, tuple[str, Rate]]) -> None:
-    alarms = Rate(sum(week.found for week in weeks), sum(week.tries for week in weeks), {})
-    alarmed = Rate(sum(bool(week.found) for week in weeks), len(weeks), {})
-    print(f"| windows of {WINDOW} photos | called drift (95 % interval) | target | found by |")
-    print("| --- | ---: | ---: | --- |")
-    print(f"| {alarms.tries:,} undrifted windows | {alarms} | < 1 % | |")
+    alarms = Rate(sum(week.found for week in weeks), sum(week.tries for week in weeks), Counter())
+    alarmed = Rate(sum(bool(week.found) for week in weeks), len(weeks), Counter())
     week = f"{len(weeks)} weeks of {LOOKS_A_WEEK} such windows, any alarm"
-    print(f"| {week} | {alarmed} | < {FALSE_ALARMS_A_WEEK:.0%} | |")
-    for name, rate in rates.items():
-        print(f"| {name} | {rate} | ≥ 95 % | {_list_tests(rate)} |")
-    for share, (name, rate) in sorted(tripled.items(), reverse=True):
-        print(f"| {name} ({share:.1%}) tripled | {rate} | ≥ 95 % | {_list_tests(rate)} |")
+    drifts = dict(rates)
+    drifts |= {f"{name} ({share:.1%}) tripled": rate for share, (name, rate) in sorted(tripled.items(), reverse=True)}
+    rows = [
+        (f"{alarms.tries:,} undrifted windows", alarms, "< 1 %", ""),
+        (week, alarmed, f"< {FALSE_ALARMS_A_WEEK:.0%}", ""),
+        *((name, rate, "≥ 95 %", _list_tests(rate)) for name, rate in drifts.items()),
+    ]
+    head = (f"windows of {WINDOW} photos", "called drift (95 % interval)", "target", "found by")
+    print(format_table(head, rows, left=(0, 3)))
 
 
 def _list_tests(rate: Rate) -> str:
-    often = sorted(rate.tests, key=lambda name: -rate.tests[name])
-    return ", ".join(f"{name} {rate.tests[name] / rate.tries:.0%}" for name in often[:3])
+    return ", ".join(f"{name} {count / rate.tries:.0%}" for name, count in rate.tests.most_common(3))
 
 
-def _follow(items: Collection[_Item], what: str) -> Iterable[_Item]:
-    return track(items, what, total=len(items))
-
-
-def _fractions(tripled: Mapping[float, tuple[str, Rate]]) -> dict[float, float]:
-    return {share: rate.found / rate.tries for share, (_, rate) in sorted(tripled.items())}
+def _draw(rates: Mapping[str, float], tripled: Sequence[tuple[float, float]], path: Path) -> None:
+    """Write the share of windows in which each kind of drift was found, and that of a tripled label over its share."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    kinds, labels = figure.subplots(1, 2)
+    kinds.barh(list(rates), [100 * rate for rate in rates.values()], color=_FOUND)
+    kinds.invert_yaxis()
+    kinds.set(xlabel="% of the windows", xlim=(0, 102))
+    labels.plot(*(100 * np.array(tripled).T), "o-", color=_FOUND)
+    labels.set(xlabel="share of the label before it is tripled, %", ylabel="% of the windows", ylim=(0, 102))
+    kinds.axvline(95, color=_TARGET, linestyle="--", linewidth=1)
+    labels.axhline(95, color=_TARGET, linestyle="--", linewidth=1)
+    kinds.set_title("drift found in 200 photos (line: target)", loc="left", fontsize=10)
+    labels.set_title("one label tripled: found in 200 photos", loc="left", fontsize=10)
+    write_svg(figure, path)
 
 
 def _parse_arguments() -> argparse.Namespace:

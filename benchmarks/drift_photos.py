@@ -51,34 +51,22 @@ class Pool:
         return len(self.embeddings_ND)
 
 
-def blur(photo_HWC: Photos, _: np.random.Generator) -> Photos:
-    return np.asarray(Image.fromarray(photo_HWC).filter(ImageFilter.GaussianBlur(2)))
-
-
-def add_noise(photo_HWC: Photos, rng: np.random.Generator) -> Photos:
-    return (photo_HWC + rng.normal(0.0, 30.0, photo_HWC.shape)).round().clip(0, 255).astype(np.uint8)
-
-
-def darken(photo_HWC: Photos, _: np.random.Generator) -> Photos:
-    return photo_HWC // 2
-
-
-def compress(photo_HWC: Photos, _: np.random.Generator) -> Photos:
+def compress(photo_HWC: Photos) -> Photos:
     jpeg = io.BytesIO()
     Image.fromarray(photo_HWC).save(jpeg, "JPEG", quality=10)
     return np.asarray(Image.open(jpeg))
 
 
-def rotate(photo_HWC: Photos, _: np.random.Generator) -> Photos:
-    return np.ascontiguousarray(np.rot90(photo_HWC))
-
-
 CHANGES: Mapping[str, Change] = {
-    "blur (sigma 2 at the served size)": blur,
-    "noise (deviation 30 of 255)": add_noise,
-    "darkness (half)": darken,
-    "JPEG quality 10": compress,
-    "rotation by 90 degrees": rotate,
+    "blur (sigma 2 at the served size)": lambda photo_HWC, _: np.asarray(
+        Image.fromarray(photo_HWC).filter(ImageFilter.GaussianBlur(2))
+    ),
+    "noise (deviation 30 of 255)": lambda photo_HWC, rng: (
+        (photo_HWC + rng.normal(0.0, 30.0, photo_HWC.shape)).round().clip(0, 255).astype(np.uint8)
+    ),
+    "darkness (half)": lambda photo_HWC, _: photo_HWC // 2,
+    "JPEG quality 10": lambda photo_HWC, _: compress(photo_HWC),
+    "rotation by 90 degrees": lambda photo_HWC, _: np.ascontiguousarray(np.rot90(photo_HWC)),
 }
 
 

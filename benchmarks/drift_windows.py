@@ -76,11 +76,7 @@ class Setting:
         return self.draw(rng, weights_K=weights_K)
 
     def _choose(
-        self,
-        rng: np.random.Generator,
-        weights_K: Floats,
-        num_photos: int,
-        taken: NDArray[np.int64] | None = None,
+        self, rng: np.random.Generator, weights_K: Floats, num_photos: int, taken: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         weights_N = (weights_K * np.exp(rng.normal(0.0, _MIX_DEVIATION, len(weights_K))))[self.served_labels_N]
         if taken is not None:

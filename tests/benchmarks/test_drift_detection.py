@@ -1,5 +1,6 @@
 import io
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,8 +107,8 @@ def test_the_changes_do_what_they_are_called(coffee: bytes) -> None:
 
 
 def test_a_rate_has_its_interval() -> None:
-    assert str(Rate(0, 60, {})) == "0.0% (0.0% to 6.0%)"
-    assert str(Rate(95, 100, {})) == "95.0% (88.7% to 98.4%)"
+    assert str(Rate(0, 60, Counter())) == "0.0% (0.0% to 6.0%)"
+    assert str(Rate(95, 100, Counter())) == "95.0% (88.7% to 98.4%)"
 
 
 def test_absent_photos_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
