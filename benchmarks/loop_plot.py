@@ -1,15 +1,15 @@
 """The story of a loop as a picture: confidence, accuracy and version over time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.loop_stream import Asked
+from benchmarks.svg_plot import write_svg
 
 _MEAN_OF = 50
 _VERSION_COLOURS = ("#f1f3f5", "#d3f9d8", "#d0ebff")
@@ -19,6 +19,7 @@ _VERSION_COLOURS = ("#f1f3f5", "#d3f9d8", "#d0ebff")
 class Story:
     """What was asked, and when it happened, on `time.perf_counter`."""
 
+    new_labels: Collection[str]
     asked: list[Asked] = field(default_factory=list)
     changed_s: float = 0.0
     detected_s: float = 0.0
@@ -30,8 +31,8 @@ def draw_story(story: Story, path: Path) -> None:
     """Write the picture as SVG."""
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     confidence, accuracy = figure.subplots(2, 1, sharex=True)
-    known = [one for one in story.asked if one.at_s < story.changed_s or one.is_known]
-    new = [one for one in story.asked if not one.is_known]
+    known = [one for one in story.asked if one.photo.label not in story.new_labels]
+    new = [one for one in story.asked if one.photo.label in story.new_labels]
     _draw_mean(confidence, story, story.asked, lambda one: one.confidence, "all photos", "#d9480f")
     confidence.set_title(f"mean probability of the first label, of the last {_MEAN_OF} photos", loc="left", fontsize=10)
     _draw_mean(accuracy, story, known, lambda one: one.is_right, "the 71 old labels", "#495057")
@@ -40,12 +41,10 @@ def draw_story(story: Story, path: Path) -> None:
     accuracy.set(xlabel="minutes", ylim=(-0.03, 1.03))
     accuracy.legend(loc="center left", fontsize=8)
     for axes in (confidence, accuracy):
-        _draw_versions(axes, story)
-        _draw_events(axes, story)
+        _draw_versions_and_events(axes, story)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("From drift to the next version: make bench-loop", x=0.01, ha="left", fontweight="bold")
-    with matplotlib.rc_context({"svg.hashsalt": "fruity"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    write_svg(figure, path)
 
 
 def _draw_mean(
@@ -57,16 +56,13 @@ def _draw_mean(
     axes.plot(minutes[9:], means[9:], label=label, color=colour, linewidth=1.4)
 
 
-def _draw_versions(axes: Axes, story: Story) -> None:
-    """Colour the background by the version that answered."""
+def _draw_versions_and_events(axes: Axes, story: Story) -> None:
+    """Colour the background by the version that answered, and draw a line for each event."""
     versions = list(dict.fromkeys(one.version for one in story.asked if one.version))
     for number, version in enumerate(versions):
         minutes = [_minute(story, one.at_s) for one in story.asked if one.version == version]
         axes.axvspan(min(minutes), max(minutes), color=_VERSION_COLOURS[number], zorder=0)
         axes.text(min(minutes), 1.0, f" {version}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
-
-
-def _draw_events(axes: Axes, story: Story) -> None:
     events = {"new labels come in": story.changed_s, "drift found": story.detected_s, "make loop": story.loop_s}
     for number, (name, at_s) in enumerate(events.items()):
         minute = _minute(story, at_s)

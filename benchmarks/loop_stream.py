@@ -21,8 +21,6 @@ class Asked(NamedTuple):
     at_s: float
     """On `time.perf_counter`."""
     photo: KnownPhoto
-    is_known: bool
-    """Whether the first version knows its label."""
     answer: str = ""
     """The first label."""
     version: str = ""
@@ -36,7 +34,7 @@ class Asked(NamedTuple):
 
 
 class Stream:
-    """Sends a photo of one of `pools` at random, again and again; the first pool has labels that are known."""
+    """Sends a photo of one of `pools` at random, again and again."""
 
     def __init__(self, url: str, known: Sequence[KnownPhoto], asked: list[Asked]) -> None:
         """Add what comes back to *asked*."""
@@ -67,14 +65,13 @@ class Stream:
         choice = random.Random(0)  # noqa: S311, a benchmark repeats its choices
         with httpx.Client(timeout=60) as client:
             while not self._stop.wait(_PAUSE_S):
-                pool = choice.choice(self.pools)
-                self._asked.append(_ask(client, self._url, choice.choice(pool), is_known=pool is self.pools[0]))
+                self._asked.append(_ask(client, self._url, choice.choice(choice.choice(self.pools))))
 
 
 def ask_all(url: str, photos: Sequence[KnownPhoto]) -> list[tuple[KnownPhoto, str]]:
     """Return *photos* with the first labels that the server at *url* gives them."""
     with httpx.Client(timeout=60) as client:
-        return [(photo, _ask(client, url, photo, is_known=True).answer) for photo in photos]
+        return [(photo, _ask(client, url, photo).answer) for photo in photos]
 
 
 def measure(url: str, photos: Sequence[KnownPhoto]) -> float:
@@ -82,11 +79,11 @@ def measure(url: str, photos: Sequence[KnownPhoto]) -> float:
     return sum(answer == photo.label for photo, answer in ask_all(url, photos)) / len(photos)
 
 
-def _ask(client: httpx.Client, url: str, photo: KnownPhoto, *, is_known: bool) -> Asked:
+def _ask(client: httpx.Client, url: str, photo: KnownPhoto) -> Asked:
     at_s = time.perf_counter()
     try:
         response = client.post(url, content=photo.path.read_bytes())
         found = read_first_label(response.content)
     except (httpx.HTTPError, NoLabel) as error:
-        return Asked(at_s, photo, is_known, error=type(error).__name__)
-    return Asked(at_s, photo, is_known, found.best.label, found.version, found.best.probability)
+        return Asked(at_s, photo, error=type(error).__name__)
+    return Asked(at_s, photo, found.best.label, found.version, found.best.probability)

@@ -63,7 +63,7 @@ def test_the_first_version_gets_the_other_labels_and_people_correct_the_new_ones
 
 def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> None:
     photos = choose_photos(write_grocery(tmp_path))
-    story = Story()
+    story = Story(photos.new_labels)
 
     with serve_http(answer) as url:
         stream = Stream(url, photos.known, story.asked)
@@ -76,8 +76,8 @@ def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> Non
     draw_story(story, tmp_path / "loop.svg")
 
     assert {(one.version, one.is_right, one.confidence, one.error) for one in story.asked} == {("1.0.0", True, 1.0, "")}
-    assert {one.is_known for one in story.asked[:12]} == {True}
-    assert {one.is_known for one in story.asked[12:]} == {True, False}
+    assert {one.photo.label in photos.new_labels for one in story.asked[:12]} == {False}
+    assert {one.photo.label in photos.new_labels for one in story.asked[12:]} == {True, False}
     assert "the 10 new labels" in (tmp_path / "loop.svg").read_text()
 
 
