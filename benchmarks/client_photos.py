@@ -18,12 +18,7 @@ from benchmarks.scenarios import PHONE, make_photos
 from benchmarks.slow_link import limit_upload
 from serving.model_store import ROOT
 
-SCALED, ORIGINAL = "scaled down", "original"
-_OPTIONS = {SCALED: [], ORIGINAL: ["--original"]}
-
-
-class BenchmarkError(Exception):
-    """A photo has no answer, or two."""
+_OPTIONS = {"scaled down": [], "original": ["--original"]}
 
 
 def main() -> None:
@@ -43,7 +38,7 @@ def main() -> None:
 def measure(url: str, num_photos: int, rounds: int) -> dict[str, Any]:
     """Return photos/s of each way by round, and how many times as fast scaling down is, in the median.
 
-    Raises `BenchmarkError` if a photo has not exactly one answer.
+    Raises `ValueError` if a photo has not exactly one answer.
     """
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as temp:
         album = write_album(Path(temp), num_photos)
@@ -76,7 +71,7 @@ def _send(album: Path, url: str, options: list[str], folder: Path) -> float:
     seconds = time.perf_counter() - started_s
     names = [msgspec.json.decode(line)["photo"] for line in answers.read_text().splitlines()]
     if sorted(names) != sorted(str(photo) for photo in album.iterdir()):
-        raise BenchmarkError(f"{len(names)} answers for {len(list(album.iterdir()))} photos, {len(set(names))} of them")
+        raise ValueError(f"{len(names)} answers for {len(list(album.iterdir()))} photos, {len(set(names))} of them")
     return seconds
 
 

@@ -1,10 +1,11 @@
 """A network link of a known speed before a server on this machine: a relay that sends at most so many Mbit/s to it."""
 
-import asyncio
-import contextlib
+import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
 _PIECE = 65_536
@@ -16,14 +17,15 @@ class _Link:
     """What all connections share: the time until which what was sent before keeps the link busy."""
 
     def __init__(self, mbit_per_s: float) -> None:
-        self._bytes_per_s = mbit_per_s * 1e6 / 8
-        self._free_at_s = 0.0
+        self._bytes_per_s, self._free_at_s, self._lock = mbit_per_s * 1e6 / 8, 0.0, threading.Lock()
 
-    async def wait_for(self, num_bytes: int) -> None:
+    def wait_for(self, num_bytes: int) -> None:
         """Return once the link has carried *num_bytes* more."""
-        now_s = asyncio.get_running_loop().time()
-        self._free_at_s = max(now_s - _BURST_S, self._free_at_s) + num_bytes / self._bytes_per_s
-        await asyncio.sleep(max(0.0, self._free_at_s - now_s))
+        with self._lock:
+            now_s = time.monotonic()
+            self._free_at_s = max(now_s - _BURST_S, self._free_at_s) + num_bytes / self._bytes_per_s
+            wait_s = self._free_at_s - now_s
+        time.sleep(max(0.0, wait_s))
 
 
 @contextmanager
@@ -32,48 +34,33 @@ def limit_upload(url: str, mbit_per_s: float) -> Iterator[str]:
 
     Requests get *mbit_per_s* in all, answers are not limited.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="slow link", daemon=True)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(_serve(url, _Link(mbit_per_s)), loop).result()
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    link, target = _Link(mbit_per_s), urlsplit(url)
 
+    class Connection(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((target.hostname, target.port)) as server:
+                answers = threading.Thread(target=_copy, args=(server, self.request))
+                answers.start()
+                _copy(self.request, server, link)
+                answers.join()
 
-async def _serve(url: str, link: _Link) -> asyncio.Server:
-    host, port = urlsplit(url).hostname, urlsplit(url).port
+    class Relay(ThreadingTCPServer):
+        request_queue_size = 128
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_server, to_server = await asyncio.open_connection(host, port)
+    with Relay(("127.0.0.1", 0), Connection) as relay:
+        threading.Thread(target=relay.serve_forever, args=(0.01,)).start()
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await asyncio.gather(_copy(reader, to_server, link), _copy(from_server, writer, None))
+            yield f"http://127.0.0.1:{relay.server_address[1]}"
         finally:
-            for one in (to_server, writer):
-                one.close()
-                with contextlib.suppress(OSError):
-                    await one.wait_closed()
-
-    return await asyncio.start_server(relay, "127.0.0.1", 0)
+            relay.shutdown()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link | None) -> None:
-    while piece := await reader.read(_PIECE):
-        if link is not None:
-            await link.wait_for(len(piece))
-        writer.write(piece)
-        await writer.drain()
-    writer.close()
-
-
-async def _stop(server: asyncio.Server) -> None:
-    server.close()
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _copy(source: socket.socket, target: socket.socket, link: _Link | None = None) -> None:
+    target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with suppress(OSError):
+        while piece := source.recv(_PIECE):
+            if link is not None:
+                link.wait_for(len(piece))
+            target.sendall(piece)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
