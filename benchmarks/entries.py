@@ -6,7 +6,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from benchmarks.scenarios import (
     Scenario,
     make_photos,
 )
-from benchmarks.server_process import ServerError, ServerProcess, run_server
+from benchmarks.server_process import ServerError, ServerProcess, on_cores, run_server
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec
 from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVE, ROOT, edit_archive
@@ -60,7 +59,7 @@ class Entry:
     def measure(self, number: int, plan: Plan) -> Trial:
         """Return what round *number* measured; a server that fails is a result, too."""
         known: dict[str, Any] = {**self.row._asdict(), "round": number}
-        with _on_cores(self.cores), tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
+        with on_cores(self.cores), tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
             try:
                 if self.contender.way == CEILING:
                     return Trial(**known, results=list(self._measure_ceiling(plan, Path(scratch))))
@@ -101,17 +100,6 @@ class Entry:
             with run_server(command, self.place.folder, {"PYTHONPATH": path}) as process:
                 process.wait_for_end(START_S)
             yield ScenarioResult(name=scenario.name, **msgspec.json.decode(out.read_bytes()))
-
-
-@contextmanager
-def _on_cores(count: int) -> Iterator[None]:
-    """Let this process, its servers and its load run on the first *count* cores until the block ends."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:

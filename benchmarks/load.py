@@ -28,6 +28,8 @@ class Sample(NamedTuple):
     error: str = ""
     """A status, `wrong label`, or the name of an exception; empty if the answer is right."""
     version: str = ""
+    timing: str = ""
+    """The header Server-Timing."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,12 @@ def _open_session() -> aiohttp.ClientSession:
 
 
 async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: Message, started_s: float) -> Sample:
-    error = version = ""
+    error = version = timing = ""
     headers = {"Content-Type": message.content_type}
     try:
         # A file, since aiohttp warns of bytes beyond 1 MB, as a phone's photo has.
         async with session.post(endpoint.url, data=io.BytesIO(message.body), headers=headers) as response:
-            content = await response.read()
+            content, timing = await response.read(), response.headers.get("Server-Timing", "")
     except (aiohttp.ClientError, TimeoutError) as failure:
         error = type(failure).__name__
     else:
@@ -152,4 +154,4 @@ async def _send(session: aiohttp.ClientSession, endpoint: Endpoint, message: Mes
             error = str(response.status)
         elif message.label not in (None, label):
             error = "wrong label"
-    return Sample(started_s, time.perf_counter() - started_s, error, version)
+    return Sample(started_s, time.perf_counter() - started_s, error, version, timing)

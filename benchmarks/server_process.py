@@ -110,16 +110,16 @@ class ServerProcess:
     def stop(self) -> None:
         """Send SIGTERM to all processes; kill those that have not ended after 5 s, and those started meanwhile."""
         try:
-            self._signal_all(signal.SIGTERM)
+            self.signal_all(signal.SIGTERM)
         finally:
             num_empty = 0
             # A process has no environment for a moment while it is started, so one scan may miss it.
             while num_empty < 5:
-                num_empty = 0 if self._signal_all(signal.SIGKILL) else num_empty + 1
+                num_empty = 0 if self.signal_all(signal.SIGKILL) else num_empty + 1
                 time.sleep(_POLL_S)
             self.process.wait()
 
-    def _signal_all(self, number: signal.Signals) -> int:
+    def signal_all(self, number: signal.Signals) -> int:
         """Send the signal to all processes, wait for their end, and return how many there were."""
         processes = self.processes()
         for process in processes:
@@ -149,6 +149,17 @@ def write_server_config(template: Path, folder: Path, changes: Mapping[str, str]
     free = {f"{name}_address": f"http://127.0.0.1:{next(ports)}" for name in ("inference", "management", "metrics")}
     free |= {f"grpc_{name}_port": str(next(ports)) for name in ("inference", "management")}
     return torchserve.write_config(template, {**free, **changes}, folder / "config.properties")
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """Let this process and those that it starts run on the first *count* cores until the block ends."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,8 +6,6 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
-
 from benchmarks.bench_results import write_json
 from benchmarks.capacity.capacity_page import format_page
 from benchmarks.capacity.capacity_plot import draw_day, draw_load
@@ -40,7 +38,7 @@ def main() -> None:
         )
         print(f"measured in {timedelta(seconds=round(time.monotonic() - started_s))}", file=sys.stderr)
         write_results(measured, given.out)
-    except (ResultsError, ServerError, aiohttp.ClientError, OSError) as error:
+    except (ResultsError, ServerError, OSError) as error:
         sys.exit(f"bench-capacity: {error}")
     except KeyboardInterrupt:
         print("bench-capacity: stopped, all servers too; nothing was written", file=sys.stderr)

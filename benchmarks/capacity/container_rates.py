@@ -1,10 +1,8 @@
 """The container's rates: closed loops by clients and cores, open loops by load, starts, and its service times."""
 
-import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +16,12 @@ from ts.model_server import load_properties
 
 from benchmarks.bench_results import describe_machine
 from benchmarks.capacity.capacity_results import ClosedLoop, Measured, OpenLoop, ResultsError
-from benchmarks.capacity.service_times import find_batches, find_service_times
-from benchmarks.capacity.timed_load import TimedLoad, run_timed
+from benchmarks.capacity.service_times import TimedLoad, find_batches, find_service_times, run_timed
 from benchmarks.container_load import Container, run_container
 from benchmarks.endpoint import Photo
 from benchmarks.load import run_open
 from benchmarks.scenarios import MIDDLE, PHONE, WARM_UP_CLIENTS, make_photos
+from benchmarks.server_process import on_cores
 from serving.model_store import CONFIG_NAME, ROOT
 
 CLIENTS = (1, 2, 4, 8, 16)
@@ -67,7 +65,7 @@ def measure(python: Path, plan: MeasuringPlan) -> Measured:
         other_cores = (_other_cpu_s(container) - before_s) / (time.perf_counter() - started_s)
         phone = run_timed(container, photos[PHONE], FULL, plan.closed_s)
     starts_s = [container.start_s, *(_measure_start(python, middle[0]) for _ in range(plan.starts - 1))]
-    with _on_one_core(), run_container(python, middle[0]) as container:
+    with on_cores(1), run_container(python, middle[0]) as container:
         run_timed(container, middle, WARM_UP_CLIENTS, plan.warm_up_s)
         one_core = run_timed(container, middle, FULL, plan.closed_s)
     config = yaml.safe_load((ROOT / "model_archive" / CONFIG_NAME).read_text())
@@ -148,14 +146,3 @@ def _other_cpu_s(container: Container) -> float:
     """Return the CPU seconds of all processes but this one and the container's."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system) - container.server.cpu_s() - time.process_time()
-
-
-@contextmanager
-def _on_one_core() -> Iterator[None]:
-    """Let this process and those that it starts run on one core until the block ends."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

@@ -1,5 +1,7 @@
 """How long the workers take, from what clients saw: by the size of the batch, beside busy and beside idle workers."""
 
+import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -8,11 +10,30 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.capacity.capacity_results import ResultsError, ServiceTimes
-from benchmarks.capacity.timed_load import TimedAnswer, TimedLoad
+from benchmarks.container_load import Container
+from benchmarks.endpoint import Photo
+from benchmarks.load import Sample, run_in_background
 
+_DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 _PERCENTILES = np.arange(0.5, 100)
 # A size with fewer batches has no tail of its own.
 _ENOUGH = 30
+
+
+class TimedAnswer(NamedTuple):
+    received_s: float
+    """On `time.perf_counter`."""
+    latency_ms: float
+    handler_ms: float
+    """Of its batch."""
+    inference_ms: float
+
+
+class TimedLoad(NamedTuple):
+    answers: list[TimedAnswer]
+    seconds: float
+    server_cpu_s: float
+    client_cpu_s: float
 
 
 class Batch(NamedTuple):
@@ -25,6 +46,24 @@ class Batch(NamedTuple):
     @property
     def handler_ms(self) -> float:
         return 1000 * (self.ended_s - self.started_s)
+
+
+def run_timed(container: Container, photos: Sequence[Photo], clients: int, seconds: float) -> TimedLoad:
+    """Let *clients* send *photos* through the reverse proxy for *seconds*; raise `ResultsError` if a request fails."""
+    server_cpu_s, client_cpu_s, started_s = container.server.cpu_s(), time.process_time(), time.perf_counter()
+    with run_in_background(container.proxy, photos, clients) as samples:
+        time.sleep(seconds)
+    taken_s = time.perf_counter() - started_s
+    answers = [_read_timing(sample) for sample in samples]
+    return TimedLoad(answers, taken_s, container.server.cpu_s() - server_cpu_s, time.process_time() - client_cpu_s)
+
+
+def _read_timing(sample: Sample) -> TimedAnswer:
+    if sample.error:
+        raise ResultsError(f"a request of a closed loop failed with {sample.error}")
+    times_ms = {name: float(ms) for name, ms in _DURATION.findall(sample.timing)}
+    received_s = sample.started_s + sample.latency_s
+    return TimedAnswer(received_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"])
 
 
 def find_batches(answers: Iterable[TimedAnswer]) -> list[Batch]:

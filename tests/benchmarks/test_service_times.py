@@ -3,8 +3,7 @@ import random
 import pytest
 
 from benchmarks.capacity.capacity_results import ResultsError
-from benchmarks.capacity.service_times import find_batches, find_service_times
-from benchmarks.capacity.timed_load import TimedAnswer, TimedLoad
+from benchmarks.capacity.service_times import TimedAnswer, TimedLoad, find_batches, find_service_times
 
 
 def answer_batch(ended_s: float, handler_ms: float, size: int = 1, outside_ms: float = 3.0) -> list[TimedAnswer]:
