@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+import msgspec
+
 from benchmarks.score_runs import kill_often, run_score, write_repeated
 from serving.model_store import ROOT, choose_archive
 
 GROCERY = ROOT.parent / "shared" / "data" / "grocery"
-_CEILING_S = 12.0
+_CEILING_S, _CEILING_PHOTOS = 12.0, 400
 # A run is long beside what its first and its last part cost.
 _RATE_PHOTOS = 4_000
 _MAX_RUN_S = 1_800.0
@@ -60,7 +62,7 @@ def measure_rates(archive: Path, photos: Sequence[Path], rounds: int, scratch: P
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     shares, gains = [], []
     for number in range(rounds):
-        ceiling = measure_ceiling(archive, many, cores)
+        ceiling = measure_ceiling(archive, photos, scratch)
         every = run_score(archive, many, scratch / f"every-{number}", cores, _MAX_RUN_S)
         one = run_score(archive, few, scratch / f"one-{number}", 1, _MAX_RUN_S)
         shares.append(every.photos_per_s / ceiling)
@@ -73,27 +75,15 @@ def measure_rates(archive: Path, photos: Sequence[Path], rounds: int, scratch: P
     print(f"| median | | | {median(shares):.2f} | | {median(gains):.2f} | |", flush=True)
 
 
-def measure_ceiling(archive: Path, manifest: Path, cores: int) -> float:
-    """Return the photos a second of one process for each core, which begin at the same time."""
-    command = [sys.executable, "-m", "benchmarks.score_ceiling", str(archive), str(manifest), str(_CEILING_S)]
+def measure_ceiling(archive: Path, photos: Sequence[Path], scratch: Path) -> float:
+    """Return the photos a second of the archive's handler on all cores without Ray."""
+    out = scratch / "ceiling.json"
+    command = [sys.executable, "-m", "benchmarks.ceiling", "--archive", str(archive), "--seconds", str(_CEILING_S)]
+    command += ["--out", str(out), *map(str, photos[:_CEILING_PHOTOS])]
     # As Ray sets it for an actor of one core; else the threads of matrix products wait for each other in loops.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) for _ in range(cores)
-    ]
-    ready = [process.stdout.readline() for process in processes if process.stdout]
-    if ready != ["ready\n"] * cores:
-        raise RuntimeError(f"the ceiling's processes said {ready}")
-    return sum(float(rate) for rate in _answer_all(processes))
-
-
-def _answer_all(processes: Sequence["subprocess.Popen[str]"]) -> list[str]:
-    for process in processes:
-        if process.stdin:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-    return [process.communicate(timeout=10 * _CEILING_S)[0] for process in processes]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return float(msgspec.json.decode(out.read_bytes())["photos_per_s"])
 
 
 def measure_memory(archive: Path, photos: Sequence[Path], many: int, scratch: Path) -> None:

@@ -3,18 +3,17 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pyarrow.parquet as pq
 
+from benchmarks.server_process import ServerProcess, run_server
 from serving.model_store import ROOT
 
 _SAMPLE_S = 1.0
@@ -47,27 +46,21 @@ def write_repeated(photos: Sequence[Path], count: int, path: Path) -> Path:
 def run_score(
     archive: Path, manifest: Path, destination: Path, num_actors: int, max_s: float, *, with_memory: bool = False
 ) -> ScoreRun:
-    """Score *manifest* to the end; raise `TimeoutError` after *max_s*, `RuntimeError` if it fails.
+    """Score *manifest* to the end; raise `ServerError` if it fails or takes longer than *max_s*.
 
     Memory is read only on demand: to sum up the pages of all processes takes time of the cores that are measured.
     """
-    started_s, max_pss = time.monotonic(), 0
-    with _started(archive, manifest, destination, num_actors) as process:
-        while process.poll() is None:
-            if time.monotonic() - started_s > max_s:
-                raise TimeoutError(f"{manifest} was not scored in {max_s:.0f} s")
-            if with_memory:
-                max_pss = max(max_pss, sum(_read_pss(one) for one in _family(process.pid)))
+    max_pss_mb = 0.0
+    with _started(archive, manifest, destination, num_actors) as score:
+        while with_memory and score.process.poll() is None and time.perf_counter() < score.started_s + max_s:
+            max_pss_mb = max(max_pss_mb, score.pss_mb())
             time.sleep(_SAMPLE_S)
-        wall_s = time.monotonic() - started_s
-        if process.returncode:
-            raise RuntimeError(
-                f"make score ended with {process.returncode}: {process.communicate()[1].decode()[-300:]}"
-            )
+        score.wait_for_end(max_s)
+        wall_s = time.perf_counter() - score.started_s
     ended = sorted((path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in destination.glob("part-*"))
     after_first = sum(rows for _, rows in ended[1:])
     rate = after_first / (ended[-1][0] - ended[0][0])
-    return ScoreRun(ended[0][1] + after_first, wall_s, rate, max_pss / 2**20)
+    return ScoreRun(ended[0][1] + after_first, wall_s, rate, max_pss_mb)
 
 
 def kill_often(archive: Path, manifest: Path, destination: Path, kills: int, max_s: float, seed: int) -> Kills:
@@ -78,10 +71,11 @@ def kill_often(archive: Path, manifest: Path, destination: Path, kills: int, max
     moments = random.Random(seed)  # noqa: S311, not for secrets
     for _ in range(kills):
         before = len(list(destination.glob("part-*")))
-        with _started(archive, manifest, destination, len(os.sched_getaffinity(0))) as process:
+        with _started(archive, manifest, destination, len(os.sched_getaffinity(0))) as score:
             if moments.random() < 0.8:
-                _wait_for_parts(process, destination, before + 1, max_s)
+                _wait_for_parts(score, destination, before + 1, max_s)
             time.sleep(moments.uniform(0.0, 6.0))
+            score.signal_all(signal.SIGKILL)
     run = run_score(archive, manifest, destination, len(os.sched_getaffinity(0)), max_s)
     seen = Counter(index for path in destination.glob("part-*") for index in pq.read_table(path)["index"].to_pylist())
     listed = manifest.read_text().count("\n") - 1
@@ -89,38 +83,16 @@ def kill_often(archive: Path, manifest: Path, destination: Path, kills: int, max
     return Kills(kills, missing, run.num_photos - len(seen), listed)
 
 
-@contextmanager
-def _started(archive: Path, manifest: Path, destination: Path, num_actors: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start `make score`; what of its processes still runs at the end of the block is killed at once."""
+def _started(
+    archive: Path, manifest: Path, destination: Path, num_actors: int
+) -> AbstractContextManager[ServerProcess]:
     command = [sys.executable, "-m", "scripts.score", str(manifest), str(destination), "--archive", str(archive)]
-    command += ["--actors", str(num_actors)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            family = _family(process.pid)
-            for one in family:
-                one.send_signal(signal.SIGKILL)
-            process.kill()
-            psutil.wait_procs(family, timeout=30)
+    return run_server([*command, "--actors", str(num_actors)], ROOT, {})
 
 
-def _wait_for_parts(process: "subprocess.Popen[bytes]", destination: Path, count: int, max_s: float) -> None:
-    deadline_s = time.monotonic() + max_s
-    while len(list(destination.glob("part-*"))) < count and process.poll() is None and time.monotonic() < deadline_s:
+def _wait_for_parts(score: ServerProcess, destination: Path, count: int, max_s: float) -> None:
+    end_s = time.perf_counter() + max_s
+    while score.process.poll() is None and time.perf_counter() < end_s:
+        if len(list(destination.glob("part-*"))) >= count:
+            return
         time.sleep(0.05)
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _read_pss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:
-        return 0

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import score_bench
 from benchmarks.score_runs import run_score, write_repeated
+from benchmarks.server_process import ServerError
 from scoring.photo_listing import list_photos
 from serving.model_store import DEFAULT_ARCHIVE
 from tests.pictures import draw_waves, encode
@@ -24,12 +25,12 @@ def test_a_manifest_names_the_photos_again_and_again(photos: list[Path], tmp_pat
 
 
 @pytest.mark.slow
-def test_the_ceiling_is_the_sum_of_processes_that_label_photos(
+def test_the_ceiling_of_scoring_is_that_of_the_archives_handler(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_bench, "_CEILING_S", 1.0)
 
-    rate = score_bench.measure_ceiling(DEFAULT_ARCHIVE, write_repeated(photos, 8, tmp_path / "list.csv"), 2)
+    rate = score_bench.measure_ceiling(DEFAULT_ARCHIVE, photos, tmp_path)
 
     assert rate > 1
 
@@ -49,5 +50,5 @@ def test_a_run_is_measured_with_its_photos_and_the_memory_of_all_its_processes(
 
 
 def test_a_run_that_fails_is_not_a_measurement(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)make score ended with 3: .*has no photo"):
+    with pytest.raises(ServerError, match=r"ended with code 3; .*has no photo"):
         run_score(DEFAULT_ARCHIVE, write_repeated([], 0, tmp_path / "list.csv"), tmp_path / "scores", 1, 60)
