@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ import msgspec
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import run_in_background
-from benchmarks.loop_photos import StoryPhotos, choose_photos, write_corrections, write_data
+from benchmarks.loop_photos import KnownPhoto, StoryPhotos, choose_photos, write_corrections, write_data
 from benchmarks.loop_plot import Story, draw_story
-from benchmarks.loop_stream import Stream, ask_all, measure
+from benchmarks.loop_stream import ask_all, measure, send_photos, wait_for
 from benchmarks.server_process import ServerError, write_server_config
 from serving.model_store import ROOT, stage
 from serving.torchserve import MODEL, TorchServe
@@ -76,18 +76,18 @@ def _serve(folder: Path) -> Iterator[str]:
 
 
 def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
-    stream = Stream(url, photos.world, story.asked)
-    with stream.running():
+    pools: list[Sequence[KnownPhoto]] = [photos.world]
+    with send_photos(url, pools, story.asked):
         false_alarms = 0
         for _ in range(2):
-            stream.wait_for(_BEFORE)
+            wait_for(story.asked, _BEFORE)
             false_alarms += _has_drifted(folder)
         story.changed_s = time.perf_counter()
-        stream.pools.append(photos.corrected)
-        detected_after = _wait_for_drift(stream, folder)
+        pools.append(photos.corrected)
+        detected_after = _wait_for_drift(story, folder)
         story.detected_s = time.perf_counter()
         # From here on with photos that nobody corrects, so that no version learns from them.
-        stream.pools[1] = photos.measured
+        pools[1] = photos.measured
         before = _measure_all(url, photos)
         inbox = write_corrections(folder / "inbox", ask_all(url, photos.corrected), _FIRST)
         _run(folder, "monitoring.corrections", "corrections", "--from", str(inbox))
@@ -97,7 +97,7 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
             options = ("--log", "log", "--config", str(folder / "config.properties"))
             _run(folder, "scripts.loop", "data.csv", "corrections", *options, *_TRAINING, YES="1")
             story.rolled_out_s = time.perf_counter()
-        stream.wait_for(200)
+        wait_for(story.asked, 200)
     errors = [sample.error for sample in samples if sample.error] + [one.error for one in story.asked if one.error]
     return {
         "false_alarms": false_alarms,
@@ -112,13 +112,13 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
     }
 
 
-def _wait_for_drift(stream: Stream, folder: Path) -> int | None:
+def _wait_for_drift(story: Story, folder: Path) -> int | None:
     """Return how many photos had come in when drift was found, None if it was not."""
-    num_before = stream.num_asked
-    while (num_seen := stream.num_asked - num_before) < _LAST:
+    num_before = len(story.asked)
+    while (num_seen := len(story.asked) - num_before) < _LAST:
         if num_seen and _has_drifted(folder):
             return num_seen
-        stream.wait_for(_EVERY)
+        wait_for(story.asked, _EVERY)
     return None
 
 

@@ -33,39 +33,31 @@ class Asked(NamedTuple):
         return self.answer == self.photo.label
 
 
-class Stream:
-    """Sends a photo of one of `pools` at random, again and again."""
+@contextmanager
+def send_photos(url: str, pools: Sequence[Sequence[KnownPhoto]], asked: list[Asked]) -> Iterator[None]:
+    """Send a photo of one of *pools* at random, again and again, while the block runs; add what comes to *asked*."""
+    stop = Event()
 
-    def __init__(self, url: str, known: Sequence[KnownPhoto], asked: list[Asked]) -> None:
-        """Add what comes back to *asked*."""
-        self.pools: list[Sequence[KnownPhoto]] = [known]
-        self._url, self._asked, self._stop = url, asked, Event()
-
-    @property
-    def num_asked(self) -> int:
-        return len(self._asked)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = Thread(target=self._run)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def wait_for(self, count: int) -> None:
-        """Return once *count* more photos were sent."""
-        target = self.num_asked + count
-        while self.num_asked < target:
-            time.sleep(0.05)
-
-    def _run(self) -> None:
+    def send() -> None:
         choice = random.Random(0)  # noqa: S311, a benchmark repeats its choices
         with httpx.Client(timeout=60) as client:
-            while not self._stop.wait(_PAUSE_S):
-                self._asked.append(_ask(client, self._url, choice.choice(choice.choice(self.pools))))
+            while not stop.wait(_PAUSE_S):
+                asked.append(_ask(client, url, choice.choice(choice.choice(pools))))
+
+    thread = Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def wait_for(asked: Sequence[Asked], count: int) -> None:
+    """Return once *count* more photos were sent."""
+    target = len(asked) + count
+    while len(asked) < target:
+        time.sleep(0.05)
 
 
 def ask_all(url: str, photos: Sequence[KnownPhoto]) -> list[tuple[KnownPhoto, str]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.loop_photos import KnownPhoto, choose_photos, write_corrections, write_data
 from benchmarks.loop_plot import Story, draw_story
-from benchmarks.loop_stream import Asked, Stream, ask_all, measure
+from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
 from tests.http_server import Request, serve_http
 
 
@@ -66,11 +66,11 @@ def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> Non
     story = Story(photos.new_labels)
 
     with serve_http(answer) as url:
-        stream = Stream(url, photos.known, story.asked)
-        with stream.running():
-            stream.wait_for(12)
-            stream.pools.append(photos.measured)
-            stream.wait_for(12)
+        pools = [photos.known]
+        with send_photos(url, pools, story.asked):
+            wait_for(story.asked, 12)
+            pools.append(photos.measured)
+            wait_for(story.asked, 12)
         assert measure(url, photos.measured_val) == 1.0
         assert ask_all(url, photos.corrected[:2]) == [(photo, photo.label) for photo in photos.corrected[:2]]
     draw_story(story, tmp_path / "loop.svg")
@@ -86,7 +86,7 @@ def test_a_failed_request_is_counted_as_one(tmp_path: Path) -> None:
     photo.path.write_bytes(b"apple 1")
     asked: list[Asked] = []
 
-    with serve_http(lambda request: None) as url, (stream := Stream(url, [photo], asked)).running():
-        stream.wait_for(1)
+    with serve_http(lambda request: None) as url, send_photos(url, [[photo]], asked):
+        wait_for(asked, 1)
 
     assert (asked[0].error, asked[0].is_right) == ("RemoteProtocolError", False)
