@@ -123,9 +123,9 @@ class _Fleet:
         self.idle_s = [since_s for since_s in self.idle_s if now_s - since_s < _IDLE_S]
 
 
-def simulate_day(settings: ServiceSettings, rates: Floats, seed: int = 0) -> Day:
+def simulate_day(settings: ServiceSettings, rates: Floats) -> Day:
     """Return what happens under Poisson arrivals at *rates*, photos a second in each second."""
-    arrived = np.random.default_rng(seed).poisson(rates).astype(np.float64)
+    arrived = np.random.default_rng(0).poisson(rates).astype(np.float64)
     rejected, wait_s = np.zeros_like(arrived), np.zeros_like(arrived)
     load, billed = (np.zeros(len(arrived), np.int64) for _ in range(2))
     instance, fleet, backlog = settings.instance, _Fleet(settings.min_instances), 0.0

@@ -1,7 +1,6 @@
 """The service on Cloud Run as deploy/cloud_run/service.yaml sets it, and what it costs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,8 +18,6 @@ PLATFORM_START_S = 3.0
 # Of a container that sets no limits.
 _DEFAULT_VCPUS, _DEFAULT_GIB = 1.0, 0.5
 
-SERVICE_FILE = ROOT / "deploy" / "cloud_run" / "service.yaml"
-
 
 @dataclass(frozen=True)
 class CloudRunService:
@@ -34,8 +31,8 @@ class CloudRunService:
     euros_per_instance_s: float
 
 
-def read_service(path: Path = SERVICE_FILE) -> CloudRunService:
-    template = yaml.safe_load(path.read_text())["spec"]["template"]
+def read_service() -> CloudRunService:
+    template = yaml.safe_load((ROOT / "deploy" / "cloud_run" / "service.yaml").read_text())["spec"]["template"]
     annotations, containers = template["metadata"]["annotations"], template["spec"]["containers"]
     vcpus, gib = zip(*map(_read_resources, containers), strict=True)
     dollars_per_s = sum(vcpus) * DOLLARS_PER_VCPU_S + sum(gib) * DOLLARS_PER_GIB_S

@@ -19,7 +19,7 @@ from benchmarks.capacity.capacity_results import ClosedLoop, Measured, OpenLoop,
 from benchmarks.capacity.service_times import TimedLoad, find_batches, find_service_times, run_timed
 from benchmarks.container_load import Container, run_container
 from benchmarks.endpoint import Photo
-from benchmarks.load import run_open
+from benchmarks.load import Load, run_open
 from benchmarks.scenarios import MIDDLE, PHONE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import on_cores
 from serving.model_store import CONFIG_NAME, ROOT
@@ -43,9 +43,8 @@ class MeasuringPlan:
 class _Rounds:
     closed: dict[int, list[TimedLoad]] = field(default_factory=lambda: defaultdict(list))
     """By clients, a load of each round."""
-    percentiles_ms: dict[float, list[tuple[float, ...]]] = field(default_factory=lambda: defaultdict(list))
-    """p50 and p99 of each round, by share of the capacity."""
-    errors: dict[float, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    open: dict[float, list[Load]] = field(default_factory=lambda: defaultdict(list))
+    """The same, by share of the capacity."""
 
     @property
     def capacity(self) -> float:
@@ -102,8 +101,7 @@ def _run_rounds(container: Container, photos: Sequence[Photo], plan: MeasuringPl
                 load = run_open(container.proxy, photos, share * rounds.capacity, plan.open_s)
                 if not load.latencies_ms:
                     raise ResultsError(f"no request of an open loop was answered, the errors are {dict(load.errors)}")
-                rounds.percentiles_ms[share].append(tuple(np.percentile(load.latencies_ms, [50, 99])))
-                rounds.errors[share] += Counter(load.errors)
+                rounds.open[share].append(load)
                 container.server.wait_until_idle(_DRAIN_S)
                 progress.advance(task)
 
@@ -126,14 +124,15 @@ def _summarize(photos: str, cores: int, clients: int, loads: Sequence[TimedLoad]
 
 
 def _describe_open(share: float, rounds: _Rounds, plan: MeasuringPlan) -> OpenLoop:
-    percentiles_ms = np.round(rounds.percentiles_ms[share], 1)
+    loads = rounds.open[share]
+    percentiles_ms = np.round([np.percentile(load.latencies_ms, [50, 99]) for load in loads], 1)
     return OpenLoop(
         share=share,
         rate=round(share * rounds.capacity, 3),
         seconds=plan.open_s,
         p50_ms=percentiles_ms[:, 0].tolist(),
         p99_ms=percentiles_ms[:, 1].tolist(),
-        errors=dict(rounds.errors[share]),
+        errors=dict(sum((Counter(load.errors) for load in loads), Counter[str]())),
     )
 
 

@@ -47,14 +47,6 @@ def test_each_answer_is_compared_with_its_own_photo() -> None:
     assert abs(len(load.latencies_ms) - load.errors["wrong label"]) <= 3
 
 
-def test_a_photo_is_sent_in_the_form_of_the_endpoint() -> None:
-    behaviour = Behaviour()
-    with run_labelling_server(behaviour) as endpoint:
-        run_closed(replace(endpoint, form="json", field="image"), [PHOTO], 1, 0.2)
-
-    assert set(behaviour.requests) == {("application/json", b'{"image": "dGhlIGJ5dGVzIG9mIGEgcGhvdG8="}')}
-
-
 def test_an_open_loop_sends_by_its_schedule_also_to_a_slow_server() -> None:
     behaviour = Behaviour(delay_s=0.3)
     with run_labelling_server(behaviour) as endpoint:
