@@ -16,9 +16,8 @@ METRICS = ROOT / "handler" / "metrics.yaml"
 PAGE = ROOT / "docs" / "metrics.md"
 
 _TABLE = re.compile(r"(<!-- make docs(, container)? -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-_KIND = re.compile(r"  (counter|gauge|histogram):")
-_METRIC = re.compile(r"    - \{name: (\w+), ")
-_COMMENT = re.compile(r"    # (.*)")
+# A kind, or a metric with the comment right above it: its meaning.
+_KIND_OR_METRIC = re.compile(r"^  (\w+):$|((?:^    # .*\n)+)    - \{name: (\w+), ", flags=re.MULTILINE)
 _MODEL_LABELS = ("ModelName", "ModelVersion", "le")
 
 
@@ -65,20 +64,15 @@ def read_metrics(declared: str) -> Iterator[Metric]:
         for metrics in yaml.safe_load(declared)["model_metrics"].values()
         for metric in metrics
     }
-    kind, comment = "", ""
-    for line in ours.splitlines():
-        if match := _KIND.match(line):
+    kind = ""
+    for match in _KIND_OR_METRIC.finditer(ours):
+        if match[1]:
             kind = match[1]
-        elif match := _COMMENT.match(line):
-            comment = f"{comment} {match[1]}".strip()
-        elif (match := _METRIC.match(line)) and comment:
-            name = match[1].removesuffix("_bucket")
-            labels = tuple(label for label in dimensions[match[1]] if label not in _MODEL_LABELS)
-            yield Metric(name, kind if name == match[1] else "histogram", labels, comment)
-            comment = ""
-        else:
-            # After an empty line a comment is not about the metric that follows.
-            comment = ""
+            continue
+        name = match[3].removesuffix("_bucket")
+        labels = tuple(label for label in dimensions[match[3]] if label not in _MODEL_LABELS)
+        meaning = " ".join(line.removeprefix("    # ") for line in match[2].splitlines())
+        yield Metric(name, kind if name == match[3] else "histogram", labels, meaning)
 
 
 if __name__ == "__main__":
