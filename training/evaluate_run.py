@@ -21,7 +21,7 @@ from training.loader import load_photo_set
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
 from training.process_setup import keep_freed_memory
-from training.run_folder import format_json, load_network, read_run_config
+from training.run_folder import load_network, read_run_config
 
 
 def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
@@ -59,7 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="a run folder, for example runs/latest")
     parser.add_argument("source", help="what training.data.sources reads: a folder, a manifest, a name, a bucket")
     parser.add_argument("--cache", type=Path, default=Path("data"), help="where remote photos are kept")
-    parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
@@ -69,8 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit("error: stopped; nothing was written")
     print_summary(result.summary, result.intervals)
-    if options.json:
-        options.json.write_bytes(format_json(result.figures))
 
 
 if __name__ == "__main__":
