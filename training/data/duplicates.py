@@ -22,9 +22,9 @@ MAX_SCENE_BITS = 12
 _NUM_ROWS = 64
 
 
-def find_near_duplicates(photos: Sequence[Photo], fingerprints: Sequence[bytes]) -> Iterator[NearDuplicate]:
+def find_near_duplicates(photos: Sequence[Photo]) -> Iterator[NearDuplicate]:
     """Yield every photo that resembles one of an earlier split (order: train, val, test), with the closest of them."""
-    prints_N = _to_array(fingerprints)
+    prints_N = _read_fingerprints(photos)
     ranks_N = np.array([SPLITS.index(photo.split) for photo in photos])
     for rank in range(1, len(SPLITS)):
         later, earlier = np.flatnonzero(ranks_N == rank), np.flatnonzero(ranks_N < rank)
@@ -36,9 +36,9 @@ def find_near_duplicates(photos: Sequence[Photo], fingerprints: Sequence[bytes])
                 yield NearDuplicate(photos[rows[index]], photos[twins[index]])
 
 
-def find_similar(fingerprints: Sequence[bytes], max_bits: int) -> Iterator[tuple[int, int]]:
-    """Yield the indices of every two *fingerprints* that differ in at most *max_bits* bits, the larger index first."""
-    prints_N = _to_array(fingerprints)
+def find_similar(photos: Sequence[Photo], max_bits: int) -> Iterator[tuple[int, int]]:
+    """Yield the indices of each two *photos* whose fingerprints differ in at most *max_bits* bits, the larger first."""
+    prints_N = _read_fingerprints(photos)
     for start in range(0, len(prints_N), _NUM_ROWS):
         rows = prints_N[start : start + _NUM_ROWS]
         similar_NM = np.bitwise_count(rows[:, None] ^ prints_N[: start + len(rows)]) <= max_bits
@@ -47,5 +47,5 @@ def find_similar(fingerprints: Sequence[bytes], max_bits: int) -> Iterator[tuple
                 yield start + row, column
 
 
-def _to_array(fingerprints: Sequence[bytes]) -> NDArray[np.uint64]:
-    return np.frombuffer(b"".join(fingerprints), dtype=np.uint64)
+def _read_fingerprints(photos: Sequence[Photo]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(photo.fingerprint for photo in photos), dtype=np.uint64)

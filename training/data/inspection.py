@@ -8,10 +8,11 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -21,7 +22,7 @@ from handler.decode import decode_photo
 from handler.engine import count_cpus
 from handler.problem import Problem
 from handler.settings import Limits
-from training.data.photo_set import DataError, Photo
+from training.data.photo_set import DataError, Photo, SkippedPhoto, Sorted
 from training.progress import track
 
 FILE_NAME = "inspections.sqlite"
@@ -43,42 +44,40 @@ _CREATE = """CREATE TABLE IF NOT EXISTS inspections
 _SELECT = "SELECT digest, problem, fingerprint FROM inspections WHERE rules = ?"
 _INSERT = "INSERT OR IGNORE INTO inspections VALUES (?, ?, ?, ?)"
 
-_Known = Mapping[str, Sequence[Any]]
-"""The problem and the fingerprint of files, by digest."""
 
-
-class Inspected(NamedTuple):
-    photo: Photo
+class _Finding(NamedTuple):
     digest: str
-    """SHA-256 of the file's bytes, in hex."""
     problem: str | None
     """Why the file cannot be used."""
     fingerprint: bytes
-    """8 bytes that differ in few bits between similar photos; zeros if there is a problem."""
+    """Zeros if there is a problem."""
 
 
-def inspect_photos(photos: Sequence[Photo], cache: Path, limits: Limits) -> list[Inspected]:
-    """Return *photos* in their order; one that cannot be decoded within *limits* has a problem. Raises `DataError`."""
+def inspect_photos(photos: Sequence[Photo], cache: Path) -> Sorted:
+    """Return *photos* in their order, with digests and fingerprints, and what cannot be decoded; raise `DataError`."""
     # Another Pillow or other limits may give other results.
-    rules = f"Pillow {PIL.__version__}, {limits}"
-    inspected: list[Inspected] = []
+    rules = f"Pillow {PIL.__version__}, {TRAINING_LIMITS}"
+    findings: list[_Finding] = []
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(cache / FILE_NAME, timeout=60)) as database:
             database.execute(_CREATE)
-            known = {digest: result for digest, *result in database.execute(_SELECT, (rules,))}
+            known = {row[0]: _Finding(*row) for row in database.execute(_SELECT, (rules,))}
             try:
-                inspected.extend(_inspect_all(photos, limits, known))
+                findings.extend(_inspect_all(photos, known))
             finally:
                 # Also after Ctrl-C, so that no photo is inspected twice.
                 with database:
-                    rows = [(rules, item.digest, item.problem, item.fingerprint) for item in inspected]
-                    database.executemany(_INSERT, rows)
+                    database.executemany(_INSERT, [(rules, *found) for found in findings])
     except (sqlite3.DatabaseError, OSError) as error:
         raise DataError(
             f"{cache / FILE_NAME} cannot be used ({error}); delete it, it is only a cache, or choose another place"
         ) from error
-    return inspected
+    inspected = list(zip(photos, findings, strict=True))
+    return (
+        [replace(photo, digest=f.digest, fingerprint=f.fingerprint) for photo, f in inspected if f.problem is None],
+        [SkippedPhoto(photo.path, f.problem) for photo, f in inspected if f.problem is not None],
+    )
 
 
 def fingerprint(image: Image.Image) -> bytes:
@@ -90,23 +89,23 @@ def fingerprint(image: Image.Image) -> bytes:
     return np.packbits(grey_HW[:, 1:] > grey_HW[:, :-1]).tobytes()
 
 
-def _inspect_all(photos: Sequence[Photo], limits: Limits, known: _Known) -> Iterator[Inspected]:
+def _inspect_all(photos: Sequence[Photo], known: Mapping[str, _Finding]) -> Iterator[_Finding]:
     with warnings.catch_warnings(), ThreadPool(count_cpus()) as pool:
         # Decoders silence warnings for themselves, but the filters belong to all threads.
         warnings.simplefilter("ignore")
-        inspected = pool.imap(partial(_inspect, limits=limits, known=known), photos, chunksize=8)
-        yield from track(inspected, "Inspecting photos", "photos", len(photos))
+        findings = pool.imap(partial(_inspect, known=known), photos, chunksize=8)
+        yield from track(findings, "Inspecting photos", "photos", len(photos))
 
 
-def _inspect(photo: Photo, limits: Limits, known: _Known) -> Inspected:
+def _inspect(photo: Photo, known: Mapping[str, _Finding]) -> _Finding:
     try:
         content = photo.path.read_bytes()
     except OSError as error:
         raise DataError(f"{photo.path} cannot be read ({error.strerror}); check its permissions") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest in known:
-        return Inspected(photo, digest, *known[digest])
+        return known[digest]
     try:
-        return Inspected(photo, digest, None, fingerprint(decode_photo(content, limits, _SHORT_SIDE)))
+        return _Finding(digest, None, fingerprint(decode_photo(content, TRAINING_LIMITS, _SHORT_SIDE)))
     except Problem as problem:
-        return Inspected(photo, digest, str(problem), bytes(8))
+        return _Finding(digest, str(problem), bytes(8))

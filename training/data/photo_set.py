@@ -28,11 +28,17 @@ class Photo:
     """Photos of one scene show the same things at one time and place: a chosen split never divides them."""
     digest: str = ""
     """SHA-256 of the file in hex, once it was inspected."""
+    fingerprint: bytes = b""
+    """8 bytes that differ in few bits between similar photos, once it was inspected."""
 
 
 class SkippedPhoto(NamedTuple):
     path: Path
     reason: str
+
+
+Sorted = tuple[list[Photo], list[SkippedPhoto]]
+"""What is kept, and what is skipped."""
 
 
 class NearDuplicate(NamedTuple):

@@ -10,14 +10,13 @@ from pathlib import Path
 from training.data.corrected_photos import add_corrections
 from training.data.duplicates import find_near_duplicates
 from training.data.fetch import PUBLIC_SETS, fetch_set
-from training.data.inspection import TRAINING_LIMITS, Inspected, inspect_photos
 from training.data.labels import check_known, check_labels, check_names, find_groups, list_labels
 from training.data.layouts import list_folder
 from training.data.manifest import read_manifest
 from training.data.photo_set import SPLITS, DataError, Photo, PhotoSet, SkippedPhoto
 from training.data.scenes import assign_scenes
 from training.data.shards import unpack_shards
-from training.data.split import choose_splits, place, skip, skip_contradictions, skip_copies
+from training.data.split import choose_splits, find_usable, skip, skip_copies
 from training.progress import print_line
 
 _LOG = logging.getLogger(__name__)
@@ -35,16 +34,15 @@ def load_photos(
     folder that `python -m monitoring.corrections` wrote: its photos are learned from, too.
     """
     listed = _list_source(source, cache)
-    usable, skipped = _inspect(listed, cache)
+    usable, skipped = find_usable(listed, cache)
     usable, copies = skip_copies(choose_splits(assign_scenes(usable), seed, val_share))
     if corrections is not None:
         usable, not_added = add_corrections(usable, corrections, cache)
         copies += not_added
-    photos = [item.photo for item in usable]
     _log_skipped(skipped + copies)
-    check_labels(source, listed, photos)
-    labels = tuple(sorted({photo.label for photo in photos}))
-    photo_set = _assemble(source, usable, skipped + copies, labels, find_groups(source, photos, labels))
+    check_labels(source, listed, usable)
+    labels = tuple(sorted({photo.label for photo in usable}))
+    photo_set = _assemble(source, usable, skipped + copies, labels, find_groups(source, usable, labels))
     _print_summary(photo_set)
     return photo_set
 
@@ -60,13 +58,13 @@ def load_test_photos(
     listed = _list_source(source, cache)
     listed = [photo for photo in listed if photo.split == "test"] or listed
     check_known(source, listed, labels)
-    usable, skipped = _inspect(listed, cache)
+    usable, skipped = find_usable(listed, cache)
     reason = "the model learns from the same file"
-    usable, copies = skip(usable, lambda item: reason if item.digest in learned else None)
+    usable, copies = skip(usable, lambda photo: reason if photo.digest in learned else None)
     _log_skipped(skipped + copies)
     if not usable:
         raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")
-    return _assemble(source, [place(item, "test") for item in usable], skipped + copies, labels, None)
+    return _assemble(source, [replace(photo, split="test") for photo in usable], skipped + copies, labels, None)
 
 
 def _list_source(source: str, cache: Path) -> list[Photo]:
@@ -95,23 +93,16 @@ def _list_source(source: str, cache: Path) -> list[Photo]:
     return listed
 
 
-def _inspect(listed: Sequence[Photo], cache: Path) -> tuple[list[Inspected], list[SkippedPhoto]]:
-    usable, unusable = skip(inspect_photos(listed, cache, TRAINING_LIMITS), lambda item: item.problem)
-    usable, contradictions = skip_contradictions(usable)
-    return usable, unusable + contradictions
-
-
 def _assemble(
     source: str,
-    usable: Sequence[Inspected],
+    usable: Sequence[Photo],
     skipped: Sequence[SkippedPhoto],
     labels: tuple[str, ...],
     groups: tuple[str, ...] | None,
 ) -> PhotoSet:
     # By content, not by path: the order decides batches, and moving the files must not change it.
-    usable = sorted(usable, key=lambda item: (item.photo.label, item.digest, item.photo.path))
-    photos = tuple(replace(item.photo, digest=item.digest) for item in usable)
-    near_duplicates = tuple(find_near_duplicates(photos, [item.fingerprint for item in usable]))
+    photos = tuple(sorted(usable, key=lambda photo: (photo.label, photo.digest, photo.path)))
+    near_duplicates = tuple(find_near_duplicates(photos))
     if near_duplicates:
         _LOG.warning(
             "%d photo(s) resemble one of an earlier split, so figures may be too high; the first is %s, like %s",
@@ -123,11 +114,11 @@ def _assemble(
     # A pattern of shards does not name the set.
     name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
     licence = PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None
-    return PhotoSet(name, photos, labels, groups, _digest(usable), tuple(skipped), near_duplicates, licence)
+    return PhotoSet(name, photos, labels, groups, _digest(photos), tuple(skipped), near_duplicates, licence)
 
 
-def _digest(usable: Sequence[Inspected]) -> str:
-    lines = sorted(json.dumps([item.digest, item.photo.label, item.photo.group, item.photo.split]) for item in usable)
+def _digest(photos: Sequence[Photo]) -> str:
+    lines = sorted(json.dumps([photo.digest, photo.label, photo.group, photo.split]) for photo in photos)
     return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

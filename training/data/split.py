@@ -3,20 +3,25 @@
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from training.data.inspection import Inspected
-from training.data.photo_set import SPLITS, DataError, PhotoSet, SkippedPhoto
-
-Sorted = tuple[list[Inspected], list[SkippedPhoto]]
-"""What is kept, and what is skipped."""
+from training.data.inspection import inspect_photos
+from training.data.photo_set import SPLITS, DataError, Photo, PhotoSet, SkippedPhoto, Sorted
 
 
-def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -> list[Inspected]:
-    """Return *inspected*, each photo in a split: the one that its source gave, or one chosen by *seed*.
+def find_usable(listed: Sequence[Photo], cache: Path) -> Sorted:
+    """Return the photos *listed*, inspected, without what cannot be used or has two labels; raise `DataError`."""
+    usable, unusable = inspect_photos(listed, cache)
+    usable, contradictions = skip_contradictions(usable)
+    return usable, unusable + contradictions
+
+
+def choose_splits(photos: Sequence[Photo], seed: int, val_share: float) -> list[Photo]:
+    """Return *photos*, each in a split: the one that its source gave, or one chosen by *seed*.
 
     If the source has no val split, whole scenes of train become it: about *val_share* of each label's photos, at
     least one scene of a label that has two. The choice depends only on *seed* and the files' contents, and every label
@@ -26,81 +31,77 @@ def choose_splits(inspected: Sequence[Inspected], seed: int, val_share: float) -
         raise DataError(
             f"val_share is {val_share}, it must lie between 0 and 1; 0.1 keeps a tenth of each label's photos for val"
         )
-    placed = [place(item, item.photo.split or "train") for item in inspected]
-    if any(item.photo.split == "val" for item in placed):
+    placed = [replace(photo, split=photo.split or "train") for photo in photos]
+    if any(photo.split == "val" for photo in placed):
         return placed
-    train = [item for item in placed if item.photo.split == "train"]
+    train = [photo for photo in placed if photo.split == "train"]
     chosen = _choose_scenes(_count_files(train), _order_scenes(train, seed), val_share)
-    return [
-        place(item, "val") if item.photo.split == "train" and _scene_of(item) in chosen else item for item in placed
-    ]
+    return _move_scenes(placed, "train", "val", chosen)
 
 
 def learn_half_of_val(photo_set: PhotoSet, seed: int) -> PhotoSet:
     """Return *photo_set* with half of the scenes of val, chosen by *seed*, in train; the other half stays in val."""
-    scenes = sorted({photo.scene or photo.digest for photo in photo_set.of("val")})
+    scenes = sorted({_scene_of(photo) for photo in photo_set.of("val")})
     learned = set(np.random.default_rng(seed).permutation(scenes)[: len(scenes) // 2].tolist())
-    photos = (
-        replace(photo, split="train") if photo.split == "val" and (photo.scene or photo.digest) in learned else photo
-        for photo in photo_set.photos
-    )
-    return replace(photo_set, photos=tuple(photos))
+    return replace(photo_set, photos=tuple(_move_scenes(photo_set.photos, "val", "train", learned)))
 
 
-def place(item: Inspected, split: str) -> Inspected:
-    """Return *item* with its photo in *split*."""
-    return item._replace(photo=replace(item.photo, split=split))
+def _move_scenes(photos: Sequence[Photo], split: str, to: str, scenes: Set[str]) -> list[Photo]:
+    """Return *photos* with those of *split* that show one of *scenes* in the split *to*."""
+    return [
+        replace(photo, split=to) if photo.split == split and _scene_of(photo) in scenes else photo for photo in photos
+    ]
 
 
-def skip_copies(inspected: Sequence[Inspected]) -> Sorted:
+def skip_copies(photos: Sequence[Photo]) -> Sorted:
     """Skip files that are in two splits, except in the last one (order: train, val, test)."""
-    last = {item.digest: item.photo for item in sorted(inspected, key=lambda item: SPLITS.index(item.photo.split))}
+    last = {photo.digest: photo for photo in sorted(photos, key=lambda photo: SPLITS.index(photo.split))}
 
-    def find_reason(item: Inspected) -> str | None:
-        twin = last[item.digest]
-        return None if item.photo.split == twin.split else f"the same file is in {twin.split}: {twin.path}"
+    def find_reason(photo: Photo) -> str | None:
+        twin = last[photo.digest]
+        return None if photo.split == twin.split else f"the same file is in {twin.split}: {twin.path}"
 
-    return skip(inspected, find_reason)
+    return skip(photos, find_reason)
 
 
-def skip_contradictions(inspected: Sequence[Inspected]) -> Sorted:
+def skip_contradictions(photos: Sequence[Photo]) -> Sorted:
     """Skip equal files that have different labels."""
     labels: dict[str, set[str]] = defaultdict(set)
-    for item in inspected:
-        labels[item.digest].add(item.photo.label)
+    for photo in photos:
+        labels[photo.digest].add(photo.label)
 
-    def find_reason(item: Inspected) -> str | None:
-        names = sorted(labels[item.digest])
+    def find_reason(photo: Photo) -> str | None:
+        names = sorted(labels[photo.digest])
         return f"equal files have different labels: {', '.join(names)}" if len(names) > 1 else None
 
-    return skip(inspected, find_reason)
+    return skip(photos, find_reason)
 
 
-def skip(inspected: Sequence[Inspected], find_reason: Callable[[Inspected], str | None]) -> Sorted:
+def skip(photos: Sequence[Photo], find_reason: Callable[[Photo], str | None]) -> Sorted:
     """Skip what *find_reason* gives a reason for."""
-    reasons = [(item, find_reason(item)) for item in inspected]
-    kept = [item for item, reason in reasons if reason is None]
-    return kept, [SkippedPhoto(item.photo.path, reason) for item, reason in reasons if reason is not None]
+    reasons = [(photo, find_reason(photo)) for photo in photos]
+    kept = [photo for photo, reason in reasons if reason is None]
+    return kept, [SkippedPhoto(photo.path, reason) for photo, reason in reasons if reason is not None]
 
 
-def _scene_of(item: Inspected) -> str:
-    return item.photo.scene or item.digest
+def _scene_of(photo: Photo) -> str:
+    return photo.scene or photo.digest
 
 
-def _count_files(train: Sequence[Inspected]) -> dict[str, Counter[str]]:
+def _count_files(train: Sequence[Photo]) -> dict[str, Counter[str]]:
     """Return for each label its number of different files in each scene."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for label, scene, _ in {(item.photo.label, _scene_of(item), item.digest) for item in train}:
+    for label, scene, _ in {(photo.label, _scene_of(photo), photo.digest) for photo in train}:
         counts[label][scene] += 1
     return counts
 
 
-def _order_scenes(train: Sequence[Inspected], seed: int) -> list[str]:
+def _order_scenes(train: Sequence[Photo], seed: int) -> list[str]:
     """Return the scenes in an order that looks random and depends only on *seed* and the files' contents."""
     digests: dict[str, str] = {}
-    for item in train:
-        scene = _scene_of(item)
-        digests[scene] = min(item.digest, digests.get(scene, item.digest))
+    for photo in train:
+        scene = _scene_of(photo)
+        digests[scene] = min(photo.digest, digests.get(scene, photo.digest))
     return sorted(digests, key=lambda scene: hashlib.sha256(f"{seed} {digests[scene]}".encode()).digest())
 
 

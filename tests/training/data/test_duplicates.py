@@ -16,8 +16,8 @@ def bits(count: int, of: int = 0) -> bytes:
 
 def pairs(*photos: tuple[str, str, bytes]) -> list[tuple[str, str]]:
     """Return the names of the near-duplicates among photos (name, split, fingerprint), with their twins."""
-    listed = [Photo(Path(name), "apple", None, split) for name, split, _ in photos]
-    found = find_near_duplicates(listed, [fingerprint for *_, fingerprint in photos])
+    listed = [Photo(Path(name), "apple", None, split, fingerprint=bits) for name, split, bits in photos]
+    found = find_near_duplicates(listed)
     return [(pair.photo.path.name, pair.twin.path.name) for pair in found]
 
 

@@ -10,17 +10,15 @@ from PIL import Image
 from handler.settings import Limits
 from tests.training.pictures import draw_photo, photo_bytes
 from training.data import inspection
-from training.data.inspection import FILE_NAME, Inspected, fingerprint, inspect_photos
-from training.data.photo_set import DataError, Photo
+from training.data.inspection import FILE_NAME, fingerprint, inspect_photos
+from training.data.photo_set import DataError, Photo, Sorted
 
 
-def inspect(folder: Path, *contents: bytes, limits: Limits | None = None) -> list[Inspected]:
+def inspect(folder: Path, *contents: bytes) -> Sorted:
     photos = [Photo(folder / f"{index}.jpg", "apple") for index in range(len(contents))]
     for photo, content in zip(photos, contents, strict=True):
         photo.path.write_bytes(content)
-    inspected = inspect_photos(photos, folder, limits or Limits())
-    assert [item.photo for item in inspected] == photos
-    return inspected
+    return inspect_photos(photos, folder)
 
 
 @pytest.mark.parametrize(
@@ -29,28 +27,30 @@ def inspect(folder: Path, *contents: bytes, limits: Limits | None = None) -> lis
     ids=["empty", "text", "cut short"],
 )
 def test_only_the_unusable_photo_has_a_problem(tmp_path: Path, content: bytes, problem: str) -> None:
-    good, bad, other = inspect(tmp_path, photo_bytes("apple", 1), content, photo_bytes("leek", 2))
-    assert (good.problem, other.problem) == (None, None)
-    assert problem in str(bad.problem)
+    usable, [bad] = inspect(tmp_path, photo_bytes("apple", 1), content, photo_bytes("leek", 2))
+    assert [photo.path.name for photo in usable] == ["0.jpg", "2.jpg"]
+    assert bad.path.name == "1.jpg"
+    assert problem in bad.reason
 
 
-def test_other_limits_are_not_answered_from_the_cache(tmp_path: Path) -> None:
+def test_other_limits_are_not_answered_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inspect(tmp_path, photo_bytes("apple", 1))
-    [item] = inspect(tmp_path, photo_bytes("apple", 1), limits=Limits(max_photo_bytes=100))
-    assert "the limit is 100" in str(item.problem)
+    monkeypatch.setattr(inspection, "TRAINING_LIMITS", Limits(max_photo_bytes=100))
+    _, [bad] = inspect(tmp_path, photo_bytes("apple", 1))
+    assert "the limit is 100" in bad.reason
 
 
 def test_digests_have_the_order_of_the_photos(tmp_path: Path) -> None:
     contents = [photo_bytes("apple", seed) for seed in range(40)]
     digests = [hashlib.sha256(content).hexdigest() for content in contents]
-    assert [item.digest for item in inspect(tmp_path, *contents)] == digests
+    assert [photo.digest for photo in inspect(tmp_path, *contents)[0]] == digests
 
 
 def test_results_from_before_ctrl_c_are_kept_and_nothing_is_decoded_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(inspected: Iterator[Inspected], *_: object) -> Iterator[Inspected]:
-        yield from islice(inspected, 2)
+    def interrupt(findings: Iterator[object], *_: object) -> Iterator[object]:
+        yield from islice(findings, 2)
         raise KeyboardInterrupt
 
     contents = [photo_bytes("apple", 0), b"not an image", photo_bytes("apple", 1)]
@@ -59,21 +59,21 @@ def test_results_from_before_ctrl_c_are_kept_and_nothing_is_decoded_twice(
         with pytest.raises(KeyboardInterrupt):
             inspect(tmp_path, *contents)
     monkeypatch.delattr(inspection, "decode_photo")
-    good, bad = inspect(tmp_path, *contents[:2])
-    assert (good.problem, good.fingerprint == bad.fingerprint) == (None, False)
-    assert "12 bytes" in str(bad.problem)
+    [good], [bad] = inspect(tmp_path, *contents[:2])
+    assert len(good.fingerprint) == 8
+    assert "12 bytes" in bad.reason
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0\.jpg cannot be read \(No such file or directory\)"):
-        inspect_photos([Photo(tmp_path / "0.jpg", "apple")], tmp_path, Limits())
+        inspect_photos([Photo(tmp_path / "0.jpg", "apple")], tmp_path)
 
 
 @pytest.mark.parametrize("name", [FILE_NAME, f"{FILE_NAME}/inner"], ids=["damaged", "not writable"])
 def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a database" * 100)
     with pytest.raises(DataError, match=r"inspections\.sqlite"):
-        inspect_photos([], (tmp_path / name).parent, Limits())
+        inspect_photos([], (tmp_path / name).parent)
 
 
 @pytest.mark.parametrize(("degrees", "expected"), [(90, b"\xff" * 8), (270, b"\x00" * 8)])

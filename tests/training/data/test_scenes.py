@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from training.data.inspection import Inspected
 from training.data.photo_set import Photo
 from training.data.scenes import assign_scenes
 from training.data.split import choose_splits
@@ -11,12 +10,12 @@ from training.data.split import choose_splits
 FAR = (0x0000_0000_0000_0000, 0xFFFF_FFFF_0000_0000, 0x0000_0000_FFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 
 
-def inspected(label: str, digest: str, print_: int, scene: str | None = None) -> Inspected:
-    return Inspected(Photo(Path(digest), label, scene=scene), digest, None, print_.to_bytes(8))
+def inspected(label: str, digest: str, print_: int, scene: str | None = None) -> Photo:
+    return Photo(Path(digest), label, scene=scene, digest=digest, fingerprint=print_.to_bytes(8))
 
 
-def scenes(*items: Inspected) -> list[str | None]:
-    return [item.photo.scene for item in assign_scenes(items)]
+def scenes(*items: Photo) -> list[str | None]:
+    return [item.scene for item in assign_scenes(items)]
 
 
 @pytest.mark.parametrize(("count", "together"), [(0, True), (12, True), (13, False)])
@@ -59,12 +58,12 @@ def test_no_scene_is_divided_and_every_label_keeps_train_photos() -> None:
 
     placed = choose_splits(assign_scenes(items), seed=0, val_share=0.25)
 
-    splits = {item.photo.scene: set[str]() for item in placed}
+    splits = {item.scene: set[str]() for item in placed}
     for item in placed:
-        splits[item.photo.scene].add(item.photo.split)
+        splits[item.scene].add(item.split)
     assert sorted(len(found) for found in splits.values()) == [1] * 8
     assert splits["apple 0"] == {"train"}
-    assert Counter(item.photo.label for item in placed if item.photo.split == "val") == {"apple": 5, "leek": 5}
+    assert Counter(item.label for item in placed if item.split == "val") == {"apple": 5, "leek": 5}
 
 
 def test_photos_that_all_resemble_each_other_are_divided_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
