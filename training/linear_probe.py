@@ -22,7 +22,7 @@ from handler.spec import Preprocessing
 from training.config import Config
 from training.data.photo_set import PhotoSet
 from training.evaluation.calibration import mean_nll
-from training.evaluation.network_outputs import Features, Predictions, predict_batches
+from training.evaluation.network_outputs import Features, predict_batches
 from training.learned_photos import shorten_digests
 from training.loader import serve_batches
 from training.network import NetworkError, classifier_prefixes
@@ -59,9 +59,7 @@ def fit_linear_probe(network: nn.Module, config: Config, photos: PhotoSet, prepr
     return views[0]
 
 
-def fit_classifier(
-    views: Sequence[Features | Predictions], val: Features | Predictions, *, class_weighting: bool = False
-) -> tuple[Floats, Floats]:
+def fit_classifier(views: Sequence[Features], val: Features, *, class_weighting: bool = False) -> tuple[Floats, Floats]:
     """Return weights_KD and biases_K, with the penalty that fits *val* best; each train photo is in all *views*."""
     embeddings_ND = np.concatenate([view.embeddings_ND for view in views])
     classes_N = np.concatenate([view.classes_N for view in views])

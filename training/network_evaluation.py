@@ -13,7 +13,7 @@ from torch import nn
 from handler.spec import Preprocessing
 from training.config import EvaluationConfig
 from training.data.photo_set import Photo, PhotoSet
-from training.evaluation.decision import Decided, Decision, decide, decide_held_out, fit_decision, warn_of_few_photos
+from training.evaluation.decision import Decision, decide, decide_held_out, fit_decision, warn_of_few_photos
 from training.evaluation.intervals import Intervals
 from training.evaluation.measures import evaluate_split
 from training.evaluation.network_outputs import Predictions, predict_batches
@@ -70,8 +70,7 @@ def evaluate_network(network: nn.Module, evaluation_set: EvaluationSet, config: 
     if not np.isfinite(logits_NK).all():
         raise NetworkError("the network's logits are not finite, so training has diverged; lower recipe.lr")
     decision = fit_decision(logits_NK, classes_N, config.precision)
-    held_out = decide_held_out(logits_NK, classes_N, config.precision)
-    figures = _measure(evaluation_set, predictions, decision, held_out)
+    figures = _measure(evaluation_set, predictions, decision, config.precision)
     warning = warn_of_few_photos(len(classes_N), decision, config.precision)
     if warning:
         print_line(f"warning: {warning}")
@@ -88,10 +87,7 @@ def evaluate_decision(
     If it was fitted on val for *val_precision*, those of val are out of fold.
     """
     predictions = _predict_splits(network, evaluation_set)
-    held_out = None
-    if val_precision is not None:
-        held_out = decide_held_out(predictions["val"].logits_NK, predictions["val"].classes_N, val_precision)
-    return EvaluationResult(decision, predictions, _measure(evaluation_set, predictions, decision, held_out), {})
+    return EvaluationResult(decision, predictions, _measure(evaluation_set, predictions, decision, val_precision), {})
 
 
 def evaluate_refitted(
@@ -137,12 +133,12 @@ def _measure(
     evaluated: EvaluationSet,
     predictions: Mapping[str, Predictions],
     decision: Decision,
-    val_held_out: Decided | None = None,
+    val_precision: float | None,
 ) -> dict[str, Any]:
-    """Return the figures by split; *val_held_out* is for val, if *decision* was fitted on it."""
+    """Return the figures by split; those of val are out of fold if *decision* was fitted on it for *val_precision*."""
     decided = {name: decide(found.logits_NK, decision) for name, found in predictions.items()}
-    if val_held_out is not None:
-        decided["val"] = val_held_out
+    if val_precision is not None:
+        decided["val"] = decide_held_out(predictions["val"].logits_NK, predictions["val"].classes_N, val_precision)
     return {
         name: evaluate_split(found, evaluated.splits[name], evaluated.labels, evaluated.groups, decided[name])
         for name, found in predictions.items()

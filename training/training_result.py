@@ -15,16 +15,11 @@ from handler.spec import Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.label_errors import LabelError, format_label_errors
-from training.evaluation.network_outputs import Features, Predictions
+from training.evaluation.network_outputs import Features
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_mistakes, render_report
-from training.evaluation.unfamiliarity import (
-    add_unfamiliar_shares,
-    embed_train,
-    fit_familiarity,
-    store_familiarity,
-)
+from training.evaluation.unfamiliarity import add_unfamiliar_shares, embed_train, fit_familiarity, store_familiarity
 from training.int8_photos import keep_photos
 from training.learned_photos import shorten_digests
 from training.linear_probe import embed_split
@@ -63,11 +58,13 @@ def write_result(
     evaluation = result.evaluation
     spec = _build_spec(config, photos, evaluation_set, result)
     shown = "test" if evaluation_set.splits["test"] else "val"
+    train_by_label = Counter(photo.label for photo in photos.of("train"))
     metrics = {
         **_describe_result(config, result),
         "unfamiliar": {"threshold": float(familiarity.threshold), "train_photos": len(train.classes_N)},
-        "data": _describe_data(photos, evaluation_set),
+        "data": {**_describe_data(photos, evaluation_set), "train_by_label": train_by_label},
     }
+    train_counts_K = [train_by_label[label] for label in photos.labels]
     mistakes = find_mistakes(evaluation.predictions[shown], evaluation_set.splits[shown], spec)
     run = write_run(
         Path(config.runs) / config.id,
@@ -75,7 +72,7 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(unseen, _count_labels(photos), spec.temperature, familiarity, config.seed),
+        reference=summarize_reference(unseen, train_counts_K, spec.temperature, familiarity, config.seed),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
@@ -87,11 +84,6 @@ def write_result(
         _track(tracker, config, evaluation, confusion, mistakes)
         track_files(tracker, f"{config.name}-run", "run", run)
     return run
-
-
-def _count_labels(photos: PhotoSet) -> list[int]:
-    counts = Counter(photo.label for photo in photos.of("train"))
-    return [counts[label] for label in photos.labels]
 
 
 def _describe_result(config: Config, result: TrainingResult) -> dict[str, Any]:
@@ -119,9 +111,7 @@ def _track(
     track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
 
 
-def _embed_train(
-    config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module
-) -> Features | Predictions:
+def _embed_train(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module) -> Features:
     if config.recipe.method == "probe" and config.recipe.probe_zooms[0] == 1.0:
         # The probe was fitted to them, so they are in the cache.
         return embed_split(network, "train", config, photos, evaluation_set.preprocessing)
@@ -162,7 +152,6 @@ def _describe_data(photos: PhotoSet, evaluation_set: EvaluationSet) -> dict[str,
         "name": photos.name,
         "digest": photos.digest,
         "photos": {name: len(split) for name, split in splits.items()},
-        "train_by_label": Counter(photo.label for photo in splits["train"]),
         "num_skipped": len(photos.skipped),
         "skipped": [(str(skipped.path), skipped.reason) for skipped in photos.skipped[:_MAX_LISTED]],
         "num_near_duplicates": len(photos.near_duplicates),

@@ -8,20 +8,19 @@ from torch import nn
 
 from tests.training.tiny_runs import tiny_config
 from training.data.photo_set import PhotoSet
-from training.evaluation.network_outputs import Predictions
+from training.evaluation.network_outputs import Features
 from training.linear_probe import digest_backbone, embed_split, fit_classifier, fit_linear_probe
 from training.network import NetworkError, build_network, default_preprocessing
 
 PREPROCESSING = default_preprocessing("test_efficientnet", size=64, crop=1.0)
 
 
-def clusters(num_classes: int, num_photos: int, seed: int) -> Predictions:
+def clusters(num_classes: int, num_photos: int, seed: int) -> Features:
     random = np.random.default_rng(seed)
     classes_N = np.arange(num_photos) % num_classes
     centres_KD = np.eye(num_classes, 6) * 5.0 + 3.0
     embeddings_ND = (centres_KD[classes_N] + random.normal(0.0, 1.0, (num_photos, 6))).astype(np.float32)
-    nothing = [np.zeros(num_photos, np.float32)] * 4
-    return Predictions(np.zeros((num_photos, num_classes), np.float32), embeddings_ND, classes_N, *nothing)
+    return Features(embeddings_ND, classes_N)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])

@@ -1,6 +1,6 @@
 """Every figure of metrics.json: accuracy, calibration, per label, per slice. Axes: N photos, K class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,14 @@ def evaluate_split(
     *decided* is by a decision that was not fitted on the photo that it is for.
     """
     logits_NK, classes_N, right_N = predictions.logits_NK, predictions.classes_N, predictions.right
+    answers_N, confident_N = logits_NK.argmax(axis=1), decided.confident_N
     raw_N, scaled_N = (to_probabilities(logits).max(axis=1) for logits in (logits_NK, decided.logits_NK))
-    confident_N = decided.confident_N
-    per_class = _measure_classes(logits_NK.argmax(axis=1), classes_N, labels)
+    right = _find_right(logits_NK, classes_N, groups)
+    per_class = _measure_classes(answers_N, classes_N, labels)
     present = [row for row in per_class.values() if row["photos"]]
     summary = {
         "photos": len(photos),
-        **_measure_accuracy(logits_NK, classes_N, groups),
+        **{name: found_N.mean() for name, found_N in right.items()},
         **{f"macro_{name}": np.mean([row[name] for row in present]) for name in ("precision", "recall", "f1")},
         "nll": calibration.mean_nll(logits_NK, classes_N),
         "nll_scaled": calibration.mean_nll(decided.logits_NK, classes_N),
@@ -49,9 +50,9 @@ def evaluate_split(
     }
     return {
         "summary": {name: float(value) for name, value in summary.items()},
-        "intervals": _measure_intervals(predictions, groups, confident_N, scaled_N),
+        "intervals": _measure_intervals(right, confident_N, scaled_N),
         "per_class": per_class,
-        "confusion": confusion_matrix(classes_N, logits_NK.argmax(axis=1), labels=range(len(labels))).tolist(),
+        "confusion": confusion_matrix(classes_N, answers_N, labels=range(len(labels))).tolist(),
         "reliability": calibration.reliability_bins(raw_N, right_N),
         "reliability_scaled": calibration.reliability_bins(scaled_N, right_N),
         "coverage": measure_coverage(scaled_N, right_N),
@@ -97,42 +98,28 @@ def read_short_sides(photos: Sequence[Photo]) -> NDArray[np.float64]:
     return np.array(sides, dtype=np.float64)
 
 
-def _measure_accuracy(
+def _find_right(
     logits_NK: NDArray[np.float32], classes_N: NDArray[np.int64], groups: Sequence[str] | None
-) -> dict[str, float]:
+) -> dict[str, NDArray[np.bool_]]:
+    """Return by figure which photos are right: in the first label, the first five (of more) and the first's group."""
     best_NK = np.argsort(-logits_NK, axis=1, kind="stable")
     hits_NK = best_NK == classes_N[:, None]
-    figures = {"top1": hits_NK[:, 0].mean()}
+    right = {"top1": hits_NK[:, 0]}
     if hits_NK.shape[1] > _TOP:
-        figures["top5"] = hits_NK[:, :_TOP].any(axis=1).mean()
+        right["top5"] = hits_NK[:, :_TOP].any(axis=1)
     if groups is not None:
-        figures["coarse_top1"] = _find_right_groups(best_NK[:, 0], classes_N, groups).mean()
-    return figures
-
-
-def _find_right_groups(
-    answers_N: NDArray[np.int64], classes_N: NDArray[np.int64], groups: Sequence[str]
-) -> NDArray[np.bool_]:
-    groups_K = np.array(groups)
-    right_N: NDArray[np.bool_] = groups_K[answers_N] == groups_K[classes_N]
-    return right_N
+        groups_K = np.array(groups)
+        right["coarse_top1"] = groups_K[best_NK[:, 0]] == groups_K[classes_N]
+    return right
 
 
 def _measure_intervals(
-    predictions: Predictions,
-    groups: Sequence[str] | None,
-    confident_N: NDArray[np.bool_],
-    confidences_N: NDArray[np.float64],
+    right: Mapping[str, NDArray[np.bool_]], confident_N: NDArray[np.bool_], confidences_N: NDArray[np.float64]
 ) -> dict[str, tuple[float, float]]:
-    right_N, answers_N = predictions.right, predictions.logits_NK.argmax(axis=1)
-    intervals = {
-        "top1": interval_of_share(right_N),
-        "ece_scaled": interval_of_calibration_error(confidences_N, right_N),
-    }
-    if groups is not None:
-        intervals["coarse_top1"] = interval_of_share(_find_right_groups(answers_N, predictions.classes_N, groups))
+    intervals = {name: interval_of_share(right[name]) for name in ("top1", "coarse_top1") if name in right}
+    intervals["ece_scaled"] = interval_of_calibration_error(confidences_N, right["top1"])
     if confident_N.any():
-        intervals["confident_precision"] = interval_of_share(right_N, confident_N)
+        intervals["confident_precision"] = interval_of_share(right["top1"], confident_N)
     return intervals
 
 

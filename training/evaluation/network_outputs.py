@@ -21,19 +21,16 @@ class Features:
     """One row for each photo, in the photos' order: what a classifier learns from."""
 
     embeddings_ND: NDArray[np.float32]
+    """Pooled features, the classifier's input."""
     classes_N: NDArray[np.int64]
     """The right class indices."""
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """One row for each photo, in the photos' order."""
+class Predictions(Features):
+    """One row for each photo, in the photos' order: also what the classifier answers, and what the photo is like."""
 
     logits_NK: NDArray[np.float32]
-    embeddings_ND: NDArray[np.float32]
-    """Pooled features, the classifier's input."""
-    classes_N: NDArray[np.int64]
-    """The right class indices."""
     brightness_N: NDArray[np.float32]
     """This and the next ones as handler/photo_statistics.py measures them."""
     contrast_N: NDArray[np.float32]
@@ -75,5 +72,5 @@ def predict_batches(
             embeddings_BD = network.forward_head(features_BCHW, pre_logits=True)  # type: ignore[operator]
             logits_BK = network.get_classifier()(embeddings_BD)  # type: ignore[operator]
             statistics = map(torch.from_numpy, measure_photos(photos_BCHW.permute(0, 2, 3, 1).numpy()))
-            parts.append((logits_BK.float(), embeddings_BD.float(), torch.as_tensor(classes_B), *statistics))
+            parts.append((embeddings_BD.float(), torch.as_tensor(classes_B), logits_BK.float(), *statistics))
     return Predictions(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))

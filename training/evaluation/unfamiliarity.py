@@ -35,7 +35,7 @@ def embed_train(network: nn.Module, photos: PhotoSet, preprocessing: Preprocessi
     return predict_batches(network, track(batches, "embedding photos of train"), preprocessing)
 
 
-def fit_familiarity(train: Features | Predictions, val: Predictions) -> Familiarity:
+def fit_familiarity(train: Features, val: Predictions) -> Familiarity:
     """Return the principal directions of *train*, with the distance over which a twentieth of *val* is as threshold.
 
     The network must not have learned from *val*: photos that it has learned are closer than new ones.

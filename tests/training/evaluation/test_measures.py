@@ -17,7 +17,7 @@ LOGITS = [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0], [1
 CLASSES = [0, 1, 0, 2, 2]
 LIGHT = np.linspace(0.1, 0.9, 5, dtype=np.float32)
 EMBEDDINGS = np.zeros((5, 2), np.float32)
-PREDICTIONS = Predictions(np.array(LOGITS, np.float32), EMBEDDINGS, np.array(CLASSES), LIGHT, LIGHT, LIGHT, LIGHT)
+PREDICTIONS = Predictions(EMBEDDINGS, np.array(CLASSES), np.array(LOGITS, np.float32), LIGHT, LIGHT, LIGHT, LIGHT)
 
 
 @pytest.fixture

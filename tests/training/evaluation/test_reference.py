@@ -17,7 +17,7 @@ def make_predictions(num_photos: int) -> Predictions:
     logits_NK = np.zeros((num_photos, 2), np.float32)
     logits_NK[:, 0] = np.resize([0.0, 2.0, 4.0], num_photos)
     statistics = [rng.uniform(size=num_photos).astype(np.float32) for _ in range(4)]
-    return Predictions(logits_NK, np.eye(num_photos, 3, dtype=np.float32), np.zeros(num_photos, int), *statistics)
+    return Predictions(np.eye(num_photos, 3, dtype=np.float32), np.zeros(num_photos, int), logits_NK, *statistics)
 
 
 def test_what_is_written_is_read_as_the_drift_reference(tmp_path: Path) -> None:

@@ -65,15 +65,11 @@ METRICS: dict[str, Any] = {
     "data": DATA,
 }
 MISTAKE = Mistake(np.zeros((32, 32, 3), np.uint8), "val/mistake.jpg", "<pear>", "apple", 0.91)
-LIGHT = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
 PREDICTIONS = Predictions(
-    np.array([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]], np.float32),
     np.arange(8, dtype=np.float32).reshape(4, 2),
     np.array([0, 1, 0, 1]),
-    LIGHT,
-    LIGHT,
-    LIGHT,
-    LIGHT,
+    np.array([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 2.0]], np.float32),
+    *[np.array([0.1, 0.2, 0.3, 0.4], np.float32)] * 4,
 )
 
 

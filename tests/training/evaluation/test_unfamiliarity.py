@@ -19,7 +19,7 @@ def draw(num_photos: int, seed: int) -> Predictions:
     noise_ND = 0.3 * np.random.default_rng(seed).normal(size=(num_photos, WIDTH))
     statistics = [np.zeros(num_photos, dtype=np.float32)] * 4
     embeddings_ND = (CENTRES_KD[classes_N] + noise_ND).astype(np.float32)
-    return Predictions(np.zeros((num_photos, NUM_LABELS), np.float32), embeddings_ND, classes_N, *statistics)
+    return Predictions(embeddings_ND, classes_N, np.zeros((num_photos, NUM_LABELS), np.float32), *statistics)
 
 
 def others(num_photos: int) -> Floats:
