@@ -1,11 +1,7 @@
-"""The files of an archive, packed by torch-model-archiver and rewritten: the same input gives the same bytes."""
+"""The files of an archive, packed as torch-model-archiver does, but the same input gives the same bytes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -14,12 +10,11 @@ import yaml
 import handler
 from handler.settings import SettingsError, read_settings
 from handler.spec import FAMILIARITY_FILE, REFERENCE_FILE, Spec, write_spec
-from model_archive.build_error import BuildError
 from model_archive.golden import GoldenSample, write_golden
 from model_archive.identity import MANIFEST
 
 _HANDLER = Path(handler.__file__).parent
-# torch-model-archiver puts it at the archive's root, where the worker imports it by name.
+# It is at the archive's root, where the worker imports it by name.
 _HANDLER_ENTRY = _HANDLER / "fruity_handler.py"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -54,38 +49,28 @@ def stage_files(run: Path, spec: Spec, golden: list[GoldenSample], stage: Path) 
 
 
 def seal_archive(stage: Path, config: Path, name: str, version: str, archive: Path) -> None:
-    """Write the folder *stage* with the handler's entry to the new file *archive*; raise `BuildError`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        _rewrite(_run_archiver(stage, config, name, version, Path(scratch)), archive)
-
-
-def _run_archiver(stage: Path, config: Path, name: str, version: str, scratch: Path) -> Path:
-    command = [sys.executable, "-m", "model_archiver.model_packaging"]
-    command += ["--model-name", name, "--version", version, "--handler", str(_HANDLER_ENTRY)]
-    command += ["--extra-files", str(stage), "--config-file", str(config), "--export-path", str(scratch)]
-    # It deletes and reuses $TMPDIR/<model name>, which two builds at once must not share.
-    (scratch / "tmp").mkdir()
-    done = subprocess.run(
-        command, env={**os.environ, "TMPDIR": str(scratch / "tmp")}, capture_output=True, text=True, check=False
-    )
-    raw = scratch / f"{name}.mar"
-    if done.returncode != 0 or not raw.exists():
-        # The last line of a traceback is its message.
-        reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-        raise BuildError(f"torch-model-archiver failed: {reason}")
-    return raw
-
-
-def _rewrite(raw: Path, sealed: Path) -> None:
-    """Rewrite a zip with sorted names, fixed times and modes, and a fixed creation date in its manifest."""
-    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name == MANIFEST:
-                manifest = {**json.loads(content), "createdOn": _CREATED_ON}
-                content = json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n"
-            info = zipfile.ZipInfo(name, _EPOCH)
+    """Write the folder *stage*, the handler's entry and *config* to the new file *archive*; raise `OSError`."""
+    sources = {path.relative_to(stage).as_posix(): path for path in stage.rglob("*") if path.is_file()}
+    contents = {member: source.read_bytes() for member, source in sources.items()}
+    contents |= {path.name: path.read_bytes() for path in (_HANDLER_ENTRY, config)}
+    contents[MANIFEST] = _write_manifest(config, name, version)
+    with zipfile.ZipFile(archive, "w") as target:
+        for member in sorted(contents):
+            info = zipfile.ZipInfo(member, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3
             info.external_attr = _MODE
-            target.writestr(info, content)
+            target.writestr(info, contents[member])
+
+
+def _write_manifest(config: Path, name: str, version: str) -> bytes:
+    """Return the manifest of torch-model-archiver, sorted and with a fixed date.
+
+    That package is imported here, because servers use this module without it.
+    """
+    from model_archiver.model_archiver_config import ModelArchiverConfig  # type: ignore[import-untyped]
+    from model_archiver.model_packaging_utils import ModelExportUtils  # type: ignore[import-untyped]
+
+    packed = ModelArchiverConfig(model_name=name, version=version, handler=str(_HANDLER_ENTRY), config_file=str(config))
+    manifest = {**json.loads(ModelExportUtils.generate_manifest_json(packed)), "createdOn": _CREATED_ON}
+    return json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from model_archive.build import CONFIG
-from model_archive.build_error import BuildError
 from model_archive.entry import hash_file
 from model_archive.seal import seal_archive
 
@@ -60,10 +59,3 @@ def test_the_archive_keeps_folders_and_has_the_entry_at_its_root(stage: Path, tm
     }
     properties = {(one.date_time, one.create_system, one.external_attr, one.compress_type) for one in members}
     assert properties == {((1980, 1, 1, 0, 0, 0), 3, 0o100644 << 16, zipfile.ZIP_DEFLATED)}
-
-
-def test_a_failure_of_the_archiver_gives_its_message(stage: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"^torch-model-archiver failed: .*no\.yaml.*$"):
-        seal_archive(stage, tmp_path / "no.yaml", "fruity", "1.0.0", tmp_path / "fruity-1.0.0.mar")
-
-    assert not (tmp_path / "fruity-1.0.0.mar").exists()
