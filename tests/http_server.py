@@ -18,7 +18,7 @@ class Request:
 
 
 Answer = Callable[[Request], tuple[int, object] | tuple[int, object, dict[str, str]] | None]
-"""The status, the body (bytes or a JSON document) and headers; None cuts the connection."""
+"""The status, the body (bytes or a JSON document) and headers, also instead of its own; None cuts the connection."""
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def serve_http(answer: Answer, port: int = 0) -> Iterator[str]:
             status, document, *more = answered
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
-            sent = {"Content-Type": "application/json", "X-Request-Id": "upstream-id", **dict(*more)}
-            for name, value in {**sent, "Content-Length": str(len(content))}.items():
+            sent = {"Content-Type": "application/json", "X-Request-Id": "upstream-id"}
+            for name, value in {**sent, "Content-Length": str(len(content)), **dict(*more)}.items():
                 self.send_header(name, value)
             self.end_headers()
             # A browser may close its page meanwhile.

@@ -53,4 +53,5 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A private key and its public key."""
     return create_keys(tmp_path_factory.mktemp("keys"))

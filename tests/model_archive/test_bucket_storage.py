@@ -20,7 +20,7 @@ from model_archive.archive_registry import Registry, RegistryError, open_registr
 from model_archive.bucket_storage import BucketStorage
 from model_archive.entry import hash_file
 from tests.archives import write_archive
-from tests.buckets import CuttingProxy, Service, run_proxy, run_service
+from tests.buckets import CuttingProxy, Service, run_proxy
 
 CHUNK_BYTES = 1 << 16
 ONCE = DEFAULT_RETRY.with_timeout(0)
@@ -39,13 +39,6 @@ def way(emulator: FakeGCSServer, bucket: storage.Bucket, monkeypatch: pytest.Mon
     """The connection to the bucket, read in small chunks."""
     monkeypatch.setattr(bucket_storage, "CHUNK_BYTES", CHUNK_BYTES)
     with run_proxy(CuttingProxy(emulator.port)) as running:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        yield running
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with run_service(Service()) as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
         yield running
 

@@ -11,18 +11,13 @@ import pytest
 from handler.spec import Spec, parse_spec
 from model_archive.build import build_archive, put_archive
 from model_archive.golden import GoldenSample, read_golden
-from model_archive.signature import create_keys, verify_archive
+from model_archive.signature import verify_archive
 from tests.handler.worker import Worker
 from tests.model_archive.builds import Build, run_command
 from tests.runs import write_tiny_run
 from tests.specs import make_spec
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return create_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from model_archive.bucket_storage import BucketStorage
 from model_archive.run_entry import describe_run
 from model_archive.run_registry import RegistryError, RunRegistry
 from model_archive.storage import FolderStorage, Storage
-from tests.buckets import Service, run_service
+from tests.buckets import Service
 from tests.model_archive.registries import put
 from tests.run_folders import read_files, write_run_folder
 
@@ -213,15 +213,14 @@ def test_runs_are_not_published_among_the_files_of_the_run_itself(run: Path, pla
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_without_permission_the_missing_role_is_named_and_nothing_is_written(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+    run: Path, tmp_path: Path, service: Service, status: int
 ) -> None:
-    with run_service(Service(status)) as service:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", service.url)
-        runs = RunRegistry(BucketStorage("gs://food/runs"))
+    service.status = status
+    runs = RunRegistry(BucketStorage("gs://food/runs"))
 
-        with pytest.raises(RegistryError, match=r"gs://food/runs .*role Storage Object Viewer$"):
-            runs.publish(run)
-        with pytest.raises(RegistryError, match=r"gs://food/runs .*role Storage Object Viewer$"):
-            runs.fetch(run.name, tmp_path / "fetched")
+    with pytest.raises(RegistryError, match=r"gs://food/runs .*role Storage Object Viewer$"):
+        runs.publish(run)
+    with pytest.raises(RegistryError, match=r"gs://food/runs .*role Storage Object Viewer$"):
+        runs.fetch(run.name, tmp_path / "fetched")
 
     assert not (tmp_path / "fetched").exists()

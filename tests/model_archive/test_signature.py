@@ -23,12 +23,6 @@ ROOT = Path(__file__).parents[2]
 NUM_FLIPS = 200
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A private key and its public key."""
-    return create_keys(tmp_path_factory.mktemp("keys"))
-
-
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     path = tmp_path / "fruity-1.1.0.mar"

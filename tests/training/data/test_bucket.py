@@ -1,11 +1,10 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 
-from tests.buckets import Service, run_service
+from tests.buckets import Service
 from tests.training.pictures import photo_bytes, sample, write_shard
 from training.data.bucket import mirror_bucket
 from training.data.photo_set import DataError
@@ -18,13 +17,6 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with run_service(Service()) as running:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
-        yield running
 
 
 def put(bucket: storage.Bucket, *places: str) -> None:
