@@ -11,13 +11,7 @@ from filelock import FileLock
 from model_archive.entry import ARCHIVE_SUFFIX, Entry, describe_archive, hash_file
 from model_archive.entry_store import EntryStore, Report, local_errors
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, identify, is_version, version_order
-from model_archive.signature import (
-    SIGNATURE_SUFFIX,
-    SignatureError,
-    check_signed,
-    signature_path,
-    verify_archive,
-)
+from model_archive.signature import SIGNATURE_SUFFIX, SignatureError, check_signed, signature_path, verify_archive
 from model_archive.storage import RegistryError, Storage, open_storage
 
 __all__ = ["Entry", "Registry", "RegistryError", "Report", "open_registry"]

@@ -4,13 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from google.api_core.exceptions import (
-    Forbidden,
-    GoogleAPIError,
-    NotFound,
-    PreconditionFailed,
-    Unauthorized,
-)
+from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
 from google.api_core.retry import Retry
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types

@@ -51,7 +51,7 @@ class StoredEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         raise NotImplementedError
 
 
-_AnyEntry = TypeVar("_AnyEntry", bound=StoredEntry)
+AnyEntry = TypeVar("AnyEntry", bound=StoredEntry)
 
 
 class Entry(StoredEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -111,7 +111,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def decode_entry(text: bytes, kind: type[_AnyEntry], key: str, place: str) -> _AnyEntry:
+def decode_entry(text: bytes, kind: type[AnyEntry], key: str, place: str) -> AnyEntry:
     """Return the entry of *kind* and *key*, which *text* from *place* must be; raise `RegistryError`."""
     try:
         schema = msgspec.json.decode(text, type=Schema).schema

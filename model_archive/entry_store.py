@@ -11,16 +11,14 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 from handler.spec import encode_sorted
-from model_archive.entry import ENTRY_SUFFIX, File, StoredEntry, decode_entry, hash_file
+from model_archive.entry import ENTRY_SUFFIX, AnyEntry, File, decode_entry, hash_file
 from model_archive.storage import MissingObjectError, RegistryError, Storage
 
 Report = Callable[[str, int, int], None]
 """Gets a file's name, the number of bytes transferred, and its size."""
-
-AnyEntry = TypeVar("AnyEntry", bound=StoredEntry)
 
 
 class EntryStore(Generic[AnyEntry]):

@@ -109,12 +109,14 @@ class FineTuning(LightningModule):
         torch.manual_seed(derive_seed(self._seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        recipe, full_size = self._recipe, self._recipe.train_size or self._preprocessing.size
+        size = size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, full_size)
         photos_BCHW, targets = self._mixing(batch[0].float(), batch[1])
-        logits_BK = self.network(scale_batch(photos_BCHW, self._preprocessing, self._size_of_epoch()))
+        logits_BK = self.network(scale_batch(photos_BCHW, self._preprocessing, size))
         if self._teacher is not None:
             loss = self._teacher.loss(photos_BCHW, logits_BK)
         else:
-            smoothing = self._recipe.label_smoothing
+            smoothing = recipe.label_smoothing
             loss = functional.cross_entropy(logits_BK, targets, self.class_weights_K, label_smoothing=smoothing)
         self.train_loss.update(loss.detach())
         self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
@@ -161,11 +163,6 @@ class FineTuning(LightningModule):
             self.average.decay = limit_decay(recipe.ema_decay, num_steps)
         schedule = schedule_lr(optimizer, num_steps, round(num_steps * recipe.warmup_epochs / recipe.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _size_of_epoch(self) -> int:
-        recipe = self._recipe
-        train_size = recipe.train_size or self._preprocessing.size
-        return size_of_epoch(self.current_epoch, recipe.epochs, recipe.start_size, train_size)
 
 
 def limit_decay(decay: float, num_steps: int) -> float:

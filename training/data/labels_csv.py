@@ -1,19 +1,18 @@
 """A source of photos as labels.csv, to be edited and trained from: `python -m training.data.labels_csv data/photos`.
 
-With --out any source, also with corrections, becomes one manifest elsewhere: the data that a run learns from.
-
-It has the photos that training would use, with the splits and the scenes that training would choose.
+It has the photos, splits and scenes that training would use. With --out any source, also with corrections, becomes one
+manifest elsewhere: the data that a run learns from.
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from training.data.manifest import FILE_NAMES, write_manifest
-from training.data.photo_set import DataError, PhotoSet
+from training.data.photo_set import DataError
 from training.data.sources import load_photos
 
 
@@ -28,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     try:
-        chosen = {name: getattr(options, name) for name in ("cache", "seed", "val_share", "corrections")}
-        load = partial(load_photos, options.source, **chosen)
-        path = write_labels(Path(options.source), options.out, load)
+        path = write_labels(**vars(options))
     except DataError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -38,16 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"{path}\n")
 
 
-def write_labels(folder: Path, out: Path | None, load: Callable[[], PhotoSet]) -> Path:
-    """Return *folder*'s new labels.csv, or *out*, with what *load* returns; raise `DataError`.
+def write_labels(source: str, out: Path | None, **chosen: Any) -> Path:
+    """Return the new labels.csv of the folder *source*, or *out*, with what `load_photos` returns; raise `DataError`.
 
-    Without *out* also if *folder* has a manifest already.
+    Without *out* also if the folder has a manifest already.
     """
     for name in FILE_NAMES:
-        if out is None and (folder / name).exists():
-            raise DataError(f"{folder / name} exists and is never overwritten; edit it, or move it away first")
-    photos = load().photos
-    path = out or folder / FILE_NAMES[0]
+        if out is None and (Path(source) / name).exists():
+            raise DataError(f"{Path(source) / name} exists and is never overwritten; edit it, or move it away first")
+    photos = load_photos(source, **chosen).photos
+    path = out or Path(source) / FILE_NAMES[0]
     try:
         write_manifest(path, photos)
     except OSError as error:

@@ -5,7 +5,7 @@ Confident learning (Northcutt et al., JAIR 2021). Axes: N photos, D embedding, K
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -92,11 +92,7 @@ def format_label_errors(errors: Iterable[LabelError]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("file", "split", "label", "answer", "probability_of_label", "probability_of_answer"))
-    writer.writerows(_format_rows(errors))
+    for photo, answer, probability, probability_of_label in errors:
+        shares = (f"{probability_of_label:.4f}", f"{probability:.4f}")
+        writer.writerow((photo.path, photo.split, photo.label, answer, *shares))
     return file.getvalue()
-
-
-def _format_rows(errors: Iterable[LabelError]) -> Iterator[tuple[str, ...]]:
-    for error in errors:
-        shares = (f"{share:.4f}" for share in (error.probability_of_label, error.probability))
-        yield (str(error.photo.path), error.photo.split, error.photo.label, error.answer, *shares)
