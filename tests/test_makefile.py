@@ -25,12 +25,6 @@ def test_a_photo_may_have_any_name(photo: str, tmp_path: Path) -> None:
     assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:4] == ["-m", "fruity", "predict", photo]
 
 
-def test_choices_that_the_caller_made_are_passed_on(tmp_path: Path) -> None:
-    arguments = read_arguments(tmp_path, "--silent", "train", "DATA=my photos", "tracker=wandb")
-
-    assert arguments[1:] == ["training.train", "experiment=quick", 'data.source="my photos"', "tracker=wandb"]
-
-
 @pytest.mark.parametrize(
     ("extra", "included"),
     [
