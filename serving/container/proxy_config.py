@@ -38,9 +38,9 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
     keys = 'map "" $client {\n    default anonymous;\n  }'
     if settings.api_keys:
         keys = "js_import api_keys from api_keys.js;\n"
-        keys += f"  js_preload_object keys from {folder}/keys.json;\n  js_set $client api_keys.client;"
-    tls = f"ssl http2;\n    ssl_certificate {settings.tls_certificate};\n    ssl_certificate_key {settings.tls_key};\n"
-    tls += "    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
+        keys += f'  js_preload_object keys from "{folder}/keys.json";\n  js_set $client api_keys.client;'
+    tls = f'    ssl_certificate "{settings.tls_certificate}";\n    ssl_certificate_key "{settings.tls_key}";\n'
+    tls = f"ssl http2;\n{tls}    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
     proxies += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;"] if proxies else []
     corrections = _fill("corrections.conf", folder=folder) if settings.corrections_uri else ""

@@ -18,6 +18,7 @@ from serving.container import healthcheck
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
 from serving.container.proxy import Proxy
+from serving.model_store import ROOT
 from tests.scripts.programs import write_program
 from tests.serving.container.running_proxy import PREDICT, RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
@@ -37,6 +38,22 @@ def test_each_request_has_a_log_line_without_query_and_key(proxy: RunningProxy, 
     assert (first["httpRequest"]["status"], first["httpRequest"]["userAgent"]) == (200, 'a "quoted" agent')
     assert (second["severity"], second["message"]) == ("WARNING", "GET /models 404")
     assert "secret" not in proxy.log.read_text()
+
+
+def test_the_checkout_and_the_run_folder_may_have_spaces_in_their_names(
+    nginx: None, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx took "/my" and "clone/dockerfiles/serve" for two arguments."""
+    folder, checkout = tmp_path / "my server", tmp_path / "my clone"
+    folder.mkdir()
+    checkout.symlink_to(ROOT)
+    monkeypatch.setattr("serving.container.proxy._CONFIG_FOLDER", checkout / "dockerfiles" / "serve")
+
+    with run_proxy(folder, upstream.url) as proxy:
+        answers = [httpx.get(f"{proxy.url}{path}") for path in ("/readyz", "/docs")]
+        answers.append(httpx.post(f"{proxy.url}{PREDICT}", content=b"photo"))
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
 
 
 @pytest.mark.parametrize(
