@@ -11,7 +11,7 @@ import httpx
 from handler.prediction_log import read_log_settings
 from handler.settings import SettingsError
 from model_archive.entry import hash_file
-from model_archive.identity import check_members, file_name, find_damage
+from model_archive.identity import check_members, file_name, find_damage, version_order
 from serving.interrupts import interrupt_once
 from serving.management import Management, ManagementError
 from serving.model_store import (
@@ -85,10 +85,12 @@ def _stage(named: Path | None, public_key: Path | None) -> Path:
 
 
 def _compare_newest(promoted: str) -> str:
-    """Return what to know if the newest archive is not the promoted one, for the end of a sentence."""
+    """Return what to know of an archive that is newer than the promoted one, for the end of a sentence."""
     newest = choose_archive()
     if newest.name != file_name(promoted):
-        return f"; the newest is {newest}, `make rollout` brings it"
+        version = newest.stem.partition("-")[2]
+        is_newer = version_order(version) > version_order(promoted)
+        return f"; the newest is {newest}, `make rollout VERSION={version}` brings it" if is_newer else ""
     served, found = hash_file(STORE / SERVED_NAME), hash_file(newest)
     if served == found:
         return ""

@@ -40,8 +40,18 @@ def test_the_promoted_version_is_served_rather_than_the_newest(place: Path, caps
     serve.main()
 
     newest = place / "build" / "fruity-1.2.3.mar"
-    assert f"serve: 1.0.0 was promoted last; the newest is {newest}, `make rollout`" in capsys.readouterr().out
+    said = f"serve: 1.0.0 was promoted last; the newest is {newest}, `make rollout VERSION=1.2.3` brings it\n"
+    assert said in capsys.readouterr().out
     assert (place / "store" / "fruity.mar").read_bytes() == b"promoted"
+
+
+def test_an_older_archive_is_no_news(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After `make rollout VERSION=2.0.0` of a fresh clone, each start offered a rollout of 1.0.0."""
+    promote(place / "store", "2.0.0")
+
+    serve.main()
+
+    assert "serve: 2.0.0 was promoted last\n" in capsys.readouterr().out
 
 
 def test_a_named_archive_is_served_and_the_promotion_is_forgotten(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
