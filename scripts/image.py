@@ -56,7 +56,11 @@ def build_command(image: str, device: str, archive: Path) -> list[str]:
 
 
 def run(command: list[str]) -> None:
-    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+    try:
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    except OSError as error:
+        sys.exit(f"image: {command[0]} cannot be started ({error.strerror}); name docker or podman with CONTAINER")
+    if code:
         sys.exit(f"image: `{shlex.join(command[:2])} …` failed with code {code}; its message is above")
 
 

@@ -59,3 +59,12 @@ def test_docker_is_preferred_to_podman_and_one_of_them_is_needed(
     for name in ("podman", "docker"):
         write_program(tmp_path / name, "")
         assert find_engine() == str(tmp_path / name)
+
+
+def test_an_engine_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`make image CONTAINER=…` with a typing error ended in a traceback."""
+    monkeypatch.setenv("CONTAINER", str(tmp_path / "dokcer"))
+    monkeypatch.setattr(sys, "argv", ["image", "size"])
+
+    with pytest.raises(SystemExit, match=r"dokcer cannot be started .*CONTAINER"):
+        main()
