@@ -67,7 +67,7 @@ $(if $(unknown),$(error unknown variable $(firstword $(unknown)); values of the 
 
 BIN = $(VENV)/bin
 CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(NAMED)
-VERIFY = $(if $(PUBLIC_KEY),--public-key $(PUBLIC_KEY))
+VERIFY = $(call option,public-key,PUBLIC_KEY)
 # Any value but 0 is a dry run: a typing error must not start a build.
 PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
 EXTRA ?= dev
@@ -79,28 +79,31 @@ NAMED = $(or $(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION
 BUILT = $(or $(VERSION),1.1.0)
 # In quotes for the shell, and once more for Hydra: file names may hold any character.
 escaped = $(subst ','\'',$(1))
+quoted = '$(escaped)'
+# The option --$(1) with the variable $(2), if that has a value.
+option = $(if $($(2)),--$(1) $(call quoted,$($(2))))
 SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
 # Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
 groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
 CORRECTED = $(if $(CORRECTIONS),'data.corrections="$(subst ",\",$(call escaped,$(CORRECTIONS)))"')
 OVERRIDES = $(SOURCE) $(CORRECTED) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run's folder))
-FROM_RUNS = $(if $(RUNS),--runs $(RUNS))
-FROM = $(if $(call given,REGISTRY),--registry $(REGISTRY))
+FROM_RUNS = $(call option,runs,RUNS)
+FROM = $(if $(call given,REGISTRY),--registry $(call quoted,$(REGISTRY)))
 FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
-SIGNED = $(if $(SIGNING_KEY),--signing-key $(SIGNING_KEY))
-GIVEN_ARCHIVE = $(if $(call given,ARCHIVE),--archive $(ARCHIVE))
-LOGGED = $(if $(wildcard $(LOG)),--log $(LOG))
-LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(SIGNED) $(GIVEN_ARCHIVE) $(if $(SHADOW),--shadow $(SHADOW)) \
-  $(if $(THRESHOLDS),--rollout-thresholds $(THRESHOLDS)) $(if $(LOOP_THRESHOLDS),--thresholds $(LOOP_THRESHOLDS)) \
-  --config $(CONFIG) --experiment $(experiment)
+SIGNED = $(call option,signing-key,SIGNING_KEY)
+GIVEN_ARCHIVE = $(if $(call given,ARCHIVE),--archive $(call quoted,$(ARCHIVE)))
+LOGGED = $(if $(shell test -e $(call quoted,$(LOG)) && echo yes),--log $(call quoted,$(LOG)))
+LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(SIGNED) $(GIVEN_ARCHIVE) $(call option,shadow,SHADOW) \
+  $(call option,rollout-thresholds,THRESHOLDS) $(call option,thresholds,LOOP_THRESHOLDS) \
+  --config $(call quoted,$(CONFIG)) --experiment $(experiment)
 # What served the photos of LOG: the archive that `make serve` and `make rollout` put there, unless another is named.
 WATCHED = $(if $(call given,ARCHIVE)$(VERSION),$(ARCHIVE),build/model_store/fruity.mar)
 # What an operator runs on a server in trouble installs nothing that is there, also if it is not the newest.
 missing = $(if $(wildcard $(VENV)/.$(1)),,$(VENV)/.$(1))
 # The packages for registries and signatures are installed once they are needed.
 VERSIONS_VENV = $(call missing,$(if $(FROM)$(VERIFY),registry,serve))
-ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(if $(SHADOW),--shadow $(SHADOW)) $(if $(THRESHOLDS),--thresholds $(THRESHOLDS))
+ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(call option,shadow,SHADOW) $(call option,thresholds,THRESHOLDS)
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
 INCLUDED_IN_train = registry monitor serve
@@ -127,16 +130,16 @@ help:  ## Print this help
 # --- Serve
 
 serve: $(VENV)/.$(if $(PUBLIC_KEY),registry,serve)  ## Serve the promoted version, else the newest in build/, else the default; or VERSION=2.0.0
-	@$(BIN)/python -m scripts.serve $(if $(VERSION),--version $(VERSION)) $(VERIFY) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
+	@$(BIN)/python -m scripts.serve $(call option,version,VERSION) $(VERIFY) $(call option,config,MODEL_CONFIG)
 
 predict: $(VENV)/.serve  ## Ask the server at URL for the labels of PHOTO, a file, folder or pattern (ARGS="--out labels.csv")
-	@PYTHONPATH=client $(BIN)/python -m fruity predict '$(call escaped,$(PHOTO))' --url $(URL) $(ARGS)
+	@PYTHONPATH=client $(BIN)/python -m fruity predict $(call quoted,$(PHOTO)) --url $(call quoted,$(URL)) $(ARGS)
 
 score: $(VENV)/.scale  ## Score the photos of SRC (folder, manifest.csv, *.tar, gs://) into DST, FORMAT=parquet or jsonl; the same command resumes
-	@$(BIN)/python -m scripts.score '$(call escaped,$(SRC))' '$(call escaped,$(DST))' --format $(FORMAT) $(GIVEN_ARCHIVE) $(VERIFY) $(ARGS)
+	@$(BIN)/python -m scripts.score $(call quoted,$(SRC)) $(call quoted,$(DST)) --format $(FORMAT) $(GIVEN_ARCHIVE) $(VERIFY) $(ARGS)
 
 playground: $(VENV)/.playground  ## Open a web page to try the server at URL: upload, paste, camera, heatmap, corrections
-	@FRUITY_URL=$(URL) CORRECTIONS='$(call escaped,$(CORRECTIONS))' PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
+	@FRUITY_URL=$(call quoted,$(URL)) CORRECTIONS=$(call quoted,$(CORRECTIONS)) PYTHONPATH=.:client $(BIN)/streamlit run playground/app.py $(ARGS)
 
 # --- A model of your own
 
@@ -144,10 +147,10 @@ train: $(VENV)/.train  ## Train on the photos of DATA, and CORRECTIONS (experime
 	$(BIN)/python -m training.train $(if $(call given,experiment),,experiment=$(experiment)) $(OVERRIDES)
 
 evaluate: $(VENV)/.train  ## Evaluate RUN on the photos of DATA, by the serving preprocessing
-	$(BIN)/python -m training.evaluate_run $(RUN) '$(call escaped,$(DATA))'
+	$(BIN)/python -m training.evaluate_run $(call quoted,$(RUN)) $(call quoted,$(DATA))
 
 corrections: $(VENV)/.$(if $(filter gs://%,$(INBOX)),registry,serve)  ## Collect corrections of INBOX (a CSV, folder, gs://) into CORRECTIONS; show accuracy
-	@$(BIN)/python -m monitoring.corrections '$(call escaped,$(or $(CORRECTIONS),corrections))' $(if $(INBOX),--from '$(call escaped,$(INBOX))')
+	@$(BIN)/python -m monitoring.corrections $(call quoted,$(or $(CORRECTIONS),corrections)) $(call option,from,INBOX)
 
 sweep: $(VENV)/.train  ## Search settings for DATA: TRIALS runs with Optuna, resumable
 	$(BIN)/python -m training.sweep finetune --trials $(TRIALS) $(OVERRIDES)
@@ -156,12 +159,12 @@ profile: $(VENV)/.train  ## Plot where a training step on DATA spends its time: 
 	$(BIN)/python -m training.profile $(OVERRIDES)
 
 prune: $(VENV)/.train  ## Remove AMOUNT of RUN's channels, fine-tune, report accuracy, size and speed; writes RUN-pruned-…
-	$(BIN)/python -m training.prune $(RUN) --amount $(AMOUNT)
+	$(BIN)/python -m training.prune $(call quoted,$(RUN)) --amount $(AMOUNT)
 
 archive: $(VENV)/.train  ## Build build/fruity-VERSION.mar (default: 1.1.0) from RUN: ENGINES, PRECISION, signed with SIGNING_KEY
-	$(BIN)/python -m model_archive.build --run $(RUN) --version $(BUILT) --engines $(ENGINES) \
-	  --precision $(PRECISION) $(SIGNED) $(if $(MODEL_CONFIG),--config $(MODEL_CONFIG))
-	@if grep -qs 'kind: wandb' $(RUN)/config.yaml; then $(BIN)/python -m training.trackers $(RUN) $(BUILT); fi
+	$(BIN)/python -m model_archive.build --run $(call quoted,$(RUN)) --version $(call quoted,$(BUILT)) --engines $(ENGINES) \
+	  --precision $(PRECISION) $(SIGNED) $(call option,config,MODEL_CONFIG)
+	@if grep -qs 'kind: wandb' $(call quoted,$(RUN)/config.yaml); then $(BIN)/python -m training.trackers $(call quoted,$(RUN)) $(call quoted,$(BUILT)); fi
 
 frontier: $(VENV)/.train  ## Plot accuracy over CPU time, in float and int8, of all runs or RUN="runs/a runs/b"; writes build/frontier
 	$(BIN)/python -m model_archive.frontier $(if $(call given,RUN),$(RUN),$(FINISHED_RUNS))
@@ -172,13 +175,13 @@ default-archive: $(VENV)/.train  ## Rebuild the committed archives after a chang
 # --- Runs and releases (docs/deploy.md)
 
 publish-run: $(VENV)/.train  ## Publish RUN to RUNS, a folder or gs://bucket/prefix (default: release.toml's); it never changes
-	@$(BIN)/python -m scripts.runs publish $(FROM_RUNS) $(RUN)
+	@$(BIN)/python -m scripts.runs publish $(FROM_RUNS) $(call quoted,$(RUN))
 
 fetch-run: $(VENV)/.train  ## Fetch the run RUN_ID from RUNS into runs/, verified, with DIGEST only if it has that digest
 	@$(BIN)/python -m scripts.runs fetch $(FROM_RUNS) $(if $(DIGEST),--digest $(DIGEST)) $(RUN_NAMED)
 
 set-release: $(VENV)/.train  ## Name RUN in model_archive/release.toml: the release VERSION is made of it
-	@$(BIN)/python -m scripts.runs name $(RUN) $(NAMED)
+	@$(BIN)/python -m scripts.runs name $(call quoted,$(RUN)) $(call quoted,$(NAMED))
 
 release-archive: $(VENV)/.train  ## Build the archive of release.toml's run, from RUNS: int8, with SIGNING_KEY signed, to REGISTRY
 	@$(BIN)/python -m scripts.release_archive $(FROM_RUNS) $(FROM) $(SIGNED)
@@ -189,53 +192,53 @@ keys: $(VENV)/.registry  ## Create fruity.key, which signs archives, and fruity.
 	@$(BIN)/python -m scripts.keys
 
 publish: $(VENV)/.registry  ## Publish ARCHIVE to REGISTRY, a folder or gs://bucket/prefix; a version never changes
-	@$(BIN)/python -m scripts.archives publish --registry $(REGISTRY) $(VERIFY) $(ARCHIVE) \
-	  $(if $(VERSION),--version $(VERSION))
+	@$(BIN)/python -m scripts.archives publish --registry $(call quoted,$(REGISTRY)) $(VERIFY) $(call quoted,$(ARCHIVE)) \
+	  $(call option,version,VERSION)
 
 fetch: $(VENV)/.registry  ## Fetch VERSION from REGISTRY into build/, verified, with PUBLIC_KEY its signature too
-	@$(BIN)/python -m scripts.archives fetch --registry $(REGISTRY) $(VERIFY) $(NAMED)
+	@$(BIN)/python -m scripts.archives fetch --registry $(call quoted,$(REGISTRY)) $(VERIFY) $(call quoted,$(NAMED))
 
 registry: $(VENV)/.registry  ## List the versions that REGISTRY holds
-	@$(BIN)/python -m scripts.archives list --registry $(REGISTRY)
+	@$(BIN)/python -m scripts.archives list --registry $(call quoted,$(REGISTRY))
 
 ready: $(call missing,serve)  ## Say whether the running server labels its golden sample right, else why not and fail
-	@$(BIN)/python -m scripts.versions ready --config $(CONFIG)
+	@$(BIN)/python -m scripts.versions ready --config $(call quoted,$(CONFIG))
 
 versions: $(call missing,serve)  ## Show the running server's versions: role, workers, queue, digest
-	@$(BIN)/python -m scripts.versions list --config $(CONFIG)
+	@$(BIN)/python -m scripts.versions list --config $(call quoted,$(CONFIG))
 
 rollout: $(VERSIONS_VENV)  ## Bring VERSION to the running server: check, compare, promote, watch, drain (ARGS=--keep)
-	@$(BIN)/python -m scripts.rollout $(NAMED) --config $(CONFIG) $(ROLLOUT_OPTIONS) $(ARGS)
+	@$(BIN)/python -m scripts.rollout $(call quoted,$(NAMED)) --config $(call quoted,$(CONFIG)) $(ROLLOUT_OPTIONS) $(ARGS)
 
 loop: $(VENV)/.train  ## Bring the next version after drift in LOG or enough CORRECTIONS: train with DATA, compare, roll out (YES=1)
-	@$(BIN)/python -m scripts.loop '$(call escaped,$(DATA))' '$(call escaped,$(or $(CORRECTIONS),corrections))' $(LOOP_OPTIONS) $(groups) $(ARGS)
+	@$(BIN)/python -m scripts.loop $(call quoted,$(DATA)) $(call quoted,$(or $(CORRECTIONS),corrections)) $(LOOP_OPTIONS) $(groups) $(ARGS)
 
 drift: $(VENV)/.monitor  ## Say whether the photos of LOG have drifted from the training of ARCHIVE (default: the one that serves), with REPORT=drift.html
-	@$(BIN)/python -m monitoring.drift --archive '$(call escaped,$(WATCHED))' --log '$(call escaped,$(LOG))' \
-	  --window $(WINDOW) $(if $(REPORT),--report '$(call escaped,$(REPORT))')
+	@$(BIN)/python -m monitoring.drift --archive $(call quoted,$(WATCHED)) --log $(call quoted,$(LOG)) \
+	  --window $(WINDOW) $(call option,report,REPORT)
 
 rollback: $(VERSIONS_VENV)  ## Go back to the version before, or with VERSION=1.0.0 to that one
-	@$(BIN)/python -m scripts.versions rollback --config $(CONFIG) $(VERSION) $(ARGS)
+	@$(BIN)/python -m scripts.versions rollback --config $(call quoted,$(CONFIG)) $(if $(VERSION),$(call quoted,$(VERSION))) $(ARGS)
 
 register: $(VERSIONS_VENV)  ## Load VERSION beside the others; it gets no requests yet
-	@$(BIN)/python -m scripts.versions register $(NAMED) --config $(CONFIG) $(FROM) $(VERIFY)
+	@$(BIN)/python -m scripts.versions register $(call quoted,$(NAMED)) --config $(call quoted,$(CONFIG)) $(FROM) $(VERIFY)
 
 promote: $(VERSIONS_VENV)  ## Make the registered VERSION the default, without any check
-	@$(BIN)/python -m scripts.versions promote $(NAMED) --config $(CONFIG)
+	@$(BIN)/python -m scripts.versions promote $(call quoted,$(NAMED)) --config $(call quoted,$(CONFIG))
 
 unregister: $(VERSIONS_VENV)  ## Stop VERSION once it has no request left, with ARGS=--now at once
-	@$(BIN)/python -m scripts.versions unregister $(NAMED) --config $(CONFIG) $(ARGS)
+	@$(BIN)/python -m scripts.versions unregister $(call quoted,$(NAMED)) --config $(call quoted,$(CONFIG)) $(ARGS)
 
 scale: $(VERSIONS_VENV)  ## Give VERSION that many WORKERS, fewer with ARGS=--now
-	@$(BIN)/python -m scripts.versions scale $(NAMED) $(WORKERS) --config $(CONFIG) $(ARGS)
+	@$(BIN)/python -m scripts.versions scale $(call quoted,$(NAMED)) $(call quoted,$(WORKERS)) --config $(call quoted,$(CONFIG)) $(ARGS)
 
 # --- The container and the cloud (docs/container.md, docs/deploy.md)
 
 image: $(VENV)/.registry  ## Build the serving LOCAL_IMAGE with the newest archive (DEVICE=cpu or cuda, CONTAINER=podman)
-	@$(BIN)/python -m scripts.image build --image $(LOCAL_IMAGE) --device $(DEVICE)
+	@$(BIN)/python -m scripts.image build --image $(call quoted,$(LOCAL_IMAGE)) --device $(DEVICE)
 
 image-size: $(VENV)/.registry  ## Print the size of each part of LOCAL_IMAGE
-	@$(BIN)/python -m scripts.image size --image $(LOCAL_IMAGE)
+	@$(BIN)/python -m scripts.image size --image $(call quoted,$(LOCAL_IMAGE))
 
 image-test: $(VENV)/.dev  ## Test LOCAL_IMAGE read-only and without capabilities: answers, attacks, shutdown
 	IMAGE=$(LOCAL_IMAGE) $(BIN)/pytest tests/dockerfiles/test_image.py
@@ -304,7 +307,7 @@ bench-quick: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.serve  ## Measure the sam
 	@$(BENCH_VENV)/bin/python -m benchmarks.bench --quick $(GIVEN_ARCHIVE)
 
 bench-rollout: $(VENV)/.dev  ## Swap versions of the running server SWAPS times under load; count failures, plot latency
-	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(CONFIG)
+	@$(BIN)/python -m benchmarks.version_swaps --swaps $(SWAPS) --config $(call quoted,$(CONFIG))
 
 bench-loop: $(VENV)/.dev  ## Measure the story of the loop: ten new labels, drift, corrections, the next version (20 minutes)
 	@$(BIN)/python -m benchmarks.loop_story
@@ -322,7 +325,7 @@ bench-capacity: $(VENV)/.dev $(BENCH_VENV)/serve/.registry  ## Measure the conta
 	@$(BIN)/python -m benchmarks.capacity.capacity_bench --python $(BENCH_VENV)/serve/bin/python $(ARGS)
 
 bench-client: $(VENV)/.dev  ## Measure what scaling 12-megapixel photos down gains at the server at URL (ARGS=--mbit=100 for such a link)
-	@$(BIN)/python -m benchmarks.client_photos --url $(URL) $(ARGS)
+	@$(BIN)/python -m benchmarks.client_photos --url $(call quoted,$(URL)) $(ARGS)
 
 chaos: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Kill, stop and starve the container's parts under load; write the table to docs/reliability.md
 	@$(BENCH_VENV)/bin/python -m benchmarks.chaos $(ARGS)

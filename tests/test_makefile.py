@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 def read_arguments(folder: Path, *words: str) -> list[str]:
     """Return the arguments that `make` with *words* gives to the venv's Python."""
     write_program(folder / "bin" / "python", 'printf "%s\\n" "$@"')
-    stamps = [option for extra in ("serve", "train", "dev") for option in ("-o", f"{folder}/.{extra}")]
+    stamps = [option for extra in ("serve", "train", "registry", "dev") for option in ("-o", f"{folder}/.{extra}")]
     # Also inside `make test`, which would print the folder that it enters.
     command = ["make", "--no-print-directory", *stamps, f"VENV={folder}", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -23,6 +23,34 @@ def read_arguments(folder: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize("photo", ["my lunch.jpg", "it's.jpg", 'a "b" [c] & d.jpg'])
 def test_a_photo_may_have_any_name(photo: str, tmp_path: Path) -> None:
     assert read_arguments(tmp_path, "predict", f"PHOTO={photo}")[:4] == ["-m", "fruity", "predict", photo]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "PUBLIC_KEY=PATH", "MODEL_CONFIG=PATH"],
+        ["publish", "REGISTRY=PATH", "ARCHIVE=PATH", "PUBLIC_KEY=PATH"],
+        ["fetch", "REGISTRY=PATH", "VERSION=1.0.0"],
+        ["registry", "REGISTRY=PATH"],
+        ["rollout", "VERSION=1.0.0", "REGISTRY=PATH", "PUBLIC_KEY=PATH", "SHADOW=PATH", "THRESHOLDS=PATH"],
+        ["rollback", "CONFIG=PATH"],
+        ["evaluate", "RUN=PATH", "DATA=PATH"],
+        ["prune", "RUN=PATH"],
+        ["archive", "RUN=PATH", "SIGNING_KEY=PATH", "MODEL_CONFIG=PATH"],
+        ["publish-run", "RUN=PATH", "RUNS=PATH"],
+        ["set-release", "RUN=PATH", "VERSION=1.0.0"],
+        ["loop", "DATA=PATH", "LOG=PATH", "ARCHIVE=PATH", "SIGNING_KEY=PATH", "LOOP_THRESHOLDS=PATH", "SHADOW=PATH"],
+        ["predict", "PHOTO=PATH", "URL=PATH"],
+        ["register", "VERSION=PATH"],
+    ],
+)
+def test_every_path_may_have_spaces_and_quotes(words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / 'it\'s "my" file'
+    path.touch()
+
+    arguments = read_arguments(tmp_path, "--silent", *(word.replace("PATH", str(path)) for word in words))
+
+    assert arguments.count(str(path)) == sum(word.endswith("=PATH") for word in words)
 
 
 @pytest.mark.parametrize(
