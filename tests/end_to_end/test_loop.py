@@ -35,21 +35,23 @@ def write_corrections(folder: Path) -> None:
     (folder / "mine.csv").write_text("\n".join(lines) + "\n")
 
 
-def run_verb(folder: Path, *command: str) -> str:
+def run_verb(python: str, folder: Path, *command: str) -> str:
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "YES": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
+        [python, "-m", *command], cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def test_corrections_of_a_new_label_become_a_version_that_knows_it_and_no_request_fails(tmp_path: Path) -> None:
+def test_corrections_of_a_new_label_become_a_version_that_knows_it_and_no_request_fails(
+    tmp_path: Path, warm_python: str
+) -> None:
     photos = write_image_folder(tmp_path / "photos", dict.fromkeys(KNOWN, 12))
     run = run_training(photos, tmp_path / "first", *LEARNS)
     first = build_archive(run, "2.0.0", ["openvino"], tmp_path / "build")[0]
     write_corrections(tmp_path / "inbox")
-    run_verb(tmp_path, "monitoring.corrections", "corrections", "--from", "inbox/mine.csv")
+    run_verb(warm_python, tmp_path, "monitoring.corrections", "corrections", "--from", "inbox/mine.csv")
     # The golden samples of networks as small as these agree by chance.
     thresholds = write_thresholds(tmp_path, watch_seconds=1)
     thresholds.write_text(thresholds.read_text().replace("golden_agreement: 0.5", "golden_agreement: 0.0"))
@@ -63,7 +65,7 @@ def test_corrections_of_a_new_label_become_a_version_that_knows_it_and_no_reques
         options = ["--config", str(tmp_path / "config.properties"), "--thresholds", str(rules)]
         options += ["--rollout-thresholds", str(thresholds)]
         with run_in_background(Endpoint(url), [Photo("leek", leek)], 1, 0.2) as samples:
-            printed = run_verb(tmp_path, "scripts.loop", "photos", "corrections", *options, *TRAINING)
+            printed = run_verb(warm_python, tmp_path, "scripts.loop", "photos", "corrections", *options, *TRAINING)
         after = read_first_label(httpx.post(url, content=leek).content)
 
     assert (before.version, before.best.label in KNOWN) == ("2.0.0", True)

@@ -98,7 +98,8 @@ def run_program(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     # What the program starts by `sys.executable` is warm, too.
     sys.executable = request["executable"]
-    sys.path[0] = request["folder"]
+    search_path = request["environment"].get("PYTHONPATH", "")
+    sys.path[:1] = [request["folder"], *filter(None, search_path.split(os.pathsep))]
     sys.argv = ["-m", *request["arguments"]]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 

@@ -45,6 +45,24 @@ def test_a_module_runs_with_its_arguments_folder_environment_input_and_exit_stat
     assert (done.returncode, done.stderr) == (1, "no more bananas\n")
 
 
+def test_a_module_is_found_on_the_python_path(warm_python: str, tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "tell.py").write_text(TELL)
+    environment = {**os.environ, "FRUIT": "kiwi", "PYTHONPATH": f"{tmp_path}/absent:{tmp_path}/modules"}
+
+    done = subprocess.run(
+        [warm_python, "-m", "tell"],
+        cwd=tmp_path,
+        env=environment,
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert json.loads(done.stdout) == ["__main__", [], str(tmp_path), "kiwi", "", True]
+
+
 def test_what_a_module_starts_is_warm_too(warm_python: str, tmp_path: Path) -> None:
     (tmp_path / "tell.py").write_text(TELL)
     (tmp_path / "parent.py").write_text(PARENT)
