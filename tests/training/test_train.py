@@ -106,7 +106,7 @@ def test_equal_seeds_give_equal_weights_and_figures(photo_folder: Path, tmp_path
 
 
 def test_training_stops_without_progress_and_keeps_the_best_epoch(photo_folder: Path, tmp_path: Path) -> None:
-    stops = ("recipe.epochs=40", "recipe.ema_decay=0", "recipe.lr=0.1", "recipe.patience=2", "recipe.keep=best")
+    stops = ("recipe.epochs=40", "recipe.ema_decay=0", "recipe.lr=0.1", "recipe.patience=2")
 
     run = run_training(photo_folder, tmp_path, *stops)
 
