@@ -45,7 +45,7 @@ def load(way: str, batch: int, archive: Path | None, barrier: Barrier) -> None:
         handler = ArchivedHandler(archive.read_bytes(), None)
         _loaded = handler.answer, handler.batch, barrier
     else:
-        _loaded = load_classifier(way, Path.cwd(), batch).classify, batch, barrier
+        _loaded = load_classifier(way, Path.cwd()).classify, batch, barrier
 
 
 def work(photos: list[bytes], seconds: float) -> tuple[float, float]:

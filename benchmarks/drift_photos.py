@@ -91,7 +91,7 @@ class Model:
             members.extractall(self._scratch.name)
         folder = Path(self._scratch.name)
         self.spec: Spec = read_spec(folder)
-        self._engine: Engine = load_engine(folder, "openvino", count_cpus(), batch=_BATCH)
+        self._engine: Engine = load_engine(folder, "openvino", count_cpus())
 
     def preprocess(self, photos: Sequence[Labelled]) -> Photos:
         how = self.spec.preprocessing

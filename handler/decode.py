@@ -20,8 +20,8 @@ from PIL import (
 )
 
 from handler.colour_profile import to_srgb
-from handler.decode_cost import HEIC_BRANDS, READABLE, check_cost
-from handler.problem import NotAPhoto, Problem, TooLarge, UnusablePhoto
+from handler.decode_cost import HEIC_BRANDS, check_cost
+from handler.problem import Problem, TooLarge, UnusablePhoto
 from handler.settings import Limits
 
 MEDIA_TYPES = {
@@ -94,7 +94,7 @@ def _errors_as_problems() -> Iterator[None]:
         raise
     except Exception as error:
         # On broken files Pillow's decoders raise OSError, SyntaxError, struct.error, KeyError and others.
-        raise UnusablePhoto(f"the image is broken or cut short ({error})") from error
+        raise UnusablePhoto(f"the image is broken or cut short ({' '.join(str(error).split())})") from error
 
 
 def _open_within(photo: bytes | bytearray, limits: Limits) -> Image.Image:
@@ -124,7 +124,7 @@ def _open(photo: bytes | bytearray) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image has too many pixels ({error})") from error
     except UnidentifiedImageError as error:
-        raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {READABLE}") from error
+        raise UnusablePhoto("the image is broken or cut short (it starts as one, but has no whole header)") from error
 
 
 def import_decoder(photo: bytes | bytearray) -> bool:

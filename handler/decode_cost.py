@@ -8,7 +8,7 @@ from handler.jpeg_segments import JPEG_START, read_jpeg
 from handler.problem import MalformedRequest, NotAPhoto, TooLarge
 from handler.settings import Limits
 
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
+_READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF and HEIC"
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -94,7 +94,7 @@ def _read_header(photo: _Photo) -> _Promise:
         return _read_webp(photo)
     if start[4:8] == b"ftyp" and start[8:12] in HEIC_BRANDS | _AVIF_BRANDS:
         return _read_heif(photo, _AVIF if start[8:12] in _AVIF_BRANDS else _HEIC)
-    raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {READABLE}")
+    raise NotAPhoto(f"these {len(photo):,} bytes are not an image that fruity reads: {_READABLE}")
 
 
 def _read_jpeg(photo: _Photo) -> _Promise:

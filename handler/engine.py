@@ -38,7 +38,7 @@ class Engine(Protocol):
     device: str
 
     def run(self, photos_BHWC: Photos, *, others_idle: bool = False) -> Outputs:
-        """Return the outputs for uint8 RGB photos; with *others_idle* on the cores of the other workers, too."""
+        """Return the outputs for uint8 RGB photos; with *others_idle* one by one, for the least latency."""
 
     def class_activation_maps(self, photos_BHWC: Photos) -> Floats:
         """Return logits_BKhw: the classifier applied at each place of the feature map."""
@@ -48,9 +48,9 @@ class Engine(Protocol):
 
 
 def load_engine(
-    folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto", batch: int = 1
+    folder: Path, name: EngineName, threads: int, gpu: int | None = None, precision: Precision = "auto"
 ) -> Engine:
-    """Return the engine of the unpacked archive *folder*, optimised for batches of *batch*; raise `EngineError`.
+    """Return the engine of the unpacked archive *folder*; raise `EngineError`.
 
     `auto` is torch if there is a GPU and an exported program, else OpenVINO.
     """
@@ -67,7 +67,8 @@ def load_engine(
         from handler.openvino_engine import OpenVinoEngine
 
         floats = _OPENVINO_PRECISIONS.get(precision)
-        return OpenVinoEngine(files[name], threads, floats, batch=batch, threads_when_idle=count_cpus())
+        # Of two workers each may take all cores for one photo, of more workers its share and that of another one.
+        return OpenVinoEngine(files[name], threads, floats, threads_for_one=min(count_cpus(), 2 * threads))
     from handler.torch_engine import TorchEngine
 
     return TorchEngine(files[name], threads, gpu, precision)

@@ -57,7 +57,7 @@ class FruityHandler:
         self._max_batch = max(1, properties.get("batch_size") or 1)
         threads = self._settings.threads or max(1, count_cpus() // config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
-        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision, self._max_batch)
+        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)
         self._activity = WorkerActivity(folder, os.getpid())
         log_settings = read_log_settings(os.environ)
         self._log = None if log_settings is None else PredictionLog(log_settings, self._version, self._spec)

@@ -1,6 +1,7 @@
 """One request as TorchServe hands it over, to photos and parameters."""
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -104,7 +105,9 @@ def make_request(
 
 def read_body(row: Mapping[str, Any]) -> bytes | bytearray:
     """Return the body of a request that is not a form; over gRPC it may be under `data` as well."""
-    return _as_bytes(row.get("body", row.get("data", b"")))
+    body = _as_bytes(row.get("body", row.get("data", b"")))
+    # Some clients write a byte order mark before their JSON.
+    return body[len(BOM_UTF8) :] if body.startswith(BOM_UTF8) else body
 
 
 def is_explanation(headers: Mapping[str, str]) -> bool:
@@ -131,7 +134,8 @@ def _as_bytes(value: Any) -> bytes | bytearray:
 def _is_json(body: bytes | bytearray, content_type: str) -> bool:
     # No image format starts with one of these bytes, so a photo is recognised under any content type.
     start = body[:64].lstrip()[:1]
-    return start in (b"{", b"[") or (content_type == "application/json" and bool(start) and start in _JSON_STARTS)
+    is_text = (bool(start) and start in _JSON_STARTS) or body.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    return start in (b"{", b"[") or (content_type == "application/json" and is_text)
 
 
 def _read_json(body: bytes | bytearray) -> tuple[list[NamedPhoto], int | float | None]:

@@ -12,12 +12,12 @@ class Classifier(Protocol):
     def classify(self, photos: Sequence[bytes]) -> list[Answer]: ...
 
 
-def load_classifier(way: str, folder: Path, batch: int = 1) -> Classifier:
-    """Return eager PyTorch for the way `eager`, else the archive's engine, compiled for one photo and for *batch*."""
+def load_classifier(way: str, folder: Path) -> Classifier:
+    """Return eager PyTorch for the way `eager`, else the archive's engine."""
     if way == "eager":
         from benchmarks.peers.eager_model import EagerClassifier
 
         return EagerClassifier(folder)
     from benchmarks.peers.same_engine import SameEngine
 
-    return SameEngine(folder, batch)
+    return SameEngine(folder)

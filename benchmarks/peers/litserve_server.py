@@ -22,7 +22,7 @@ class Eager(ls.LitAPI):
 
 class SameEngine(ls.LitAPI):
     def setup(self, device: str) -> None:
-        self.classifier = load_classifier("same-engine", Path.cwd(), batch=4)
+        self.classifier = load_classifier("same-engine", Path.cwd())
 
     def decode_request(self, request: dict[str, str]) -> bytes:
         return base64.b64decode(request["photo"])

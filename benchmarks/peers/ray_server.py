@@ -26,7 +26,7 @@ class Eager:
 @serve.deployment(**_REPLICAS, logging_config={"enable_access_log": False})
 class SameEngine:
     def __init__(self, folder: str) -> None:
-        self.classifier = load_classifier("same-engine", Path(folder), batch=4)
+        self.classifier = load_classifier("same-engine", Path(folder))
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.001)
     async def classify(self, photos: list[bytes]) -> list[Answer]:

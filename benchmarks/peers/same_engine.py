@@ -20,13 +20,12 @@ from handler.spec import read_spec
 class SameEngine:
     """The archive's preprocessing and engine, with one thread: each of two workers has a core."""
 
-    def __init__(self, folder: Path, batch: int = 1) -> None:
-        """Compile for one photo and for *batch*, as fruity does for its batches."""
+    def __init__(self, folder: Path) -> None:
         self._spec, self._limits = read_spec(folder), Limits()
         if not (folder / OPENVINO_FILE).exists():
             raise EngineError(f"the archive has no {OPENVINO_FILE}; build it with engines=openvino")
         # Not load_engine: it also compiles the model for all cores, which only fruity's workers use.
-        self._engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1, batch=batch)
+        self._engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1)
 
     def classify(self, photos: Sequence[bytes]) -> list[Answer]:
         inputs = [preprocess_photo(photo, self._spec.preprocessing, self._limits) for photo in photos]

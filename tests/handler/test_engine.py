@@ -61,7 +61,7 @@ def test_a_photo_gets_the_same_answer_in_a_batch_of_any_size(tiny_folder: Path, 
     brightness_B111 = np.arange(batch, 0, -1)[:, None, None, None] / batch
     noise_BHWC = np.random.default_rng(1).integers(0, 256, (batch, 64, 64, 3))
     photos_BHWC = (noise_BHWC * brightness_B111).astype(np.uint8)
-    engine = load_engine(tiny_folder, name, threads=1, batch=2)  # type: ignore[arg-type]
+    engine = load_engine(tiny_folder, name, threads=1)  # type: ignore[arg-type]
 
     together_BK = engine.run(photos_BHWC).logits_BK
 
@@ -108,8 +108,8 @@ def test_every_precision_gives_the_outputs_of_float32(
         np.testing.assert_allclose(actual, output, atol=tolerance * float(np.abs(output).max()))
 
 
-def test_more_threads_while_the_others_are_idle_give_the_same_answer(tiny_folder: Path) -> None:
-    engine = OpenVinoEngine(tiny_folder / OPENVINO_FILE, threads=1, precision="f32", batch=2, threads_when_idle=2)
+def test_more_threads_for_one_photo_give_the_same_answer(tiny_folder: Path) -> None:
+    engine = OpenVinoEngine(tiny_folder / OPENVINO_FILE, threads=1, precision="f32", threads_for_one=2)
 
     shared, idle = engine.run(PHOTOS_BHWC), engine.run(PHOTOS_BHWC, others_idle=True)
 

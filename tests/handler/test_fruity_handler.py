@@ -133,13 +133,13 @@ def test_every_batch_size_is_run_before_the_first_request_on_the_workers_share_o
 
     Worker(default_folder, batch_size, gpu=3, precision="float32", **settings)
 
-    assert loads == [(default_folder, "auto", threads, 3, "float32", largest)]
+    assert loads == [(default_folder, "auto", threads, 3, "float32")]
     assert sorted(set(engine.batches)) == list(range(1, largest + 1))
     idle = {batch for batch, others_idle in zip(engine.batches, engine.others_idle, strict=True) if others_idle}
     assert idle == set(range(1, largest // 2 + 1))
 
 
-def test_one_photo_does_not_use_the_cores_of_a_busy_worker(
+def test_the_engine_learns_whether_the_other_workers_are_idle(
     default_folder: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)

@@ -33,7 +33,7 @@ def test_a_photo_sent_as_a_web_form_is_refused_with_the_right_command() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "text/plain", ""])
-@pytest.mark.parametrize("space", ["", " \r\n\t"])
+@pytest.mark.parametrize("space", ["", " \r\n\t", "\ufeff"])
 def test_json_is_read_under_any_content_type(content_type: str, space: str) -> None:
     body = bytearray(f'{space}{{"instances": [{{"b64": "{PHOTO_B64}"}}]}}'.encode())
 
@@ -71,6 +71,7 @@ def test_instances_keep_their_order_with_a_problem_in_the_place_of_a_bad_one() -
         (b"{}", "missing required field `instances`"),
         (b"[]", "Expected `object`, got `array`"),
         *((body, "the JSON body is not") for body in (b"3", b"-1", b'"text"', b"null", b"true")),
+        *(('{"instances": []}'.encode(coding), "the JSON body is not") for coding in ("utf-16", "utf-16-le")),
         (b'{"instances": 3}', r"Expected `array`, got `int` - at `\$\.instances`"),
         (b'{"instances": []}', "`instances` is empty"),
         (b'{"instances": [{}]}', r"missing required field `b64` - at `\$\.instances\[0\]`"),
