@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
@@ -19,6 +21,7 @@ _VERB_S = 120.0
 _RUN_MB = 160
 _BALLAST = "ballast"
 _HANG = "hang"
+_CLOCK = "clock"
 # The handler as it is, but the first inference after the file has appeared never ends.
 _INFERENCE = b"            outputs = self._engine.run("
 _HANGING = """            with contextlib.suppress(FileNotFoundError):
@@ -49,6 +52,11 @@ def list_faults() -> list[Fault]:
             for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))
         ),
         Fault("the model hangs in inference", _hang, prepare=_serve_a_model_that_can_hang),
+        *(
+            Fault(f"the clock jumps an hour {way}", _set_clock(offset), prefix=_own_clock(library))
+            for library in _find_faketime()
+            for way, offset in (("ahead", "+1h"), ("back", "-1h"))
+        ),
         Fault("disk full", _fill_disk, _empty_disk, prefix=_own_disk()),
         Fault("no more file descriptors", _limit_files, _unlimit_files),
         Fault("no more memory for workers", _limit_memory, _unlimit_memory),
@@ -90,6 +98,26 @@ def _own_disk() -> list[str]:
     rights = [] if os.geteuid() == 0 else ["--map-current-user", "--keep-caps"]
     script = f'mount -t tmpfs -o size={_RUN_MB}m tmpfs "$RUN_FOLDER" && export PREDICTION_LOG="$RUN_FOLDER/predictions"'
     return ["unshare", *rights, "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
+
+
+def _find_faketime() -> list[Path]:
+    """Return the library that sets a program's clock, if libfaketime of PyPI is installed; it compiles it."""
+    found = find_spec("libfaketime")
+    return [] if found is None or found.origin is None else sorted(Path(found.origin).parent.rglob("libfaketime.so.1"))
+
+
+def _own_clock(library: Path) -> list[str]:
+    """Return what gives the rest a clock of its own, which a file in RUN_FOLDER sets; monotonic clocks stay."""
+    variables = "FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1"
+    script = f'echo +0 > "$RUN_FOLDER/{_CLOCK}" && export FAKETIME_TIMESTAMP_FILE="$RUN_FOLDER/{_CLOCK}" {variables}'
+    return ["sh", "-c", f'{script} && LD_PRELOAD="{library}" exec "$@"', "sh"]
+
+
+def _set_clock(offset: str) -> Callable[[Container], None]:
+    def set_clock(container: Container) -> None:
+        (container.run_folder / _CLOCK).write_text(offset)
+
+    return set_clock
 
 
 def _fill_disk(container: Container) -> None:
