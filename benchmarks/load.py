@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import math
+import selectors
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,8 +73,17 @@ def run_closed(endpoint: Endpoint, photos: Sequence[Photo], clients: int, second
 def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
     """Send *photos* in turn, *rate* a second on average; latencies count from the schedule, also if a server stalls."""
     started_s = time.perf_counter()
-    samples = asyncio.run(_send_on_schedule(endpoint, photos, plan_arrivals(rate, seconds), started_s))
+    samples = sample_open(endpoint, photos, rate, seconds)
     return Load.of(samples, time.perf_counter() - started_s)
+
+
+def sample_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> list[Sample]:
+    """Return all requests of an open loop (`run_open`)."""
+    # The usual one waits for whole milliseconds, which half of the requests would be late by.
+    selector = selectors.SelectSelector()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        arrivals = plan_arrivals(rate, seconds)
+        return runner.run(_send_on_schedule(endpoint, photos, arrivals, time.perf_counter()))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from benchmarks.capacity import capacity_simulation, cloud_run_service
 from benchmarks.capacity.capacity_results import Capacity, ClosedLoop, Measured
 from benchmarks.capacity.cloud_run_model import TARGET
 from benchmarks.capacity.cloud_run_service import CloudRunService
+from benchmarks.capacity.container_rates import DURATIONS_SHARE
 from benchmarks.scenarios import MIDDLE, PHONE
 
 _GOAL = 0.25
@@ -51,6 +52,7 @@ def format_page(results: Capacity, service: CloudRunService) -> str:
         best=simulated.recommended,
         is_reached=capacity_simulation.reaches_objectives(simulated.recommended),
         price_tolerance=capacity_simulation.PRICE_TOLERANCE,
+        durations_share=DURATIONS_SHARE,
         photos=sum(300 * point.photos_per_s for point in simulated.day),
         peak=max(point.photos_per_s for point in simulated.day),
         start_s=median(measured.start_s) + cloud_run_service.PLATFORM_START_S,

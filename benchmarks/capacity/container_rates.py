@@ -16,10 +16,17 @@ from ts.model_server import load_properties
 
 from benchmarks.bench_results import describe_machine
 from benchmarks.capacity.capacity_results import ClosedLoop, Measured, OpenLoop, ResultsError
-from benchmarks.capacity.service_times import TimedLoad, find_batches, find_service_times, run_timed
+from benchmarks.capacity.service_times import (
+    TimedAnswer,
+    TimedLoad,
+    find_batches,
+    find_service_times,
+    read_timings,
+    run_timed,
+)
 from benchmarks.container_load import Container, run_container
 from benchmarks.endpoint import Photo
-from benchmarks.load import Load, run_open
+from benchmarks.load import Load, run_open, sample_open
 from benchmarks.scenarios import MIDDLE, PHONE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import on_cores
 from serving.model_store import CONFIG_NAME, ROOT
@@ -27,6 +34,8 @@ from serving.model_store import CONFIG_NAME, ROOT
 CLIENTS = (1, 2, 4, 8, 16)
 FULL = max(CLIENTS)
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9)
+DURATIONS_SHARE = 0.6
+"""Of the capacity, in the open loop that the durations of batches come from; no other one has this share."""
 _DRAIN_S = 5.0
 
 
@@ -45,6 +54,8 @@ class _Rounds:
     """By clients, a load of each round."""
     open: dict[float, list[Load]] = field(default_factory=lambda: defaultdict(list))
     """The same, by share of the capacity."""
+    durations: list[list[TimedAnswer]] = field(default_factory=list)
+    """Of each round, the answers of the open loop that the durations of batches come from."""
 
     @property
     def capacity(self) -> float:
@@ -85,24 +96,27 @@ def measure(python: Path, plan: MeasuringPlan) -> Measured:
             _summarize(MIDDLE, 1, FULL, [one_core]),
         ],
         open=[_describe_open(share, rounds, plan) for share in SHARES],
-        service=find_service_times(rounds.closed, *batching),
+        service=find_service_times(rounds.durations, rounds.closed, *batching),
     )
 
 
 def _run_rounds(container: Container, photos: Sequence[Photo], plan: MeasuringPlan, rounds: _Rounds) -> None:
     """Run each load once a round, so that a machine that slows down does so for all of them."""
     with Progress() as progress:
-        task = progress.add_task("Loads", total=plan.rounds * (len(CLIENTS) + len(SHARES)))
+        task = progress.add_task("Loads", total=plan.rounds * (len(CLIENTS) + 1 + len(SHARES)))
         for _ in range(plan.rounds):
             for clients in CLIENTS:
                 rounds.closed[clients].append(run_timed(container, photos, clients, plan.closed_s))
                 progress.advance(task)
+            samples = sample_open(container.proxy, photos, DURATIONS_SHARE * rounds.capacity, plan.open_s)
+            rounds.durations.append(read_timings(samples))
+            progress.advance(task)
             for share in SHARES:
+                container.server.wait_until_idle(_DRAIN_S)
                 load = run_open(container.proxy, photos, share * rounds.capacity, plan.open_s)
                 if not load.latencies_ms:
                     raise ResultsError(f"no request of an open loop was answered, the errors are {dict(load.errors)}")
                 rounds.open[share].append(load)
-                container.server.wait_until_idle(_DRAIN_S)
                 progress.advance(task)
 
 

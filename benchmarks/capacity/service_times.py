@@ -1,4 +1,7 @@
-"""How long the workers take, from what clients saw: by the size of the batch, beside busy and beside idle workers."""
+"""How long the workers take, from what clients saw: by the size of the batch, beside busy and beside idle workers.
+
+The durations come from an open loop: in closed ones, another worker's batch disturbs a worker either never or always.
+"""
 
 import re
 import time
@@ -54,16 +57,20 @@ def run_timed(container: Container, photos: Sequence[Photo], clients: int, secon
     with run_in_background(container.proxy, photos, clients) as samples:
         time.sleep(seconds)
     taken_s = time.perf_counter() - started_s
-    answers = [_read_timing(sample) for sample in samples]
+    answers = read_timings(samples)
     return TimedLoad(answers, taken_s, container.server.cpu_s() - server_cpu_s, time.process_time() - client_cpu_s)
 
 
-def _read_timing(sample: Sample) -> TimedAnswer:
-    if sample.error:
-        raise ResultsError(f"a request of a closed loop failed with {sample.error}")
-    times_ms = {name: float(ms) for name, ms in _DURATION.findall(sample.timing)}
-    received_s = sample.started_s + sample.latency_s
-    return TimedAnswer(received_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"])
+def read_timings(samples: Iterable[Sample]) -> list[TimedAnswer]:
+    """Return what Server-Timing says in the answers; raise `ResultsError` if a request failed."""
+    answers = []
+    for sample in samples:
+        if sample.error:
+            raise ResultsError(f"a request failed with {sample.error}")
+        times_ms = {name: float(ms) for name, ms in _DURATION.findall(sample.timing)}
+        received_s = sample.started_s + sample.latency_s
+        answers.append(TimedAnswer(received_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"]))
+    return answers
 
 
 def find_batches(answers: Iterable[TimedAnswer]) -> list[Batch]:
@@ -82,12 +89,19 @@ def find_batches(answers: Iterable[TimedAnswer]) -> list[Batch]:
 
 
 def find_service_times(
-    loads: Mapping[int, Sequence[TimedLoad]], batch_size: int, workers: int, batch_delay_ms: float
+    open_loops: Iterable[Iterable[TimedAnswer]],
+    loads: Mapping[int, Sequence[TimedLoad]],
+    batch_size: int,
+    workers: int,
+    batch_delay_ms: float,
 ) -> ServiceTimes:
-    """Return what closed *loads*, by their clients, show; raise `ResultsError` if there are too few batches."""
+    """Return the durations of *open_loops*, and the times around them that closed *loads*, by their clients, show.
+
+    Raises `ResultsError` if there are too few batches.
+    """
     seen: dict[bool, dict[int, list[float]]] = {True: defaultdict(list), False: defaultdict(list)}
-    for load in (load for same in loads.values() for load in same):
-        batches = [batch for batch in find_batches(load.answers) if batch.size <= batch_size]
+    for answers in open_loops:
+        batches = [batch for batch in find_batches(answers) if batch.size <= batch_size]
         last_end_s = 0.0
         for batch in batches:
             seen[batch.started_s < last_end_s][batch.size].append(batch.handler_ms)

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from benchmarks.capacity.capacity_results import ResultsError
+from benchmarks.capacity.capacity_results import ResultsError, ServiceTimes
 from benchmarks.capacity.service_times import TimedAnswer, TimedLoad, find_batches, find_service_times
 
 
@@ -39,8 +39,14 @@ def make_loads() -> dict[int, list[TimedLoad]]:
     return {1: [TimedLoad(one, 2.0, 1.0, 0.1)], 4: [TimedLoad(four, 2.0, 1.0, 0.1)]}
 
 
+def find(loads: dict[int, list[TimedLoad]], batch_size: int) -> ServiceTimes:
+    """Return the service times where the open loops have the same batches as the closed ones."""
+    open_loops = [load.answers for same in loads.values() for load in same]
+    return find_service_times(open_loops, loads, batch_size, workers=2, batch_delay_ms=1.0)
+
+
 def test_durations_are_told_apart_by_size_and_by_the_other_worker() -> None:
-    service = find_service_times(make_loads(), batch_size=2, workers=2, batch_delay_ms=1.0)
+    service = find(make_loads(), batch_size=2)
 
     assert [same[50] for same in service.idle_ms] == [pytest.approx(8.5, abs=0.02), pytest.approx(10.05, abs=0.02)]
     # No batch of one started beside a busy worker: half the time of two.
@@ -48,7 +54,7 @@ def test_durations_are_told_apart_by_size_and_by_the_other_worker() -> None:
 
 
 def test_the_time_outside_the_handler_is_what_clients_waited_for_beside_it() -> None:
-    service = find_service_times(make_loads(), batch_size=2, workers=2, batch_delay_ms=1.0)
+    service = find(make_loads(), batch_size=2)
 
     assert service.overhead_ms == pytest.approx([2.0] * 100)
     # Each worker answers two requests in 20 ms, and its handler takes 11.05 of them.
@@ -59,4 +65,4 @@ def test_too_few_batches_are_refused() -> None:
     loads = {1: [TimedLoad(answer_batch(1.0, 8.0), 1.0, 1.0, 0.1)]}
 
     with pytest.raises(ResultsError, match="no size of batch was seen 30 times; measure for longer"):
-        find_service_times(loads, batch_size=4, workers=2, batch_delay_ms=1.0)
+        find(loads, batch_size=4)
