@@ -45,6 +45,7 @@ class MeasuringPlan:
     starts: int = 3
     warm_up_s: float = 6.0
     closed_s: float = 3.0
+    durations_s: float = 20.0
     open_s: float = 20.0
 
 
@@ -108,7 +109,7 @@ def _run_rounds(container: Container, photos: Sequence[Photo], plan: MeasuringPl
             for clients in CLIENTS:
                 rounds.closed[clients].append(run_timed(container, photos, clients, plan.closed_s))
                 progress.advance(task)
-            samples = sample_open(container.proxy, photos, DURATIONS_SHARE * rounds.capacity, plan.open_s)
+            samples = sample_open(container.proxy, photos, DURATIONS_SHARE * rounds.capacity, plan.durations_s)
             rounds.durations.append(read_timings(samples))
             progress.advance(task)
             for share in SHARES:
