@@ -47,7 +47,7 @@ def test_the_checkout_and_the_run_folder_may_have_spaces_in_their_names(
     folder, checkout = tmp_path / "my server", tmp_path / "my clone"
     folder.mkdir()
     checkout.symlink_to(ROOT)
-    monkeypatch.setattr("serving.container.proxy._CONFIG_FOLDER", checkout / "dockerfiles" / "serve")
+    monkeypatch.setattr("serving.container.proxy_config._CONFIG_FOLDER", checkout / "dockerfiles" / "serve")
 
     with run_proxy(folder, upstream.url) as proxy:
         answers = [httpx.get(f"{proxy.url}{path}") for path in ("/readyz", "/docs")]
