@@ -24,7 +24,7 @@ class SameEngine:
         self._spec, self._limits = read_spec(folder), Limits()
         if not (folder / OPENVINO_FILE).exists():
             raise EngineError(f"the archive has no {OPENVINO_FILE}; build it with engines=openvino")
-        # Not load_engine: it also compiles the model for all cores, which only fruity's workers use.
+        # Not load_engine: it gives a single photo the cores of two workers.
         self._engine = OpenVinoEngine(folder / OPENVINO_FILE, threads=1)
 
     def classify(self, photos: Sequence[bytes]) -> list[Answer]:
