@@ -1,6 +1,5 @@
 """One photo with its labels, the heatmap, the code to ask the same, and the way to correct the answer."""
 
-import functools
 import json
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from fruity import Explanation, FruityError, PhotoRefused, Prediction, ServerErr
 
 from playground.connection import Connection, State
 from playground.correction_form import show_correction
-from playground.overlay import encode, lay_heatmap, open_preview
+from playground.overlay import encode_jpeg, lay_heatmap, open_preview
 from playground.photo_input import NamedPhoto
 from playground.session_answers import ask, describe_failure
 from playground.snippets import write_curl, write_python
@@ -73,11 +72,10 @@ def _show_picture(photo: NamedPhoto, answer: Explanation, state: State) -> None:
         return
     strength = st.slider("Where the model looked", 0, 100, 70, format="%d %%", key=f"heat {photo.name}")
     shown = lay_heatmap(preview, answer.heatmap_png, state.description.crop, strength / 100)
-    st.image(encode(shown, "JPEG"), alt=f"{photo.name} with the heatmap", width="stretch")
-    # The PNG is made when the button is pressed.
-    make_png = functools.partial(encode, shown, "PNG")
-    name = f"{photo.name}-explained.png"
-    st.download_button("Download this picture", make_png, name, "image/png", on_click="ignore")
+    picture = encode_jpeg(shown)
+    st.image(picture, alt=f"{photo.name} with the heatmap", width="stretch")
+    name = f"{photo.name}-explained.jpg"
+    st.download_button("Download this picture", picture, name, "image/jpeg", on_click="ignore")
 
 
 def _show_versions(photo: NamedPhoto, answer: Explanation, connection: Connection, other: Connection | None) -> None:
