@@ -23,8 +23,8 @@ from serving.worker_log import PAUSE_S, find_reason
 
 _CLIENTS = 8
 _MAX_RECOVERY_S = 15.0
-# The longest that is waited for: longer than model-config.yaml's responseTimeout and a restart of the workers.
-_WAIT_S = 60.0
+# The longest that is waited for: longer than a container is stuck before it ends (serving/container/health.py).
+_WAIT_S = 120.0
 # Right answers alone for so long, and none of them late, mean that it has recovered.
 _CALM_S = 3.0
 _STALL_S = 1.0
@@ -41,7 +41,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     longest_s: float
     """That an answer took."""
     recovered_s: float | None
-    """From the fault, or from its end where it is lifted; None: not within a minute, or the container ended."""
+    """From the fault, or from its end where it is lifted; None: not within two minutes, or the container ended."""
     exit_code: int | None
     """None: it runs on."""
     said: str
@@ -103,7 +103,7 @@ def try_fault(python: Path, photo: Photo, fault: Fault, lasts_s: float, warm_up_
 
 
 def _wait(container: Container, samples: Sequence[Sample], since_s: float) -> tuple[int | None, bool]:
-    """Wait until the container ends, is calm again or a minute is over; return its exit code and whether it is calm."""
+    """Wait until the container ends, is calm again or two minutes are over; return its exit code and if it is calm."""
     while (now_s := time.perf_counter()) < since_s + _WAIT_S:
         if (code := container.server.process.poll()) is not None:
             return code, False
@@ -152,7 +152,7 @@ def format_section(trials: Sequence[Trial]) -> str:
     rows = []
     for trial in trials:
         failed = format_counts(trial.failed)
-        recovered = "not in 60 s" if trial.recovered_s is None else f"{trial.recovered_s} s"
+        recovered = f"not in {_WAIT_S:.0f} s" if trial.recovered_s is None else f"{trial.recovered_s} s"
         if trial.exit_code is not None:
             failed, recovered = "all that followed", f"exits with {trial.exit_code}"
         said = "<br>".join(text.replace("|", "\\|") for text in (trial.said, *trial.messages) if text)

@@ -51,6 +51,7 @@ def list_faults() -> list[Fault]:
             Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind))
             for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))
         ),
+        Fault("SIGSTOP of the JVM, for good", _send(signal.SIGSTOP, "java", 1)),
         Fault("the model hangs in inference", _hang, prepare=_serve_a_model_that_can_hang),
         *(
             Fault(f"the clock jumps an hour {way}", _set_clock(offset), prefix=_own_clock(library))

@@ -26,8 +26,10 @@ from serving.readiness import Busy, NotReady, check_ready, read_golden_sample
 from serving.torchserve import MODEL, TorchServe, TorchServeError
 
 INTERVAL_S = 5.0
-# Without an answer for this long the container is stuck and must be restarted.
-_STUCK_S = 120.0
+# Without an answer for this long the container is stuck, and ends so that its platform replaces it.
+_STUCK_S = 60.0
+# A platform may freeze the container between requests: the check under way then fails, but not the next ones.
+_STUCK_CHECKS = 3
 _MAX_DEATHS = 2
 _DEATHS_WINDOW_S = 60.0
 
@@ -51,14 +53,17 @@ class Health:
         self.queued_requests = 0
         self.clock: Callable[[], float] = time.monotonic
         self._last_answer_s = self.clock()
+        self._failed_checks = 0
         self._stopping = False
         self._workers: dict[str, int] = {}
         self._deaths_s: deque[float] = deque()
 
     @property
     def stuck_reason(self) -> str:
+        """Why the container must be replaced."""
         silent_s = self.clock() - self._last_answer_s
-        return f"the model has not answered for {silent_s:.0f} s" if silent_s > _STUCK_S else ""
+        stuck = self._failed_checks >= _STUCK_CHECKS and silent_s > _STUCK_S
+        return f"the model has not answered for {silent_s:.0f} s" if stuck else ""
 
     def stop(self) -> None:
         """Be unready from now on."""
@@ -70,15 +75,20 @@ class Health:
         try:
             deaths = self._count_deaths(ask())
             reason = f"{deaths} workers died within {_DEATHS_WINDOW_S:.0f} s" if deaths > _MAX_DEATHS else ""
-            self._last_answer_s = self.clock()
+            self._note_answer()
         except Busy:
             # Readiness stays: otherwise the load would move to the next instance, and then to the one after it.
             reason = self.unready_reason
-            self._last_answer_s = self.clock()
+            self._note_answer()
         except NotReady as error:
             reason = str(error)
+            self._failed_checks += 1
         if not self._stopping:
             self.unready_reason = reason
+
+    def _note_answer(self) -> None:
+        self._last_answer_s = self.clock()
+        self._failed_checks = 0
 
     def _count_deaths(self, workers: dict[str, int]) -> int:
         """Count recent restarts: TorchServe starts a dead worker under its old name, as a new process."""
@@ -93,10 +103,11 @@ class Health:
 def watch_model(
     server: TorchServe, settings: ContainerSettings, health: Health, end: Callable[[ContainerExit], None]
 ) -> None:
-    """Keep *health* up to date; call *end* if the model is not ready in time, or if the check itself fails."""
+    """Keep *health* up to date; call *end* if the model is not ready in time or is stuck, or if the check fails."""
     try:
         version = server.wait_until_ready(settings.start_timeout_s)
-        _check_periodically(server, settings, health, version)
+        _check_until_stuck(server, settings, health, version)
+        end(ContainerExit(ExitCode.TORCHSERVE, f"{health.stuck_reason}; the log above may say why"))
     except TorchServeError as reason:
         end(ContainerExit(ExitCode.MODEL, f"{reason}"))
     except (ArchiveError, OSError) as reason:
@@ -106,7 +117,7 @@ def watch_model(
         end(ContainerExit(ExitCode.BUG, traceback.format_exc().strip()))
 
 
-def _check_periodically(server: TorchServe, settings: ContainerSettings, health: Health, version: str) -> None:
+def _check_until_stuck(server: TorchServe, settings: ContainerSettings, health: Health, version: str) -> None:
     # The default version may change at run time; each archive has its own golden samples.
     def golden_of(default: Version) -> list[GoldenSample]:
         # Before the golden sample is sent, which a full queue refuses.
@@ -123,7 +134,7 @@ def _check_periodically(server: TorchServe, settings: ContainerSettings, health:
     ):
         health.check(ask)
         log("NOTICE", f"{MODEL} {version} answers at port {settings.port}")
-        while True:
+        while not health.stuck_reason:
             time.sleep(INTERVAL_S)
             before = health.unready_reason
             health.check(ask)

@@ -68,11 +68,19 @@ def test_a_full_queue_keeps_readiness_and_counts_as_an_answer(watched: Watched) 
     assert watched.health.stuck_reason == ""
 
 
-def test_two_minutes_without_an_answer_are_stuck(watched: Watched) -> None:
-    watched.now_s += 120
-    assert watched.health.stuck_reason == ""
+def test_a_minute_of_failed_checks_is_stuck(watched: Watched) -> None:
+    for _ in range(3):
+        watched.check(NotReady("timed out"), after_s=20)
+        assert watched.health.stuck_reason == ""
     watched.check(NotReady("timed out"), after_s=1)
-    assert "121 s" in watched.health.stuck_reason
+    assert "61 s" in watched.health.stuck_reason
+    watched.check(TWO)
+    assert watched.health.stuck_reason == ""
+
+
+def test_a_container_that_was_frozen_for_an_hour_is_not_stuck(watched: Watched) -> None:
+    watched.check(NotReady("timed out"), after_s=3600)
+    assert watched.health.stuck_reason == ""
 
 
 def test_three_deaths_of_workers_within_a_minute_make_it_unready(watched: Watched) -> None:
@@ -104,7 +112,8 @@ def test_the_pages_give_the_reason_as_a_problem(watched: Watched, tmp_path: Path
     with serve_health(watched.health, tmp_path), httpx.Client(transport=transport, base_url="http://pages") as pages:
         ready = [pages.get(path) for path in ("/readyz", "/healthz")]
         head = pages.head("/readyz")
-        watched.check(NotReady("1 of 2 workers are ready"), after_s=500)
+        for _ in range(3):
+            watched.check(NotReady("1 of 2 workers are ready"), after_s=200)
         unready, stuck, unknown = (pages.get(path) for path in ("/readyz", "/healthz", "/else"))
 
     assert [(page.status_code, page.json()) for page in ready] == [(200, {"status": "ok"})] * 2
@@ -112,7 +121,7 @@ def test_the_pages_give_the_reason_as_a_problem(watched: Watched, tmp_path: Path
     assert (unready.status_code, stuck.status_code, unknown.status_code) == (503, 503, 404)
     assert unready.headers["content-type"] == "application/problem+json"
     assert unready.json()["detail"] == "1 of 2 workers are ready"
-    assert "500 s" in stuck.json()["detail"]
+    assert "600 s" in stuck.json()["detail"]
     assert not (tmp_path / "health.sock").exists()
 
 
@@ -174,12 +183,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTorchServe]:
 
 
 class RecordingHealth(Health):
-    """Records why the model was not ready after each check; after the server's last state a check is a bug."""
+    """Records why the model was not ready after each check, one every 30 s; after the last state a check is a bug."""
 
     def __init__(self, server: FakeTorchServe) -> None:
         super().__init__()
         self.server = server
         self.reasons: list[str] = []
+        self.clock = lambda: 30.0 * len(self.reasons)
 
     def check(self, ask: object) -> None:
         if not self.server.states:
@@ -240,3 +250,12 @@ def test_a_new_default_version_is_checked_by_its_own_archive(server: FakeTorchSe
     assert reasons[:2] == ["", ""]
     assert "1.2.0" in reasons[2]
     assert "1.3.0" in reasons[3]
+
+
+def test_a_model_that_is_stuck_ends_the_container(server: FakeTorchServe, tmp_path: Path) -> None:
+    server.states = [("1.0.0", 2), *[("1.0.0", 0)] * 9]
+
+    reasons, reason = watch(server, tmp_path, "1.0.0")
+
+    assert reasons == ["", *["0 of 2 workers are ready"] * 3]
+    assert (reason.code, "has not answered" in str(reason)) == (ExitCode.TORCHSERVE, True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.readiness import NotReady
 from serving.rollout.traffic import find_proxy, send_share
 from tests.serving.container.running_proxy import PREDICT, RunningProxy, run_proxy
 from tests.serving.container.upstream import Upstream
@@ -101,10 +102,16 @@ def test_other_methods_are_refused_with_those_that_are_allowed(client: httpx.Cli
     assert upstream.requests == []
 
 
+def time_out() -> dict[str, int]:
+    raise NotReady("timed out")
+
+
 def test_readiness_and_liveness_are_those_of_the_supervisor(proxy: RunningProxy, client: httpx.Client) -> None:
     ready = {path: client.get(path) for path in PROBES}
     proxy.health.unready_reason = "1 of 2 workers are ready"
     unready = {path: client.get(path) for path in PROBES}
+    for _ in range(3):
+        proxy.health.check(time_out)
     proxy.health.clock = lambda: 1e9
 
     assert {path: (answer.status_code, answer.json()) for path, answer in ready.items()} == {
