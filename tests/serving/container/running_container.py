@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from benchmarks.endpoint import Endpoint
 from benchmarks.server_process import free_ports
@@ -53,6 +54,15 @@ class RunningContainer:
         management = Addresses.read(self.config).management
         workers: list[dict[str, Any]] = httpx.get(f"{management}/models/fruity").json()[0]["workers"]
         return workers
+
+
+def find_process(ancestor: int, words: str) -> int:
+    """Return the process under *ancestor* whose command line has *words*."""
+    for process in psutil.Process(ancestor).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if words in " ".join(process.cmdline()):
+                return int(process.pid)
+    raise AssertionError(f"no process under {ancestor} has {words!r} in its command line")
 
 
 def is_ready(url: str) -> bool:

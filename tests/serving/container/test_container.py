@@ -1,6 +1,5 @@
 """All processes of the container, without a container."""
 
-import contextlib
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from benchmarks.endpoint import Photo
@@ -19,7 +17,7 @@ from serving.container.exit_codes import ExitCode
 from serving.model_store import ROOT
 from tests.docs.document import OPENAPI_FILE
 from tests.end_to_end.photos import ESPRESSO, coffee, encode
-from tests.serving.container.running_container import RunningContainer, run_container
+from tests.serving.container.running_container import RunningContainer, find_process, run_container
 from tests.serving.container.running_proxy import PREDICT
 
 KILLS = 5
@@ -124,15 +122,6 @@ def test_the_end_of_a_part_ends_the_container_with_the_reason(
     assert [json.loads(line)["labels"][0][0] for line in moved.read_text().splitlines()] == [ESPRESSO]
     with pytest.raises(httpx.ConnectError):
         httpx.get(container.url)
-
-
-def find_process(ancestor: int, words: str) -> int:
-    """Return the process under *ancestor* whose command line has *words*."""
-    for process in psutil.Process(ancestor).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if words in " ".join(process.cmdline()):
-                return int(process.pid)
-    raise AssertionError(f"no process under {ancestor} has {words!r} in its command line")
 
 
 @pytest.mark.server

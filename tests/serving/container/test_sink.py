@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 from PIL import Image
@@ -22,6 +21,7 @@ from monitoring.corrections import main
 from serving.container.container_settings import ContainerSettings
 from serving.container.sink_process import SOCKET, run_sink
 from tests.pictures import draw_waves, encode, make_png_bomb
+from tests.serving.container.running_container import find_process
 from tests.serving.container.running_proxy import RunningProxy, assert_is_problem, run_proxy
 from tests.serving.container.upstream import Upstream
 
@@ -173,9 +173,7 @@ def test_a_full_disk_is_a_503_and_the_sink_goes_on(nginx: None, upstream: Upstre
 
 
 def test_a_killed_sink_is_started_again_and_serving_goes_on(sink: RunningProxy) -> None:
-    (process,) = [child for child in psutil.Process().children() if "monitoring.sink" in child.cmdline()]
-
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(find_process(os.getpid(), "monitoring.sink"), signal.SIGKILL)
 
     assert_is_problem(post(sink), 503, "busy")
     assert httpx.post(f"{sink.url}/predictions/fruity", content=b"photo").status_code == 200
