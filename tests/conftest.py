@@ -1,7 +1,5 @@
 """Fixtures for all tests. xdist loads this file before it starts workers, so it imports nothing that takes long."""
 
-import functools
-import importlib
 import os
 import shlex
 import shutil
@@ -12,14 +10,13 @@ import tempfile
 import threading
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from _pytest.assertion import rewrite
 
 from tests.buckets import Service
 from tests.http_server import serve_http
@@ -32,40 +29,10 @@ if TYPE_CHECKING:
 
 DEFAULT_ARCHIVE = Path(__file__).parent.parent / "model_archive" / "default" / "fruity-1.0.0.mar"
 WARM_PYTHON = Path(__file__).parent / "warm_python"
-# What tests import that is not ours and takes long.
-SLOW_IMPORTS = (
-    "google.cloud.storage",
-    "jsonschema",
-    "lightning",
-    "matplotlib.pyplot",
-    "nncf",
-    "pandas",
-    "scipy.stats",
-    "sklearn.linear_model",
-    "streamlit",
-    "timm",
-    "torch.export",
-    "torchvision.transforms.v2",
-    "wandb",
-)
-UNTRACED = (
-    "torch.export.export",
-    "torch.export.load",
-    "torch.export.save",
-    "openvino.convert_model",
-    "nncf.quantize_with_accuracy_control",
-)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, help="folder for pictures of the playground (make screenshots)")
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Import and rewrite tests in a worker without coverage's tracer, which nearly doubles the time of both."""
-    if hasattr(session.config, "workerinput") and sys.gettrace():
-        _untraced(lambda: [importlib.import_module(name) for name in SLOW_IMPORTS])()
-        pytest.MonkeyPatch().setattr(rewrite, "_rewrite_test", _untraced(rewrite._rewrite_test))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,16 +46,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
     yield
     if skipped := terminalreporter.stats.get("skipped"):
         terminalreporter.write_line(summarize_skips(report.longrepr[2] for report in skipped))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def untraced_compilers() -> Iterator[None]:
-    """Run what compiles networks without coverage's tracer, which adds half of its time."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in UNTRACED if sys.gettrace() else ():
-            module, _, function = name.rpartition(".")
-            patch.setattr(name, _untraced(getattr(importlib.import_module(module), function)))
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -190,19 +147,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     with serve_http(lambda _: (service.status, service.body.encode())) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         yield service
-
-
-def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        tracer = sys.gettrace()
-        sys.settrace(None)
-        try:
-            return function(*arguments, **options)
-        finally:
-            sys.settrace(tracer)
-
-    return call
 
 
 def unpack(archive: Path, folder: Path) -> Path:

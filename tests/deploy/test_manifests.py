@@ -98,7 +98,7 @@ def test_a_release_is_checked_and_tested_like_a_push_before_it_is_built_and_depl
         "archive": "test",
         "deploy": ["test", "archive"],
     }
-    assert {"make check", "make test", "make image image-test"} <= set(push) <= set(release)
+    assert {"make check", "make coverage", "make image image-test"} <= set(push) <= set(release)
     assert "nginx libnginx-mod-http-js" in push[0]
 
 

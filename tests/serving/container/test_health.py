@@ -7,11 +7,9 @@ from typing import cast
 import httpx
 import pytest
 
-from benchmarks.server_process import free_ports
 from model_archive.golden import read_golden
 from model_archive.identity import ArchiveError
 from serving.container import health as health_module
-from serving.container import healthcheck
 from serving.container.archive_placement import STORE
 from serving.container.container_settings import ContainerSettings
 from serving.container.exit_codes import ContainerExit, ExitCode
@@ -20,7 +18,6 @@ from serving.model_store import DEFAULT_ARCHIVE
 from serving.readiness import Busy, NotReady
 from serving.torchserve import Addresses, TorchServe, TorchServeError
 from tests.http_server import Request, serve_http
-from tests.serving.container.running_proxy import RunningProxy
 
 GOLDEN = read_golden(DEFAULT_ARCHIVE)[0]
 TWO = {"1.0.0/9000": 11, "1.0.0/9001": 12}
@@ -123,27 +120,6 @@ def test_the_pages_give_the_reason_as_a_problem(watched: Watched, tmp_path: Path
     assert unready.json()["detail"] == "1 of 2 workers are ready"
     assert "600 s" in stuck.json()["detail"]
     assert not (tmp_path / "health.sock").exists()
-
-
-def test_the_healthcheck_asks_at_the_port_of_vertex_ai(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PORT", "1")
-    monkeypatch.setenv("AIP_HTTP_PORT", str(proxy.port))
-
-    healthcheck.main()
-
-
-def test_the_healthcheck_asks_readyz_at_port(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TLS_CERTIFICATE", raising=False)
-    monkeypatch.setenv("PORT", str(proxy.port))
-    healthcheck.main()
-
-    proxy.health.unready_reason = "no workers"
-    with pytest.raises(SystemExit, match="no workers"):
-        healthcheck.main()
-
-    monkeypatch.setenv("PORT", str(port := free_ports(1)[0]))
-    with pytest.raises(SystemExit, match=rf"{port} .*refused"):
-        healthcheck.main()
 
 
 @dataclass
