@@ -33,14 +33,3 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, _NEVER)
-
-
-def return_freed_memory() -> None:
-    """Return what `keep_freed_memory` kept to the system, before this process forks.
-
-    A forked process keeps a copy of all that its parent changes later: else 8 GB for each one that loads photos
-    (EfficientNet-Lite0, batches of 64), after which a machine with 24 GB ran out of memory.
-    """
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from training.process_setup import keep_freed_memory, return_freed_memory
+from training.process_setup import keep_freed_memory
 
 # The page faults of ten tensors of 64 MB, one after the other, before and after.
 COUNT_FAULTS = """
@@ -68,4 +68,3 @@ def test_another_c_library_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
 
     keep_freed_memory()
-    return_freed_memory()
