@@ -268,7 +268,7 @@ setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` a
 
 # One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop.
 test: $(VENV)/.dev  ## Run all tests; print the ten slowest and what was skipped
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not hosts" --durations 10 --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not hosts" --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage:  ## Run all tests, which takes a third longer, and fail where their branches cover less than 95 %
 	@$(MAKE) test ARGS='--cov $(ARGS)'
