@@ -1,4 +1,3 @@
-import logging
 import resource
 
 import pytest
@@ -9,12 +8,6 @@ from tests.handler.observations import APPLE, CHERRY, UNSURE_APPLE, observe
 from tests.specs import make_spec
 
 UNFAMILIAR_APPLE = UNSURE_APPLE._replace(unfamiliarity=1.5)
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, logger="ts.metrics")
-    return caplog
 
 
 def buckets(found: Emitted, name: str) -> dict[str, float]:

@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Iterable
 
 import pytest
@@ -9,12 +8,6 @@ from tests.handler.emitted_metrics import LINE, REFERENCE, emitted, make_monitor
 from tests.handler.observations import APPLE, UNSURE_APPLE, observe
 from tests.handler.worker import METRICS, load_metrics
 from tests.specs import make_spec
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, logger="ts.metrics")
-    return caplog
 
 
 def declared() -> Iterable[tuple[str, str]]:
