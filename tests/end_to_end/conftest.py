@@ -36,7 +36,7 @@ def management(server: TorchServe) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def metrics(server: TorchServe) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.addresses.metrics, timeout=60) as client:
         yield client

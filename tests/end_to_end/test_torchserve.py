@@ -17,6 +17,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from handler.monitor import INTERVAL_S
 from handler.request import PROBE
 from serving.model_store import DEFAULT_ARCHIVE, ROOT, stage
 from serving.torchserve import Addresses, TorchServe, TorchServeError
@@ -41,7 +42,7 @@ def read_metrics(metrics: httpx.Client) -> dict[str, float]:
 def read_increase(
     metrics: httpx.Client, before: Mapping[str, float], expected: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return by how much the samples of *expected* have increased; a worker emits its metrics every five seconds."""
+    """Return by how much the samples of *expected* have increased; a worker emits its metrics every `INTERVAL_S`."""
     deadline = time.monotonic() + 20
     while True:
         after = read_metrics(metrics)
@@ -49,6 +50,13 @@ def read_increase(
         if increase == expected or time.monotonic() > deadline:
             return increase
         time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def settled_metrics(metrics: httpx.Client) -> httpx.Client:
+    """The metrics once they hold all that the tests of other files have asked."""
+    time.sleep(INTERVAL_S + 1)
+    return metrics
 
 
 @pytest.fixture
@@ -62,10 +70,10 @@ def patient_model(management: httpx.Client) -> Iterator[str]:
 
 
 def test_good_and_bad_photos_of_one_batch_get_their_own_answers(
-    inference: httpx.Client, metrics: httpx.Client, patient_model: str
+    inference: httpx.Client, settled_metrics: httpx.Client, patient_model: str
 ) -> None:
     bodies = [coffee(), b"not a photo", coffee()[:4000], encode(coffee(), "jpeg")]
-    before = read_metrics(metrics)
+    before = read_metrics(settled_metrics)
 
     with ThreadPoolExecutor(4) as clients:
         path = f"/predictions/{patient_model}"
@@ -76,11 +84,11 @@ def test_good_and_bad_photos_of_one_batch_get_their_own_answers(
     assert responses[3].json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
     # One more inference for the two good photos: all four requests were one batch.
     expected = {"fruity_inference_seconds_count": 1, "fruity_batch_photos_sum": 2, "fruity_handler_seconds_count": 1}
-    assert read_increase(metrics, before, expected) == expected
+    assert read_increase(settled_metrics, before, expected) == expected
 
 
-def test_a_photo_shows_in_the_metrics(inference: httpx.Client, metrics: httpx.Client) -> None:
-    before = read_metrics(metrics)
+def test_a_photo_shows_in_the_metrics(inference: httpx.Client, settled_metrics: httpx.Client) -> None:
+    before = read_metrics(settled_metrics)
 
     inference.post("/predictions/fruity", content=coffee())
     inference.post("/predictions/fruity", content=b"not a photo")
@@ -96,18 +104,18 @@ def test_a_photo_shows_in_the_metrics(inference: httpx.Client, metrics: httpx.Cl
         "fruity_photo_bytes_sum": len(coffee()),
         "ts_inference_requests_total": 2,
     }
-    assert read_increase(metrics, before, expected) == expected
+    assert read_increase(settled_metrics, before, expected) == expected
 
 
-def test_a_probe_is_answered_and_not_counted(inference: httpx.Client, metrics: httpx.Client) -> None:
-    before = read_metrics(metrics)
+def test_a_probe_is_answered_and_not_counted(inference: httpx.Client, settled_metrics: httpx.Client) -> None:
+    before = read_metrics(settled_metrics)
 
     probe = inference.post("/predictions/fruity", content=coffee(), headers={PROBE: "readiness"})
     inference.post("/predictions/fruity", content=b"not a photo")
 
     assert probe.json()["predictions"][0]["labels"][0]["label"] == ESPRESSO
     expected = {"fruity_requests_total": 1, "fruity_photos_total": 1, "fruity_handler_seconds_count": 1}
-    assert read_increase(metrics, before, expected) == expected
+    assert read_increase(settled_metrics, before, expected) == expected
 
 
 def test_each_answered_photo_is_logged_once_under_the_request_id_of_its_response(tmp_path: Path) -> None:
