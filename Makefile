@@ -270,7 +270,7 @@ setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` a
 test: $(VENV)/.dev  ## Run all tests; print the ten slowest and what was skipped
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not hosts" --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-coverage:  ## Run all tests, which takes a third longer, and fail where their branches cover less than 95 %
+coverage:  ## Run all tests, and fail where they cover less than 95 % of the lines and branches
 	@$(MAKE) test ARGS='--cov $(ARGS)'
 
 check: $(VENV)/.dev  ## Lint, check types, import rules, workflows, manifests, Dockerfiles and shell scripts

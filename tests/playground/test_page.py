@@ -43,7 +43,7 @@ def test_the_heatmap_follows_the_slider_and_is_downloaded(page: Page) -> None:
     with Image.open(downloading.value.path()) as downloaded:
         assert (downloaded.format, downloaded.size) == ("JPEG", (400, 300))
         # Without the heatmap it is the photo: red at its left above.
-        assert downloaded.getpixel((10, 10)) == pytest.approx((254, 0, 0), abs=3)
+        assert downloaded.getpixel((10, 10)) == pytest.approx((254, 0, 0), abs=2)
 
 
 PASTE = """(photo) => {

@@ -129,12 +129,12 @@ def write_photos(folder: Path, count: int) -> Path:
 @pytest.mark.slow
 def test_killed_at_random_moments_and_started_again_no_photo_is_lost_or_there_twice(tmp_path: Path) -> None:
     photos = sorted(write_photos(tmp_path / "photos", 400).iterdir())
-    manifest = write_repeated(photos, 20 * PART_PHOTOS + 7, tmp_path / "list.csv")
+    manifest = write_repeated(photos, 30 * PART_PHOTOS + 7, tmp_path / "list.csv")
 
-    counted = kill_often(DEFAULT_ARCHIVE, manifest, tmp_path / "scores", kills=2, max_s=200, seed=2)
+    counted = kill_often(DEFAULT_ARCHIVE, manifest, tmp_path / "scores", kills=3, max_s=200, seed=2)
 
-    assert counted == Kills(kills=2, missing=0, twice=0, num_photos=20 * PART_PHOTOS + 7)
-    assert sum(row["error"] is not None for row in read_parquet_rows(tmp_path / "scores")) == 25
+    assert counted == Kills(kills=3, missing=0, twice=0, num_photos=30 * PART_PHOTOS + 7)
+    assert sum(row["error"] is not None for row in read_parquet_rows(tmp_path / "scores")) == 38
 
 
 @on_ray
