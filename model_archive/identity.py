@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -93,7 +93,7 @@ def read_identity(archive: Path) -> Identity:
 
 def read_members(archive: Path, *names: str) -> list[bytes]:
     """Return the small members *names* of *archive*; raise `ArchiveError` or `OSError`."""
-    with archive.open("rb") as file:
+    with _open(archive) as file:
         try:
             with _seek_errors(), zipfile.ZipFile(file) as members:
                 return [_read_member(members, name) for name in names]
@@ -108,9 +108,12 @@ def check_members(archive: Path) -> None:
 
 
 def find_damage(archive: Path) -> str | None:
-    """Return what is damaged in *archive*, which is read whole, None if it is intact; raise `OSError`."""
+    """Return what is damaged in *archive*, which is read whole, None if it is intact.
+
+    Raises `ArchiveError` if it does not exist, or `OSError`.
+    """
     place = "its table of contents"
-    with archive.open("rb") as file:
+    with _open(archive) as file:
         try:
             with _seek_errors(), zipfile.ZipFile(file) as members:
                 for place in members.namelist():
@@ -120,6 +123,16 @@ def find_damage(archive: Path) -> str | None:
         except _DAMAGES as error:
             return f"{archive} is damaged at {place} ({error})"
     return None
+
+
+@contextmanager
+def _open(archive: Path) -> Iterator[BinaryIO]:
+    try:
+        file = archive.open("rb")
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{archive} does not exist; `make archive` builds one, REGISTRY=… fetches one") from error
+    with file:
+        yield file
 
 
 @contextmanager
@@ -137,7 +150,7 @@ def _suggest(damaged: Path) -> str:
     """Return what to do about *damaged*, with the newest intact archive beside it if there is one."""
     versions = filter(None, (version_in(path.name) for path in damaged.parent.glob(f"{MODEL}-*.mar")))
     for version in sorted(versions, key=version_order, reverse=True):
-        with suppress(OSError):
+        with suppress(ArchiveError, OSError):
             if find_damage(damaged.with_name(file_name(version))) is None:
                 return (
                     f"{file_name(version)} beside it is intact: use that one (`make serve VERSION={version}`), "

@@ -23,12 +23,14 @@ _MODE = 0o100644 << 16
 
 
 def read_model_config(config: Path) -> str:
-    """Return the text of the model-config.yaml *config*; raise `SettingsError` if the handler refuses it."""
-    text = config.read_text(encoding="utf-8", errors="replace")
+    """Return the text of the model-config.yaml *config*; raise `SettingsError` if it cannot be read or is refused."""
     try:
+        text = config.read_text(encoding="utf-8", errors="replace")
         if not isinstance(fields := yaml.safe_load(text), dict):
             raise SettingsError("it has no keys; model_archive/model-config.yaml is an example")
         read_settings(fields)
+    except OSError as error:
+        raise SettingsError(f"{config} cannot be read ({error.strerror}); MODEL_CONFIG names the file") from error
     except (yaml.YAMLError, SettingsError) as error:
         raise SettingsError(f"{config} cannot be used: {error}") from error
     return text

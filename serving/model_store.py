@@ -95,12 +95,9 @@ def resolve_archive(version: str, store: Path, source: Source) -> Path:
 
 def read_archive(path: Path, version: str | None = None) -> Archive:
     """Return the content of *path*; raise `ArchiveError` unless it is fruity's, undamaged, and of *version*."""
-    try:
-        found = identity.read_identity(path)
-        identity.check_members(path)
-        golden, digest = read_golden(path), hash_file(path)
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{path} does not exist; `make archive` builds one, REGISTRY=… fetches one") from error
+    found = identity.read_identity(path)
+    identity.check_members(path)
+    golden, digest = read_golden(path), hash_file(path)
     if version not in (None, found.version):
         raise ArchiveError(f"{path} holds version {found.version}, expected was {version}")
     return Archive(path, found.version, digest, found.spec, golden)

@@ -59,6 +59,7 @@ def test_an_archive_of_another_model_or_version_is_refused(
 @pytest.mark.parametrize(
     ("write", "message"),
     [
+        (lambda _: None, r"fruity-1\.1\.0\.mar does not exist"),
         (lambda path: path.write_bytes(b""), r"fruity-1\.1\.0\.mar .*; build one with make archive"),
         (lambda path: path.write_bytes(b"PK\x03\x04 and then nothing"), r"fruity-1\.1\.0\.mar"),
         (lambda path: add(path, spec=b"{}"), r"MAR-INF/MANIFEST\.json"),
