@@ -128,8 +128,9 @@ def scale(server: Server, version: str, workers: int, *, now: bool = False, mach
             )
         check_capacity(workers, server.management.list_versions(), version, machine or read_machine())
         server.management.scale(version, workers)
+    given = "1 worker" if workers == 1 else f"{workers} workers"
     return (
-        f"{version} has {workers} workers until the server restarts; after that it has the minWorkers of its "
+        f"{version} has {given} until the server restarts; after that it has the minWorkers of its "
         "model-config.yaml (`make archive MODEL_CONFIG=…`)"
     )
 
