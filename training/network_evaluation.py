@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from rich.table import Table
 from torch import nn
 
 from handler.spec import Preprocessing
-from training.config import EvaluationConfig
+from training.config import DataConfig, EvaluationConfig
 from training.data.photo_set import Photo, PhotoSet
+from training.data.sources import load_test_photos
 from training.evaluation.decision import Decision, decide, decide_held_out, fit_decision, warn_of_few_photos
 from training.evaluation.intervals import Intervals
 from training.evaluation.measures import evaluate_split
@@ -31,6 +33,16 @@ class EvaluationSet:
     labels: Sequence[str]
     groups: Sequence[str] | None
     preprocessing: Preprocessing
+
+
+def build_evaluation_set(config: DataConfig, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
+    """Return val and test of *photos*, test from the source `data.test` where one is set; raise `DataError`."""
+    test = photos.of("test")
+    if config.test is not None:
+        # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
+        cache, learned = Path(config.cache), {photo.digest for photo in photos.photos}
+        test = load_test_photos(config.test, photos.labels, cache=cache, learned=learned).photos
+    return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from training.fine_tuning import Job, fine_tune
 from training.interruption import InterruptionError
 from training.loader import load_photo_set
 from training.network import NetworkError
-from training.network_evaluation import EvaluationSet, evaluate_network, print_summary
+from training.network_evaluation import build_evaluation_set, evaluate_network, print_summary
 from training.process_setup import set_up_process
 from training.run_folder import REPORT_FILE, RunError, check_free, load_network, read_run_config, rebuild_pruned
 from training.training_result import TrainingResult, write_result
@@ -48,8 +48,7 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     before = load_network(run, spec)
     job = Job("prune", config, photos, spec.preprocessing)
     network = fine_tune(remove_channels(load_network(run, spec), amount, spec), job).network
-    splits = {"val": photos.of("val"), "test": photos.of("test")}
-    evaluation_set = EvaluationSet(splits, photos.labels, photos.groups, spec.preprocessing)
+    evaluation_set = build_evaluation_set(config.data, photos, spec.preprocessing)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
     pruning = {"of": run.resolve().name, "amount": amount, **_compare(before, network, spec)}
     result = TrainingResult(network, evaluation, photos.of("train"), (), (time.monotonic() - started_s) / 60, pruning)

@@ -16,7 +16,6 @@ from torch import nn
 from handler.spec import Preprocessing, read_spec
 from training.config import Config, ConfigError
 from training.data.photo_set import DataError, PhotoSet
-from training.data.sources import load_test_photos
 from training.data.split import learn_half_of_val
 from training.distillation import load_teacher
 from training.evaluation.label_errors import LabelError, review_labels
@@ -25,7 +24,7 @@ from training.interruption import InterruptionError, LostProcessError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
-from training.network_evaluation import EvaluationSet, evaluate_network, evaluate_refitted, print_summary
+from training.network_evaluation import build_evaluation_set, evaluate_network, evaluate_refitted, print_summary
 from training.process_setup import choose_device, set_up_process
 from training.progress import print_line
 from training.run_folder import REPORT_FILE, RunError, check_free, point_latest
@@ -46,7 +45,7 @@ def train(config: Config) -> Path | None:
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
     photos = load_photo_set(config.data)
     teacher = load_teacher(config.recipe, photos.labels)
-    evaluation_set = _build_evaluation_set(config, photos, preprocessing)
+    evaluation_set = build_evaluation_set(config.data, photos, preprocessing)
     logs = Path(config.logs) / config.id
     if config.resume and not any(logs.glob("*.ckpt")):
         shared = "; every host needs it, so share this folder" if config.trainer.nodes > 1 else ""
@@ -87,15 +86,6 @@ def _fit_probe(
         return None
     features = fit_linear_probe(network, config, photos, preprocessing)
     return review_labels(features.embeddings_ND, photos.of("train"))
-
-
-def _build_evaluation_set(config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> EvaluationSet:
-    test = photos.of("test")
-    if config.data.test is not None:
-        # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
-        cache, learned = Path(config.data.cache), {photo.digest for photo in photos.photos}
-        test = load_test_photos(config.data.test, photos.labels, cache=cache, learned=learned).photos
-    return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 
 def train_and_report(config: Config) -> None:

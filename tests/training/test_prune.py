@@ -8,6 +8,7 @@ import torch
 from handler.spec import read_spec
 from model_archive.served_network import load_network as load_served
 from tests.specs import make_spec
+from tests.training.pictures import write_image_folder
 from training.network import NetworkError, build_network, default_preprocessing
 from training.prune import count_parameters, main, remove_channels
 from training.run_folder import load_network
@@ -17,6 +18,9 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
     trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = shutil.copytree(trained_run.parent, tmp_path / "runs", symlinks=True)
+    field = write_image_folder(tmp_path / "field", {"leek": 2, "apple": 1}, first_seed=9000)
+    settings = runs / "tiny" / "config.yaml"
+    settings.write_text(settings.read_text().replace("test: null", f"test: {field}"))
 
     main([str(runs / "latest"), "--amount", "0.5", "--epochs", "1"])
 
@@ -26,6 +30,7 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
     spec = read_spec(pruned)
     assert spec.pruned == 0.5
     assert "pruned" in spec.provenance.weights
+    assert spec.metrics["test"]["photos"] == 3
     pruning = json.loads((pruned / "metrics.json").read_text())["pruning"]
     assert pruning["of"] == "tiny"
     assert pruning["top1_before"] == read_spec(trained_run).metrics["val"]["top1"]
