@@ -53,6 +53,8 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, int]
     """By error, without the rubbish."""
     rollouts: int
+    refused_rollouts: int
+    """Those of them that ended with an error; the version before served on."""
     readings: list[Reading]
 
     @property
@@ -99,14 +101,14 @@ def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float
         loads: list[Load] = []
         thread = threading.Thread(target=lambda: loads.append(run_open(container.proxy, mix, rate, minutes * 60)))
         started_s = time.perf_counter()
-        readings, rollouts = [_read(container, 0.0)], 0
+        readings, rollouts, refused = [_read(container, 0.0)], 0, 0
         thread.start()
         while thread.is_alive():
             time.sleep(min(5.0, minutes * 60 / 40))
             now_s = time.perf_counter() - started_s
             readings.append(_read(container, now_s))
             if now_s > (rollouts + 1) * _MINUTES_BEFORE_ROLLOUT * 60 and now_s < (minutes - 3) * 60:
-                _roll_out(container)
+                refused += not _roll_out(container)
                 rollouts += 1
         thread.join()
     errors = Counter(loads[0].errors)
@@ -118,6 +120,7 @@ def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float
         requests=requests,
         failed=dict(errors),
         rollouts=rollouts,
+        refused_rollouts=refused,
         readings=readings,
     )
 
@@ -140,20 +143,22 @@ def _read(container: Container, seconds: float) -> Reading:
     )
 
 
-def _roll_out(container: Container) -> None:
-    """Bring a copy of the version that serves, by the command that people use."""
+def _roll_out(container: Container) -> bool:
+    """Bring a copy of the version that serves, by the command that people use; return whether it serves now."""
     # Beside the log: the rollout itself copies it into the model store.
     version, archive = copy_next(
         container.management.describe(), container.run_folder / "model_store", container.server.log.parent
     )
     command = [sys.executable, "-m", "scripts.rollout", version, "--archive", str(archive)]
     command += ["--config", str(container.run_folder / "config.properties")]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def find_faults(soak: Soak) -> list[str]:
     """Return what is not as it must be."""
     found = [f"{count} requests failed with {error}" for error, count in soak.failed.items()]
+    if soak.refused_rollouts:
+        found.append(f"{soak.refused_rollouts} of {soak.rollouts} rollouts were refused")
     for name, figure in (("memory", "pss_mb"), ("descriptors", "files"), ("threads", "threads")):
         growths = {kind: soak.growth_percent(figure, kind) for kind in soak.kinds()}
         found += [f"{name} of {kind} grew by {by:.1f} %" for kind, by in growths.items() if by > _MAX_GROWTH_PERCENT]

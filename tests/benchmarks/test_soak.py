@@ -21,18 +21,19 @@ def soak(pss_mb: Callable[[int], float], *, log_bytes: int = 200, **changes: obj
         for minute in range(21)
     ]
     fields = {"minutes": 20.0, "photos_per_s": 1.7, "requests": 2000}
-    return Soak(**{**fields, "failed": {}, "rollouts": 2, "readings": readings, **changes})  # type: ignore[arg-type]
+    return Soak(**{**fields, "failed": {}, "rollouts": 2, "refused_rollouts": 0, "readings": readings, **changes})  # type: ignore[arg-type]
 
 
 def test_what_grows_in_the_first_five_minutes_only_is_no_leak() -> None:
     assert find_faults(soak(lambda minute: 100 + 20 * min(minute, 5))) == []
 
 
-def test_a_leak_too_many_log_bytes_and_failures_are_named() -> None:
-    leaking = soak(lambda minute: 100 + minute, log_bytes=300, failed={"500": 2})
+def test_a_leak_too_many_log_bytes_and_failures_of_requests_and_rollouts_are_named() -> None:
+    leaking = soak(lambda minute: 100 + minute, log_bytes=300, failed={"500": 2}, refused_rollouts=1)
 
     assert find_faults(leaking) == [
         "2 requests failed with 500",
+        "1 of 2 rollouts were refused",
         "memory of worker grew by 13.3 %",
         "300 log bytes a request, the limit is 250",
     ]
