@@ -110,7 +110,7 @@ def test_another_build_of_a_version_is_refused_and_changes_nothing(tiny_run: Pat
     ("arguments", "message"),
     [
         (["--signing-key", "no.key"], r"no\.key"),
-        (["--config", "no.yaml"], r"No such file .*no\.yaml"),
+        (["--config", "no.yaml"], r"no\.yaml cannot be read \(No such file"),
         (["--config", "bad.yaml"], r"bad\.yaml .*Invalid enum value 'onnx'"),
         (["--config", "open.yaml"], r"open\.yaml cannot be used: while parsing"),
         (["--run", "nowhere"], r"nowhere/spec\.json does not exist"),
