@@ -44,7 +44,7 @@ def assert_is_understood(folder: Path, *options: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "cannot be read: [Errno 2] No such file or directory" in done.stderr
+    assert "does not exist; `make archive` builds one" in done.stderr
 
 
 def test_the_job_is_a_valid_pod_with_both_buckets(tmp_path: Path) -> None:
