@@ -45,10 +45,10 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     set_up_process(config.trainer)
     photos = load_photo_set(config.data)
     _check_comparable(run, spec, config, photos)
+    evaluation_set = build_evaluation_set(config.data, photos, spec.preprocessing)
     before = load_network(run, spec)
     job = Job("prune", config, photos, spec.preprocessing)
     network = fine_tune(remove_channels(load_network(run, spec), amount, spec), job).network
-    evaluation_set = build_evaluation_set(config.data, photos, spec.preprocessing)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
     pruning = {"of": run.resolve().name, "amount": amount, **_compare(before, network, spec)}
     result = TrainingResult(network, evaluation, photos.of("train"), (), (time.monotonic() - started_s) / 60, pruning)
