@@ -20,7 +20,15 @@ from serving.rollout.label_change import LabelMap, VersionChange, check_labels
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import load_version, record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
-from serving.rollout.traffic import DefaultAgainError, check_not_default, drain, read_traffic, send_canary, watch
+from serving.rollout.traffic import (
+    DefaultAgainError,
+    check_not_default,
+    drain,
+    read_traffic,
+    send_canary,
+    settle,
+    watch,
+)
 
 # Each says in one sentence what is wrong.
 FAILURES = (ManagementError, ModelStoreError, ArchiveError, RegistryError, SignatureError, RolloutError, OSError)
@@ -55,6 +63,7 @@ def roll_out(
         change = VersionChange(server, journal, old, new, labels, thresholds)
         before = read_traffic(server.metrics, old.version)
         rollout.register()
+        settle(change)
         photos = warm(change)
         check_golden(server, journal, new)
         compare_golden(change, photos)

@@ -22,6 +22,7 @@ CANARY = "canary.json"
 _POLL_S = 0.2
 _INTERVAL_S = 0.5
 _GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leaves, after its end
+_SETTLE_S = 10.0
 _MAX_TIMEOUTS = 4  # clients that still name the version after so many response timeouts go on doing so
 
 
@@ -65,6 +66,17 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
         photos=total("fruity_confidence_count", **ours),
         confidence_sum=total("fruity_confidence_sum", **ours),
     )
+
+
+def settle(change: VersionChange) -> None:
+    """Return once the old version has answered what waited while the new one loaded, or after ten seconds.
+
+    Loading takes cores from the old version. What its full queue refuses would count as the new version's errors.
+    """
+    deadline = time.monotonic() + _SETTLE_S
+    with change.journal.step("settle", f"waiting until {change.old.version} has no queue"):
+        while _count_waiting(change.server, change.old.version) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
 
 def send_canary(change: VersionChange, proxy: Path) -> None:
@@ -156,10 +168,14 @@ def drain(
             )
         sleep(_POLL_S)
         check_not_default(server, version)
-        waiting = server.management.describe(version).job_queue_status.pending_requests
+        waiting = _count_waiting(server, version)
         before, requests = requests, read_traffic(server.metrics, version).by_number
         if waiting or requests != before:
             quiet_since = clock()
+
+
+def _count_waiting(server: Server, version: str) -> int:
+    return server.management.describe(version).job_queue_status.pending_requests
 
 
 def check_not_default(server: Server, version: str) -> None:

@@ -87,6 +87,35 @@ class Clock:
         return self.now_s
 
 
+def test_the_old_version_may_answer_its_queue_before_the_new_one_is_tried(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.rollout.traffic._POLL_S", 0)
+    waiting = place.torchserve.versions["1.0.0"].pending = [3] * 20
+    left: list[int] = []
+
+    def notice() -> None:
+        if place.torchserve.requests[-1].startswith("POST /predictions"):
+            left.append(len(waiting))
+
+    place.torchserve.before_request = notice
+    place.roll_out()
+
+    assert left
+    assert set(left) == {0}
+
+
+def test_a_rollout_goes_on_where_the_old_version_always_has_a_queue(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.rollout.traffic._SETTLE_S", 0.1)
+    place.torchserve.versions["1.0.0"].pending = [3] * 1000
+
+    place.roll_out()
+
+    assert place.torchserve.default == "1.1.0"
+
+
 def test_a_version_is_drained_one_response_timeout_after_its_last_request(place: Place) -> None:
     def ask_until_5_s(now_s: float) -> None:
         place.torchserve.versions["1.0.0"].asked += now_s < 5
