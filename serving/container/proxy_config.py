@@ -56,6 +56,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
         keys=keys,
+        client_field='"client":"$client",' if settings.api_keys else "",
         traces=traces,
         trace_fields=_TRACE_FIELDS if is_traced else "",
         corrections=corrections,

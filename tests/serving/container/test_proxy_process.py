@@ -32,11 +32,12 @@ def test_each_request_has_a_log_line_without_query_and_key(proxy: RunningProxy, 
 
     [first, second] = proxy.logged(2)
 
-    assert (first["severity"], first["message"]) == ("INFO", "POST /predictions/fruity 200")
-    assert (first["request_id"], first["client"]) == ("id-1", "anonymous")
-    assert first["httpRequest"]["requestUrl"] == PREDICT
-    assert (first["httpRequest"]["status"], first["httpRequest"]["userAgent"]) == (200, 'a "quoted" agent')
-    assert (second["severity"], second["message"]) == ("WARNING", "GET /models 404")
+    assert (first["severity"], first["request_id"]) == ("INFO", "id-1")
+    assert {"requestMethod": "POST", "requestUrl": PREDICT, "status": 200, "userAgent": 'a "quoted" agent'}.items() <= (
+        first["httpRequest"].items()
+    )
+    assert second["severity"] == "WARNING"
+    assert {"requestMethod": "GET", "requestUrl": "/models", "status": 404}.items() <= second["httpRequest"].items()
     assert "secret" not in proxy.log.read_text()
 
 
