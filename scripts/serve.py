@@ -28,7 +28,7 @@ from serving.model_store import (
 )
 from serving.rollout import record
 from serving.rollout.steps import FAILURES
-from serving.torchserve import MODEL, TorchServe, TorchServeError, write_config
+from serving.torchserve import MODEL, TorchServe, TorchServeError, check_ports_free, write_config
 
 _READY_S = 60
 
@@ -47,11 +47,14 @@ def main() -> None:
     arguments = parser.parse_args()
     interrupt_once()
     try:
+        settings = ROOT / "config.properties"
+        if not arguments.stage_only:
+            # First: a server that runs already has its archive and its record in the model store.
+            check_ports_free(settings)
         archive = arguments.archive
         if arguments.version:
             archive = resolve_archive(arguments.version, STORE, Source())
         archive = _stage(archive, arguments.public_key)
-        settings = ROOT / "config.properties"
         if arguments.config:
             archive = stage_trial(archive, STORE, arguments.config)
             settings = write_config(settings, {"load_models": TRIAL_NAME}, STORE / "trial.properties")

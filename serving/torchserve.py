@@ -61,7 +61,7 @@ class TorchServe:
     def __enter__(self) -> Self:
         """Start the process; raises `TorchServeError` if it cannot work."""
         _check_java()
-        _check_ports_free(self._config)
+        check_ports_free(self._config)
         self._temp = Path(tempfile.mkdtemp(prefix="fruity-"))
         store = self._root / load_properties(str(self._config)).get("model_store", self._temp)
         self._log = WorkerLog(self._write, store)
@@ -126,10 +126,11 @@ class TorchServe:
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop the Java process, which stops its workers; kill what is left after *timeout_s*, by default 10."""
-        pid_file = self._temp / ".model_server.pid"
-        if self._process.poll() is None and pid_file.exists():
-            os.kill(int(pid_file.read_text()), signal.SIGTERM)
         try:
+            # Of a start that has not come that far there is no pid yet, and Java may have ended by itself.
+            with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+                if self._process.poll() is None:
+                    os.kill(int((self._temp / ".model_server.pid").read_text()), signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_S if timeout_s is None else timeout_s)
         finally:
@@ -189,7 +190,8 @@ def _check_java() -> None:
         raise TorchServeError(f"no Java {MIN_JAVA} or newer found; run make setup, which links the one of the venv")
 
 
-def _check_ports_free(config: Path) -> None:
+def check_ports_free(config: Path) -> None:
+    """Raise `TorchServeError` if a port that *config* names is taken."""
     properties = load_properties(str(config))
     http = [urlsplit(address) for address in vars(Addresses.read(config)).values()]
     grpc = [int(port) for name, port in properties.items() if re.fullmatch("grpc_.*_port", name)]

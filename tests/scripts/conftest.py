@@ -18,6 +18,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("serving.model_store.DEFAULT_ARCHIVES", tmp_path / "default")
     monkeypatch.setattr(serve, "STORE", tmp_path / "store")
     monkeypatch.setattr(serve, "TorchServe", TerminatedServer)
+    monkeypatch.setattr(serve, "check_ports_free", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["serve"])
     with kept_signals():
         yield tmp_path

@@ -1,3 +1,4 @@
+import socket
 import sys
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 from model_archive.signature import create_keys
 from scripts import serve
 from serving.model_store import BUILD
-from serving.torchserve import TorchServe
+from serving.rollout.record import read_record
+from serving.torchserve import TorchServe, check_ports_free
 from tests.scripts.damages import write_damaged
 from tests.scripts.fake_server import FakeServer, PortlessServer, promote
 
@@ -55,6 +57,25 @@ def test_a_server_that_cannot_start_or_ends_is_a_failure(
 
     with pytest.raises(SystemExit, match=f"^serve: .*{reason}"):
         serve.main()
+
+
+def test_a_second_server_changes_nothing_of_the_first_ones_model_store(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(place / "store", "1.0.0", previous="0.9.0")
+    monkeypatch.setattr(serve, "check_ports_free", check_ports_free)
+    monkeypatch.setattr(serve, "ROOT", place)
+    monkeypatch.setattr(sys, "argv", ["serve", "--version", "1.2.3"])
+
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        addresses = [f"{name}_address=http://127.0.0.1:{port}\n" for name in ("inference", "management", "metrics")]
+        (place / "config.properties").write_text("".join(addresses))
+        with pytest.raises(SystemExit, match=f"^serve: port {port} is taken"):
+            serve.main()
+
+    assert (place / "store" / "fruity.mar").read_bytes() == b"promoted"
+    assert read_record(place / "store").previous == "0.9.0"
 
 
 @pytest.mark.parametrize("promoted", [None, "1.2.3"])
