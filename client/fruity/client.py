@@ -5,7 +5,7 @@ import functools
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,10 +55,17 @@ class Client:
         patience_s: float = DEFAULT_PATIENCE_S,
         original: bool = False,
     ) -> None:
+        """Raise `ServerError` if *url* is not an address, `AccessDenied` if *key* cannot be one."""
+        key = (key or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise AccessDenied("the API key holds a character that no key has; pass it as it was handed out")
         headers = {"X-API-Key": key} if key else {}
         if top_k is not None:
             headers["X-Top-K"] = str(top_k)
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, limits=httpx.Limits())
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, limits=httpx.Limits())
+        except httpx.InvalidURL as error:
+            raise _not_an_address(url, error) from error
         self._model = f"fruity/{version}" if version else "fruity"
         self._patience_s, self._original = patience_s, original
         self._has_answered = False
@@ -144,7 +151,7 @@ class Client:
         try:
             response = self._http.request(method, path, content=content, headers=headers)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise ServerError(f"{self._http.base_url} is not an address ({error}); use http://host:port") from error
+            raise _not_an_address(self._http.base_url, error) from error
         except httpx.TransportError as error:
             reason = f"no answer from {self._http.base_url} ({error or type(error).__name__})"
             raise Unavailable(f"{reason}; is the server running?") from error
@@ -158,9 +165,13 @@ class Client:
         if not isinstance(error, Unavailable):
             return False
         if error.retry_after_s is not None:
-            return error.retry_after_s
+            return min(error.retry_after_s, self._patience_s)
         # An address where nothing has answered yet is more likely wrong than restarting.
         return self._has_answered or not isinstance(error.__cause__, httpx.ConnectError)
+
+
+def _not_an_address(url: object, error: Exception) -> ServerError:
+    return ServerError(f"{url} is not an address ({error}); use http://host:port")
 
 
 class AsyncClient:
@@ -190,6 +201,11 @@ class AsyncClient:
     async def predict_many(
         self, photos: Iterable[Photo], *, concurrency: int = DEFAULT_CONCURRENCY
     ) -> AsyncIterator[tuple[Photo, Prediction | PhotoRefused]]:
-        with closing(self._client.predict_many(photos, concurrency=concurrency)) as answers:
+        answers = self._client.predict_many(photos, concurrency=concurrency)
+        try:
             while (answered := await asyncio.to_thread(next, answers, None)) is not None:
                 yield answered
+        finally:
+            # After a cancellation its thread still waits for an answer, and ends it then.
+            with suppress(ValueError):
+                answers.close()

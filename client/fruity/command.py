@@ -80,8 +80,8 @@ def _parse() -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
+    if not text.isdecimal() or (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return number
 
 
@@ -141,7 +141,7 @@ def _list_versions(arguments: argparse.Namespace) -> int:
     try:
         response = httpx.get(f"{address}/models/fruity/all", timeout=10).raise_for_status()
         models = msgspec.json.decode(response.content, type=list[dict[str, object]])
-    except (httpx.HTTPError, msgspec.DecodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         hint = "only the server's own machine reaches it"
         raise ServerError(f"no list of versions from {address} ({error}); {hint}") from error
     for model in models:

@@ -10,6 +10,8 @@ from fruity.failures import AccessDenied, FruityError, PhotoRefused, ServerError
 
 _FORBIDDEN = (401, 403)
 _PASSING = (429, 502, 503, 504, 507)
+# A plain TorchServe answers them without a problem document: the request is too long, or the model failed on it.
+_OF_THE_PHOTO = (413, 500)
 # TorchServe's 500 for the request of a worker that was killed; it starts another one.
 _WORKER_DIED = "Worker died"
 _PROBLEM = "application/problem+json"
@@ -119,8 +121,8 @@ def read_failure(response: httpx.Response) -> FruityError:
         return Unavailable(said, status, _read_retry_after(response))
     # A 404 is of the address, also where it is a problem document.
     is_problem = _PROBLEM in response.headers.get("Content-Type", "") and status != httpx.codes.NOT_FOUND
-    if is_problem or status == httpx.codes.INTERNAL_SERVER_ERROR:
-        return PhotoRefused(status, reason)
+    if is_problem or status in _OF_THE_PHOTO:
+        return PhotoRefused(status, reason or response.reason_phrase)
     return ServerError(said)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from itertools import count
 from typing import Any
 
@@ -141,10 +142,37 @@ def test_an_address_where_nothing_ever_answered_fails_at_once() -> None:
         client.predict(b"photo")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://127.0.0.1"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://127.0.0.1", "http://127.0.0.1:80a"])
 def test_what_is_not_an_address_is_named(url: str) -> None:
-    with Client(url, patience_s=3600) as client, pytest.raises(ServerError, match="http://host:port"):
+    with pytest.raises(ServerError, match="http://host:port"), Client(url, patience_s=3600) as client:
         client.predict(b"photo")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(AccessDenied) as caught:
+        Client(key=key)
+
+    assert key not in str(caught.value)
+
+
+def test_a_key_may_end_with_the_newline_of_its_file() -> None:
+    with serve_http(lambda request: (200, answer_photo(request.headers["x-api-key"]))) as url:
+        with Client(url, key="secret\n") as client:
+            assert client.predict(b"photo").best.label == "secret"
+
+
+def test_a_server_that_wants_to_be_asked_in_an_hour_does_not_outlast_the_patience() -> None:
+    started = time.monotonic()
+
+    with (
+        serve_http(lambda request: (503, {"detail": "busy"}, {"Retry-After": "3600"})) as url,
+        Client(url, patience_s=0.2) as client,
+        pytest.raises(Unavailable, match="busy"),
+    ):
+        client.predict(b"photo")
+
+    assert time.monotonic() - started < 60
 
 
 def test_each_photo_gets_its_own_answer_when_the_server_is_restarted_in_between() -> None:
@@ -171,6 +199,15 @@ def test_a_refused_photo_does_not_stop_the_others() -> None:
     assert [type(answered) for answered in answers] == [Prediction, PhotoRefused, Prediction]
 
 
+def test_a_request_that_is_too_long_for_torchserve_refuses_its_photo_alone() -> None:
+    with serve_http(lambda request: (413, b"")) as url, Client(url) as client:
+        [(_, answer)] = client.predict_many([b"photo"])
+
+    assert isinstance(answer, PhotoRefused)
+    assert answer.status == 413
+    assert answer.detail
+
+
 def test_a_wrong_key_ends_the_work() -> None:
     with serve_http(lambda request: refuse(401, "wrong")) as url, Client(url) as client, pytest.raises(AccessDenied):
         list(client.predict_many([b"0"] * 100))
@@ -185,3 +222,17 @@ def test_the_asynchronous_client_answers_the_same() -> None:
 
     with serve_http(lambda request: (200, answer_photo(request.body.decode()))) as url:
         assert asyncio.run(ask(url)) == ("photo", ["a", "b"])
+
+
+def test_an_asynchronous_run_can_be_cancelled_while_an_answer_is_awaited() -> None:
+    def answer(_: Request) -> Any:
+        time.sleep(0.5)
+        return 200, answer_photo()
+
+    async def ask(url: str) -> None:
+        async with AsyncClient(url) as client, asyncio.timeout(0.1):
+            async for _ in client.predict_many([b"a", b"b"]):
+                pass
+
+    with serve_http(answer) as url, pytest.raises(TimeoutError):
+        asyncio.run(ask(url))
