@@ -118,6 +118,8 @@ def preprocess_isolated(
         content, cpu_seconds = run_in_child(preprocess, max_cpu_seconds)
     except ChildFailed as failure:
         return UnusablePhoto(f"the image cannot be decoded ({failure}); send a JPEG"), failure.cpu_seconds
+    except OSError as error:
+        return Busy(f"the server cannot decode this format now ({error.strerror}); try again, or send a JPEG"), 0.0
     isolated = msgspec.msgpack.decode(content, type=_Isolated)
     if isolated.header is None:
         return problem_of(isolated.problem_kind, isolated.detail), cpu_seconds

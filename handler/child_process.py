@@ -21,13 +21,20 @@ class ChildFailed(Exception):
 
 
 def run_in_child(function: Callable[[], bytes], max_cpu_seconds: float) -> tuple[bytes, float]:
-    """Return what *function* returns, and the seconds of CPU time that it took; raise `ChildFailed`.
+    """Return what *function* returns, and the seconds of CPU time that it took.
+
+    Raises `ChildFailed`, or `OSError` if no process can be started.
 
     The process is a fork of this one, which takes about 5 ms, and sees all of its memory. What *function* changes, or
     a decoder corrupts, stays in it.
     """
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        raise
     if pid == 0:
         _run(function, write_end, max_cpu_seconds)
     os.close(write_end)
@@ -42,7 +49,8 @@ def run_in_child(function: Callable[[], bytes], max_cpu_seconds: float) -> tuple
     cpu_seconds = usage.ru_utime + usage.ru_stime
     if content is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF):
         raise ChildFailed(f"it was stopped after {cpu_seconds:.1f} s of CPU time", cpu_seconds)
-    if not content:
+    # The kernel may kill it for lack of memory when a part is written.
+    if status or not content:
         raise ChildFailed(f"it crashed ({os.waitstatus_to_exitcode(status)})", cpu_seconds)
     return content, cpu_seconds
 

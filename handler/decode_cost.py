@@ -139,7 +139,8 @@ def _read_tiff(photo: _Photo) -> _Promise:
         return _Promise(None, Rate(_TIFF_BYTE * 3, _TIFF_MEGABYTE), isolated=True)
     directory = _int(photo, 4, 4, order)
     values: dict[int, int] = {}
-    for entry in range(directory + 2, directory + 2 + 12 * _int(photo, directory, 2, order), 12):
+    end = min(directory + 2 + 12 * _int(photo, directory, 2, order), len(photo))
+    for entry in range(directory + 2, end, 12):
         width = 2 if _int(photo, entry + 2, 2, order) == 3 else 4
         # More than fit into the entry stand elsewhere.
         inside = width * _int(photo, entry + 4, 4, order) <= 4
@@ -153,7 +154,8 @@ def _read_tiff(photo: _Photo) -> _Promise:
 
 def _read_heif(photo: _Photo, rate: Rate) -> _Promise:
     # The largest is the picture; others are its tiles, its thumbnail and its depth.
-    sizes = [(int.from_bytes(width), int.from_bytes(height)) for width, height in _ISPE.findall(photo)]
+    # One at a time: 16 MB may hold a million of them.
+    sizes = ((int.from_bytes(found[1]), int.from_bytes(found[2])) for found in _ISPE.finditer(photo))
     return _Promise(max(sizes, key=lambda size: size[0] * size[1], default=None), rate, isolated=True)
 
 

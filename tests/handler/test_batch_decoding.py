@@ -76,6 +76,23 @@ def test_an_isolated_photo_gives_the_same_input(kind: str) -> None:
     assert cpu_seconds > 0
 
 
+def test_an_isolated_photo_without_a_process_is_busy_and_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    tiff, jpeg = (encode(draw_waves(96, 64), kind) for kind in ("TIFF", "JPEG"))
+    named = (NamedPhoto("tiff", tiff, Cost(100, 0.0, isolated=True)), NamedPhoto("jpeg", jpeg, Cost(100, 0.0)))
+
+    request = Request(named, 5, explain=False, wants_picture=False)
+    (first, second), _ = preprocess_requests([request], PREPROCESSING, LIMITS)
+
+    assert isinstance(first, Busy)
+    assert isinstance(second, ModelInput)
+
+
 def test_an_isolated_photo_keeps_its_problem() -> None:
     photo = encode(draw_corners(8, 8), "TIFF")
 

@@ -64,10 +64,29 @@ def test_a_function_that_does_not_end_is_stopped_and_leaves_nothing(function: ob
     assert psutil.Process().children() == children
 
 
-@pytest.mark.parametrize("function", [crash, fail])
+def write_a_part_and_be_killed() -> bytes:
+    os.write(max(int(file.name) for file in OPEN_FILES.iterdir() if file.exists()), b"part")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b"unreachable"
+
+
+@pytest.mark.parametrize("function", [crash, fail, write_a_part_and_be_killed])
 def test_a_function_that_crashes_costs_its_process_only(function: object) -> None:
     with pytest.raises(ChildFailed, match="crashed"):
         run_in_child(function, max_cpu_seconds=5)  # type: ignore[arg-type]
+
+
+def test_without_a_process_nothing_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    descriptors = count_descriptors()
+
+    with pytest.raises(BlockingIOError):
+        run_in_child(lambda: b"", max_cpu_seconds=5)
+
+    assert count_descriptors() == descriptors
 
 
 def test_the_process_keeps_no_file_of_its_parent_open() -> None:
