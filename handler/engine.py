@@ -3,6 +3,7 @@
 Axes: B batch, H height, W width, C channel, D embedding, K class; h, w the feature map's.
 """
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -17,6 +18,8 @@ TORCH_FILE = "model.pt2"
 OUTPUTS = ("logits", "embeddings", "activations")
 """Names of the exported network's outputs, in order."""
 
+# Of cgroup version 2, in microseconds: "150000 100000" are two CPUs, "max 100000" are all.
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _OPENVINO_PRECISIONS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 Floats = NDArray[np.float32]
@@ -75,5 +78,10 @@ def load_engine(
 
 
 def count_cpus() -> int:
-    """Return how many CPUs the process may use, or the machine's number if the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many CPUs the process may use: those of its affinity, and not more than its container's limit."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_LIMIT.read_text().split()
+    except OSError:
+        return cpus
+    return cpus if quota == "max" else min(cpus, math.ceil(int(quota) / int(period)))

@@ -1,10 +1,11 @@
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from handler.engine import OPENVINO_FILE, EngineError, Photos, load_engine
+from handler.engine import OPENVINO_FILE, EngineError, Photos, count_cpus, load_engine
 from handler.openvino_engine import OpenVinoEngine
 from handler.settings import EngineName, Precision
 
@@ -52,6 +53,21 @@ def test_an_engine_that_the_archive_lacks_is_an_error_with_those_it_has(
 
     with pytest.raises(EngineError, match=message):
         load_engine(folder, asked, threads=1)  # type: ignore[arg-type]  # one of the three, of a parameter
+
+
+@pytest.mark.parametrize(
+    ("limit", "cpus"),
+    [(None, 4), ("max 100000", 4), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("800000 50000", 4)],
+)
+def test_a_container_may_use_the_cpus_of_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, cpus: int
+) -> None:
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr("handler.engine._CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+
+    assert count_cpus() == cpus
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -121,7 +121,7 @@ def test_every_batch_size_is_run_before_the_first_request_on_the_workers_share_o
     settings: dict[str, int],
     threads: int,
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    monkeypatch.setattr(fruity_handler, "count_cpus", lambda: cpus)
     engine = CountingEngine(num_labels=60)
     loads: list[tuple[object, ...]] = []
 

@@ -43,5 +43,5 @@ def test_as_many_workers_as_run_are_accepted_without_free_memory() -> None:
 def test_this_machine_has_cores_and_memory() -> None:
     machine = read_machine()
 
-    assert machine.cores == len(os.sched_getaffinity(0))
+    assert 1 <= machine.cores <= len(os.sched_getaffinity(0))
     assert 0 < machine.free_bytes < psutil.virtual_memory().total
