@@ -129,8 +129,9 @@ class Addresses:
 
     @classmethod
     def read(cls, config: Path) -> Self:
-        properties = load_properties(str(config))
-        return cls(*(properties[f"{name}_address"] for name in ("inference", "management", "metrics")))
+        """Raise `ManagementError` if *config* does not name one of them."""
+        names = ("inference", "management", "metrics")
+        return cls(*(_read_property(config, f"{name}_address") for name in names))
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,15 @@ def open_server(config: Path, root: Path, timeout_s: float = _TIMEOUT_S) -> Iter
             name: stack.enter_context(httpx.Client(base_url=address, timeout=timeout_s, headers=headers.get(name)))
             for name, address in vars(Addresses.read(config)).items()
         }
-        yield Server(Management(clients.pop("management")), **clients, store=root / properties["model_store"])
+        store = root / _read_property(config, "model_store")
+        yield Server(Management(clients.pop("management")), **clients, store=store)
+
+
+def _read_property(config: Path, name: str) -> str:
+    properties: dict[str, str] = load_properties(str(config))
+    if name not in properties:
+        raise ManagementError(f"{config} has no line for {name}; add one")
+    return properties[name]
 
 
 def read_reason(response: httpx.Response) -> str:

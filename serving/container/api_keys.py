@@ -18,8 +18,11 @@ def write_keys(source: Path, target: Path) -> int:
     except ValueError as error:
         raise ContainerExit(ExitCode.KEYS, f"API_KEYS: {source}: {error}") from error
     partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(keys))
-    partial.replace(target)
+    try:
+        partial.write_text(json.dumps(keys))
+        partial.replace(target)
+    except OSError as error:
+        raise ContainerExit(ExitCode.SPACE, f"API_KEYS: {target} cannot be written ({error.strerror})") from error
     return len(keys)
 
 

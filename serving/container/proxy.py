@@ -61,7 +61,7 @@ class Proxy:
     def _write_keys(self) -> None:
         if self._settings.api_keys:
             count = write_keys(self._settings.api_keys, self._folder / "keys.json")
-            log("NOTICE", f"{count} API keys are valid now")
+            log("NOTICE", f"{count} keys in API_KEYS")
 
     def drain(self) -> None:
         """Answer the accepted requests, refuse new connections, and end nginx."""

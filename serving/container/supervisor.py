@@ -183,7 +183,8 @@ def _report_end(report: Callable[[ContainerExit], None], name: str, wait: Callab
 
     def watch() -> None:
         status = wait()
-        memory = "; the container ran out of memory, raise its limit" if count_oom_kills() else ""
+        killed = count_oom_kills()
+        memory = f"; {killed} of its processes were killed for lack of memory, raise its limit" if killed else ""
         report(ContainerExit(code, f"{name} ended unexpectedly with code {status}{memory}; the log above says why"))
 
     threading.Thread(target=watch, name=f"end of {name}", daemon=True).start()

@@ -88,8 +88,9 @@ def promote(server: Server, version: str) -> str:
     with _changing(server, version) as before:
         if version == before:
             return f"{version} is the default already"
-        if not server.management.describe(version).is_ready:
-            raise RolloutError(f"no worker of {version} is READY; `make scale VERSION={version} WORKERS=2` starts two")
+        if not (described := server.management.describe(version)).is_ready:
+            ready = f"{described.ready_workers} of {described.min_workers} workers of {version} are READY"
+            raise RolloutError(f"{ready}; `make scale VERSION={version} WORKERS=2` starts two where there are none")
         for known in (before, version):
             if archive := find_stored(server.store, known):
                 put_into_store(archive, server.store)

@@ -46,7 +46,7 @@ def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
     """Return the checked thresholds of the YAML file *path*; raise `RolloutError`."""
     try:
         return msgspec.convert(yaml.safe_load(path.read_text()), Thresholds)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise RolloutError(f"thresholds {path}: {error}") from error
 
 

@@ -107,6 +107,16 @@ def test_each_token_goes_to_its_own_listener_only(tmp_path: Path) -> None:
             server.management.describe()
 
 
+@pytest.mark.parametrize("name", ["metrics_address", "model_store"])
+def test_a_line_that_the_configuration_lacks_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "key_file.json").write_text(json.dumps(KEYS))
+    config = write_config(tmp_path)
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if not line.startswith(name)))
+
+    with pytest.raises(ManagementError, match=rf"config\.properties has no line for {name}"):
+        open_server(config, tmp_path).__enter__()
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"management": {"key": "a"}}', '{"management": {}}'])
 def test_a_key_file_that_is_missing_or_malformed_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:

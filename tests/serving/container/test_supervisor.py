@@ -52,7 +52,7 @@ def test_main_serves_reloads_and_stops_by_signal(
 
     assert ended.value.code == ExitCode.STOPPED
     log = capfd.readouterr().out
-    assert log.count("1 API keys are valid") == 2
+    assert log.count("1 keys in API_KEYS") == 2
     assert '"message":"stopped","exit_code":0' in log
 
 

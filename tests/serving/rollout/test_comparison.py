@@ -83,10 +83,10 @@ def test_the_newest_photos_of_a_folder_are_taken(tmp_path: Path) -> None:
     assert recent_photos(tmp_path, 2) == [("middle", b"middle"), ("new", b"new")]
 
 
-@pytest.mark.parametrize("text", [None, "error_rate: 2", "surprise: 1", "{"])
-def test_thresholds_that_cannot_be_used_are_refused(tmp_path: Path, text: str | None) -> None:
+@pytest.mark.parametrize("text", [None, b"error_rate: 2", b"surprise: 1", b"{", b"\xff\xd8"])
+def test_thresholds_that_cannot_be_used_are_refused(tmp_path: Path, text: bytes | None) -> None:
     if text is not None:
-        (tmp_path / "mine.yaml").write_text(text)
+        (tmp_path / "mine.yaml").write_bytes(text)
 
     with pytest.raises(RolloutError, match=r"mine\.yaml"):
         read_thresholds(tmp_path / "mine.yaml")
