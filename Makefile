@@ -178,7 +178,7 @@ publish-run: $(VENV)/.train  ## Publish RUN to RUNS, a folder or gs://bucket/pre
 	@$(BIN)/python -m scripts.runs publish $(FROM_RUNS) $(call quoted,$(RUN))
 
 fetch-run: $(VENV)/.train  ## Fetch the run RUN_ID from RUNS into runs/, verified, with DIGEST only if it has that digest
-	@$(BIN)/python -m scripts.runs fetch $(FROM_RUNS) $(if $(DIGEST),--digest $(DIGEST)) $(RUN_NAMED)
+	@$(BIN)/python -m scripts.runs fetch $(FROM_RUNS) $(call option,digest,DIGEST) $(RUN_NAMED)
 
 set-release: $(VENV)/.train  ## Name RUN in model_archive/release.toml: the release VERSION is made of it
 	@$(BIN)/python -m scripts.runs name $(call quoted,$(RUN)) $(call quoted,$(NAMED))
@@ -241,7 +241,7 @@ image-size: $(VENV)/.registry  ## Print the size of each part of LOCAL_IMAGE
 	@$(BIN)/python -m scripts.image size --image $(call quoted,$(LOCAL_IMAGE))
 
 image-test: $(VENV)/.dev  ## Test LOCAL_IMAGE read-only and without capabilities: answers, attacks, shutdown
-	IMAGE=$(LOCAL_IMAGE) $(BIN)/pytest tests/dockerfiles/test_image.py
+	IMAGE=$(call quoted,$(LOCAL_IMAGE)) $(BIN)/pytest tests/dockerfiles/test_image.py
 
 cloud-image:  ## Build, push and scan IMAGE with Cloud Build in PROJECT; DRY_RUN=1 prints the command
 	$(PRINT) gcloud builds submit --project=$(PROJECT) --region=$(REGION) --config=deploy/cloudbuild.yaml \
@@ -256,10 +256,10 @@ restore-traffic: $(VENV)/.serve  ## Restore the traffic split of before a deploy
 
 drift-job: $(VENV)/.serve  ## Run make drift every hour in PROJECT, with the training IMAGE, ARCHIVE and LOG in buckets; DRY_RUN=1 prints
 	@$(BIN)/python -m scripts.drift_job --project=$(PROJECT) --region=$(REGION) --image=$(IMAGE) \
-	  --archive=$(ARCHIVE) --log=$(LOG)
+	  --archive=$(call quoted,$(ARCHIVE)) --log=$(call quoted,$(LOG))
 
 gpu-vm: $(VENV)/.serve  ## Deploy IMAGE with VERSION of REGISTRY to the GPU VM in PROJECT; DRY_RUN=1 prints the commands
-	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(if $(API_KEYS),--api-keys $(API_KEYS))
+	@$(BIN)/python -m scripts.gpu_vm update $(CLOUD) --zone=$(ZONE) $(VERIFY) $(call option,api-keys,API_KEYS)
 
 # --- Develop (CONTRIBUTING.md)
 
@@ -282,7 +282,7 @@ format: $(VENV)/.dev  ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 fuzz: $(VENV)/.dev  ## Search for inputs that break a property of tests/fuzz, guided by coverage, for MINUTES (10); finds go to build/fuzz
-	@$(BIN)/python -m tests.fuzz.coverage_guided $(if $(MINUTES),--minutes $(MINUTES))
+	@$(BIN)/python -m tests.fuzz.coverage_guided $(call option,minutes,MINUTES)
 
 lock:  ## Pin the newest allowed versions of EXTRA's packages into LOCK (dev into requirements.lock)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install '.[$(EXTRA)]'
@@ -340,17 +340,17 @@ hosts-test: $(VENV)/.dev  ## Serve and train on two hosts, network namespaces, t
 	$(BIN)/pytest tests/hosts --page docs/reliability.md $(ARGS)
 
 soak: $(BENCH_VENV)/.bench $(BENCH_VENV)/serve/.registry  ## Load the container's processes for MINUTES (30) with rubbish and rollouts; say what grows
-	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+	@$(BENCH_VENV)/bin/python -m benchmarks.soak $(call option,minutes,MINUTES) $(ARGS)
 
 # An extra of pyproject.toml, installed once, and again when INSTALL_INPUTS change.
 $(VENV)/.%: $(INSTALL_INPUTS)
-	@$(PYTHON) -m scripts.prepare_venv $* --venv $(VENV) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	@$(PYTHON) -m scripts.prepare_venv $* --venv $(VENV) $(call option,torch-index,TORCH_INDEX)
 	@touch $(foreach extra,$* $(INCLUDED_IN_$*),$(VENV)/.$(extra))
 
 # The peers conflict with requirements.lock, and torch in its venv would slow fruity down: docs/decisions/0007.
 $(BENCH_VENV)/.bench: $(INSTALL_INPUTS) benchmarks/requirements.lock
 	@$(PYTHON) -m scripts.prepare_venv bench --venv $(BENCH_VENV) --lock benchmarks/requirements.lock \
-	  $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
+	  $(call option,torch-index,TORCH_INDEX)
 	@touch $@
 
 # The container's processes have the packages of `registry`, as the image has.

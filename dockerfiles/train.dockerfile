@@ -21,7 +21,7 @@ COPY monitoring monitoring
 COPY scripts scripts
 COPY serving serving
 COPY training training
-COPY config.properties dvc.yaml params.yaml ./
+COPY config.properties ./
 RUN useradd --uid 10001 --create-home trainer && mkdir -p runs build data logs \
     && chown trainer runs build data logs
 USER 10001

@@ -57,7 +57,7 @@ def _watch(connection: Connection, drawn: State) -> None:
     @st.fragment(run_every=_CHECK_S)
     def watch() -> None:
         now = check_server(connection)
-        if now.kind != drawn.kind:
+        if now.words != drawn.words:
             st.rerun()
         if now.kind == "ready":
             st.markdown(f":green[●] {now.words}")

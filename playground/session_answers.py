@@ -7,7 +7,7 @@ import streamlit as st
 from fruity import Explanation, FruityError, PhotoRefused, Prediction, ServerError
 from PIL import Image
 
-from playground.connection import Connection
+from playground.connection import Connection, check_server
 from playground.overlay import open_preview
 from playground.photo_input import NamedPhoto
 
@@ -28,7 +28,9 @@ class Asked(NamedTuple):
 def ask(photo: NamedPhoto, connection: Connection) -> Answer:
     """Return the server's answer with its heatmap, or what went wrong."""
     kept = cast(dict[tuple[object, ...], Explanation], st.session_state.setdefault("answers", {}))
-    place = (connection, hashlib.sha256(photo.content).digest())
+    # A rollout may have brought another version since.
+    served = check_server(connection).description
+    place = (connection, served and served.version, hashlib.sha256(photo.content).digest())
     if place in kept:
         return kept[place]
     try:

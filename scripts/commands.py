@@ -25,8 +25,11 @@ class Commands:
 
     def __init__(self, dry_run: bool) -> None:
         self.dry_run = dry_run
+        self.changed = False
 
     def run(self, *command: str) -> None:
+        """Run *command*, which may change something."""
+        self.changed = not self.dry_run
         self._start(command, output=None)
 
     def read(self, *command: str, dry: str) -> str:
@@ -63,12 +66,14 @@ def run_verb(name: str, act: Callable[[Commands], str]) -> None:
     dry_run = os.environ.get("DRY_RUN", "")
     if dry_run not in ("", "0", "1"):
         sys.exit(f"DRY_RUN is {dry_run!r}, it must be 1 (print, run nothing) or 0")
+    commands = Commands(dry_run == "1")
     try:
-        done = act(Commands(dry_run == "1"))
+        done = act(commands)
     except (DeploymentError, OSError) as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted before anything was changed")
+        changed = "; what the commands above have changed stays" if commands.changed else " before anything was changed"
+        sys.exit(f"{name}: interrupted{changed}")
     print(f"{name}: {'nothing was run' if dry_run == '1' else done}")
 
 

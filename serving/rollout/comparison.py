@@ -96,7 +96,7 @@ def compare_golden(change: VersionChange, photos: Photos) -> None:
         samples = dict.fromkeys(sample.photo for sample in (*change.old.golden, *change.new.golden))
         golden = [(f"golden {number}", photo) for number, photo in enumerate(samples, start=1)]
         pairs = _ask_both(change, [*golden * _ROUNDS, *photos])
-        # Confidences may shift: the samples of each version are those that it is surest of.
+        # Confidences may shift: the samples of each version are its most confident ones.
         figures |= check(measure(pairs, thresholds, thresholds.golden_agreement, max_shift=1.0))
 
 

@@ -26,7 +26,7 @@ from serving.rollout.traffic import (
     drain,
     read_traffic,
     send_canary,
-    settle,
+    wait_for_queue,
     watch,
 )
 
@@ -63,7 +63,7 @@ def roll_out(
         change = VersionChange(server, journal, old, new, labels, thresholds)
         before = read_traffic(server.metrics, old.version)
         rollout.register()
-        settle(change)
+        wait_for_queue(change)
         photos = warm(change)
         check_golden(server, journal, new)
         compare_golden(change, photos)

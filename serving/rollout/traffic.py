@@ -1,4 +1,4 @@
-"""The steps of a rollout that depend on live traffic: the canary, the watch, and the drain of the old version."""
+"""The steps of a rollout that depend on live traffic: the old version's queue and drain, the canary, the watch."""
 
 import json
 import time
@@ -22,7 +22,7 @@ CANARY = "canary.json"
 _POLL_S = 0.2
 _INTERVAL_S = 0.5
 _GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leaves, after its end
-_SETTLE_S = 10.0
+_QUEUE_S = 10.0
 _MAX_TIMEOUTS = 4  # clients that still name the version after so many response timeouts go on doing so
 
 
@@ -68,13 +68,13 @@ def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
     )
 
 
-def settle(change: VersionChange) -> None:
+def wait_for_queue(change: VersionChange) -> None:
     """Return once the old version has answered what waited while the new one loaded, or after ten seconds.
 
     Loading takes cores from the old version. What its full queue refuses would count as the new version's errors.
     """
-    deadline = time.monotonic() + _SETTLE_S
-    with change.journal.step("settle", f"waiting until {change.old.version} has no queue"):
+    deadline = time.monotonic() + _QUEUE_S
+    with change.journal.step("queue", f"waiting until {change.old.version} has none"):
         while _count_waiting(change.server, change.old.version) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 

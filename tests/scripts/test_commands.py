@@ -48,6 +48,18 @@ def test_dry_run_is_read_from_the_environment(
     assert capsys.readouterr().out == ("verb: nothing was run\n" if dry_run else "verb: done False\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"), [("run", r"interrupted; .*above.* stays"), ("read", "interrupted before anything was changed")]
+)
+def test_an_interrupted_verb_says_whether_something_was_changed(command: str, said: str) -> None:
+    def act(commands: Commands) -> str:
+        commands.run("true") if command == "run" else commands.read("true", dry="")
+        raise KeyboardInterrupt
+
+    with kept_signals(), pytest.raises(SystemExit, match=f"^verb: {said}$"):
+        run_verb("verb", act)
+
+
 @pytest.mark.parametrize("uri", ["", "gs://bucket/1.0.0", "gs://bucket/a/b/1.10.0"])
 def test_a_version_in_a_bucket_can_be_deployed(uri: str) -> None:
     assert archive_uri(uri) == uri

@@ -30,7 +30,7 @@ def test_each_step_is_recorded_with_its_seconds_and_figures(place: Place) -> Non
 
     assert [place.last[key] for key in ("verb", "from", "to", "outcome")] == ["rollout", "1.0.0", "1.1.0", "done"]
     assert list(place.steps) == [
-        *("begin", "fetch", "store", "labels", "register", "settle", "warm", "golden", "compare", "promote", "watch"),
+        *("begin", "fetch", "store", "labels", "register", "queue", "warm", "golden", "compare", "promote", "watch"),
         *("remember", "drain", "unregister"),
     ]
     assert all(step["seconds"] >= 0 for step in place.steps.values())

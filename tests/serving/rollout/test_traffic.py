@@ -108,7 +108,7 @@ def test_the_old_version_may_answer_its_queue_before_the_new_one_is_tried(
 def test_a_rollout_goes_on_where_the_old_version_always_has_a_queue(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.rollout.traffic._SETTLE_S", 0.1)
+    monkeypatch.setattr("serving.rollout.traffic._QUEUE_S", 0.1)
     place.torchserve.versions["1.0.0"].pending = [3] * 1000
 
     place.roll_out()
