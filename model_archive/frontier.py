@@ -90,7 +90,7 @@ def _export_run(run: Path, spec: Spec, folder: Path) -> list[tuple[Candidate, Pa
     except QuantizationError as error:
         Console(stderr=True).print(f"{found.run} stays in float: {error}", highlight=False, soft_wrap=True)
         return [(found, in_float)]
-    loss = float(figures["top1_float"]) - float(figures["top1"])
+    loss = float(figures["top1_loss"])
     low, high = found.interval
     quantized = replace(found, precision="int8", top1=found.top1 - loss, interval=(low - loss, high - loss))
     return [(found, in_float), (quantized, in_int8)]

@@ -152,9 +152,9 @@ def test_auto_is_int8_if_the_gate_accepts_it_with_the_figures_in_spec_card_and_o
 
     assert (figures["precision"], figures["photos"], figures["top1_agreement"]) == ("int8", 220, 1.0)
     card = int8_build.archive.with_suffix(".md").read_text()
-    assert "| engine | float_layers | layers | photos | precision | top1 | top1_agreement | top1_float | unfam" in card
-    assert "| openvino | 0 | 18 | 220 | int8 | 1 | 1 | 1 | " in card
-    assert "(float_layers 0, layers 18, photos 220, top1 1, top1_agreement 1, top1_float 1, " in int8_build.printed
+    assert "| engine | float_layers | layers | photos | precision | top1_agreement | top1_loss | unfam" in card
+    assert "| openvino | 0 | 18 | 220 | int8 | 1 | 0 | " in card
+    assert "(float_layers 0, layers 18, photos 220, top1_agreement 1, top1_loss 0, " in int8_build.printed
     assert "signed  no" in int8_build.printed
 
 
