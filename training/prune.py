@@ -46,11 +46,12 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     photos = load_photo_set(config.data)
     _check_comparable(run, spec, config, photos)
     evaluation_set = build_evaluation_set(config.data, photos, spec.preprocessing)
-    before = load_network(run, spec)
+    network = remove_channels(load_network(run, spec), amount, spec)
+    # Before the training, which may leave the network on a GPU; values do not change the speed.
+    pruning = {"of": run.resolve().name, "amount": amount, **_compare(load_network(run, spec), network, spec)}
     job = Job("prune", config, photos, spec.preprocessing)
-    network = fine_tune(remove_channels(load_network(run, spec), amount, spec), job).network
+    network = fine_tune(network, job).network
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
-    pruning = {"of": run.resolve().name, "amount": amount, **_compare(before, network, spec)}
     result = TrainingResult(network, evaluation, photos.of("train"), (), (time.monotonic() - started_s) / 60, pruning)
     pruned = write_result(config, photos, evaluation_set, result, None)
     job.checkpoint.unlink()
@@ -64,8 +65,10 @@ def _configure(run: Path, amount: float, epochs: int, lr: float) -> Config:
     recipe = msgspec.structs.replace(
         config.recipe, method="finetune", epochs=epochs, lr=lr, warmup_epochs=0.0, **learning
     )
-    run_id = f"{run.resolve().name}-pruned-{round(100 * amount)}"
-    return msgspec.structs.replace(config, id=run_id, runs=str(run.resolve().parent), recipe=recipe, resume=False)
+    # Also where several processes trained the run.
+    trainer = msgspec.structs.replace(config.trainer, devices=1, nodes=1, strategy="auto")
+    run_id, runs = f"{run.resolve().name}-pruned-{round(100 * amount)}", str(run.resolve().parent)
+    return msgspec.structs.replace(config, id=run_id, runs=runs, recipe=recipe, trainer=trainer, resume=False)
 
 
 def _check_comparable(run: Path, spec: Spec, config: Config, photos: PhotoSet) -> None:

@@ -11,7 +11,7 @@ from tests.specs import make_spec
 from tests.training.pictures import write_image_folder
 from training.network import NetworkError, build_network, default_preprocessing
 from training.prune import count_parameters, main, remove_channels
-from training.run_folder import load_network
+from training.run_folder import load_network, read_run_config
 
 
 def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_latest_alone(
@@ -20,7 +20,8 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
     runs = shutil.copytree(trained_run.parent, tmp_path / "runs", symlinks=True)
     field = write_image_folder(tmp_path / "field", {"leek": 2, "apple": 1}, first_seed=9000)
     settings = runs / "tiny" / "config.yaml"
-    settings.write_text(settings.read_text().replace("test: null", f"test: {field}"))
+    processes = settings.read_text().replace("devices: 1", "devices: 2").replace("strategy: auto", "strategy: ddp")
+    settings.write_text(processes.replace("test: null", f"test: {field}"))
 
     main([str(runs / "latest"), "--amount", "0.5", "--epochs", "1"])
 
@@ -31,6 +32,8 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
     assert spec.pruned == 0.5
     assert "pruned" in spec.provenance.weights
     assert spec.metrics["test"]["photos"] == 3
+    trainer = read_run_config(pruned).trainer
+    assert (trainer.devices, trainer.nodes, trainer.strategy) == (1, 1, "auto")
     pruning = json.loads((pruned / "metrics.json").read_text())["pruning"]
     assert pruning["of"] == "tiny"
     assert pruning["top1_before"] == read_spec(trained_run).metrics["val"]["top1"]
@@ -45,6 +48,18 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
         expected_BK = load_network(pruned, spec)(inputs_BHWC.permute(0, 3, 1, 2))
     torch.testing.assert_close(logits_BK, expected_BK, atol=1e-4, rtol=1e-4)
     assert embeddings_BD.shape[1] < 256
+
+
+@pytest.mark.gpu
+def test_a_run_that_was_trained_on_a_gpu_is_pruned(trained_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "runs" / "tiny")
+    settings = run / "config.yaml"
+    settings.write_text(settings.read_text().replace("accelerator: cpu", "accelerator: gpu"))
+
+    main([str(run), "--amount", "0.5", "--epochs", "1"])
+
+    pruning = json.loads((tmp_path / "runs" / "tiny-pruned-50" / "metrics.json").read_text())["pruning"]
+    assert min(pruning["photos_per_s"], pruning["photos_per_s_before"]) > 0
 
 
 @pytest.mark.parametrize("architecture", ["test_byobnet", "test_resnet"])
