@@ -63,16 +63,16 @@ def collect(folder: Path, found: Iterable[Word | Refused]) -> tuple[int, list[Re
     A later word on a photo replaces the earlier one in the manifest; corrections.jsonl keeps both. Raises
     `CorrectionError` or `OSError`.
     """
-    latest = {word.digest: word for word in latest_words(read_words(folder))}
+    stored: dict[str, list[Correction]] = defaultdict(list)
+    for word in read_words(folder):
+        stored[word.digest].append(word)
     num_added, refused = 0, []
     for item in found:
         if isinstance(item, Refused):
             refused.append(item)
             continue
         word = msgspec.structs.replace(item.correction, photo=photo_name(item.correction.digest))
-        known = latest.get(word.digest)
-        # Of a source that is collected twice, nothing is new.
-        if known is not None and (word.repeats(known) or word.time < known.time):
+        if _is_known(word, stored[word.digest]):
             continue
         try:
             check_time(word)
@@ -81,9 +81,16 @@ def collect(folder: Path, found: Iterable[Word | Refused]) -> tuple[int, list[Re
             refused.append(Refused(item.place, str(error)))
             continue
         add_word(folder, word, photo)
-        latest[word.digest] = word
+        stored[word.digest].append(word)
         num_added += 1
     return num_added, refused
+
+
+def _is_known(word: Correction, stored: Sequence[Correction]) -> bool:
+    """Return whether *word* says nothing new beside those *stored* on its photo, oldest first."""
+    # A row of a CSV file has no time: collected again, it must not undo what was said since.
+    repeatable = stored if word.source == "csv" else stored[-1:]
+    return any(word.repeats(one) for one in repeatable) or any(word.time < one.time for one in stored[-1:])
 
 
 def check_time(word: Correction) -> None:

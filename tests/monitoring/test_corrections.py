@@ -77,6 +77,29 @@ def test_collecting_a_source_twice_adds_nothing(
     assert len(read_words(folder)) == 1
 
 
+def test_a_csv_that_has_grown_undoes_no_later_correction(tmp_path: Path, folder: Path) -> None:
+    photo = draw_jpeg(96)
+    source = write_csv(tmp_path / "in", "photo,label\na.jpg,Banana\n", a=photo, b=draw_jpeg(97))
+    main([str(folder), "--from", source])
+    later = word_on(photo, "Lime", time=datetime.now(UTC).replace(microsecond=0))
+    main([str(folder), "--from", str(write_folder(tmp_path / "from", (later, photo)))])
+    write_csv(tmp_path / "in", "photo,label\na.jpg,Banana\nb.jpg,Kiwi\n")
+
+    main([str(folder), "--from", source])
+
+    assert sorted(row["label"] for row in read_manifest(folder)) == ["Kiwi", "Lime"]
+    assert sorted(word.label for word in read_words(folder)) == ["Banana", "Kiwi", "Lime"]
+
+
+def test_two_rows_for_one_photo_are_added_once_and_the_second_counts(tmp_path: Path, folder: Path) -> None:
+    source = write_csv(tmp_path / "in", "photo,label\na.jpg,Banana\na.jpg,Lime\n", a=draw_jpeg(96))
+
+    main([str(folder), "--from", source, source])
+
+    assert [word.label for word in read_words(folder)] == ["Banana", "Lime"]
+    assert [row["label"] for row in read_manifest(folder)] == ["Lime"]
+
+
 def test_every_fifth_photo_or_so_is_held_out_and_stays_so(tmp_path: Path, folder: Path) -> None:
     photos = [b"%d" % number for number in range(400)]
     entries = [(word_on(photo), photo) for photo in photos]
