@@ -21,6 +21,7 @@ from torch.profiler import profile
 
 from training.config import Config, ConfigError, read_config
 from training.data.photo_set import DataError
+from training.distillation import load_teacher
 from training.evaluation.plots import draw_profile
 from training.fine_tuning import Job, fine_tune
 from training.interruption import InterruptionError
@@ -81,7 +82,9 @@ def profile_training(config: Config) -> Speed:
     """Return the speed of the configured training, write its picture and trace; raise what `train` raises."""
     set_up_process(config.trainer)
     preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
-    job = Job("profile", config, load_photo_set(config.data), preprocessing)
+    photos = load_photo_set(config.data)
+    teacher = load_teacher(config.recipe, photos.labels)
+    job = Job("profile", config, photos, preprocessing, teacher=teacher)
     clock = _run_batches(job, _NUM_WARM_UP + _NUM_TIMED)
     with profile() as trace:
         _run_batches(job, _NUM_TRACED)
@@ -104,8 +107,11 @@ def profile_training(config: Config) -> Speed:
 def _run_batches(job: Job, num_batches: int) -> StepClock:
     clock = StepClock(num_batches)
     network = start_network(job.config.network, job.config.recipe, len(job.photos.labels))
-    with suppress(_EnoughError):
-        fine_tune(network, replace(job, callbacks=(clock,)))
+    try:
+        with suppress(_EnoughError):
+            fine_tune(network, replace(job, callbacks=(clock,)))
+    finally:
+        job.checkpoint.unlink(missing_ok=True)
     return clock
 
 

@@ -50,12 +50,13 @@ def prune_run(run: Path, amount: float, epochs: int, lr: float) -> Path:
     # Before the training, which may leave the network on a GPU; values do not change the speed.
     pruning = {"of": run.resolve().name, "amount": amount, **_compare(load_network(run, spec), network, spec)}
     job = Job("prune", config, photos, spec.preprocessing)
-    network = fine_tune(network, job).network
+    try:
+        network = fine_tune(network, job).network
+    finally:
+        job.checkpoint.unlink(missing_ok=True)
     evaluation = evaluate_network(network, evaluation_set, config.evaluation)
     result = TrainingResult(network, evaluation, photos.of("train"), (), (time.monotonic() - started_s) / 60, pruning)
-    pruned = write_result(config, photos, evaluation_set, result, None)
-    job.checkpoint.unlink()
-    return pruned
+    return write_result(config, photos, evaluation_set, result, None)
 
 
 def _configure(run: Path, amount: float, epochs: int, lr: float) -> Config:

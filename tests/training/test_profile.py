@@ -26,6 +26,14 @@ def test_speed_trace_and_plot_of_the_configured_training_are_written(
     picture = (folder / "profile.svg").read_text()
     assert "wait for the loader" in picture
     assert "convolution" in picture
+    assert list(folder.glob("*.ckpt")) == []
+
+
+def test_a_teacher_is_profiled_too(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["profile.py", *tiny_overrides(photo_folder, tmp_path, "recipe.teacher=nowhere")])
+
+    with pytest.raises(SystemExit, match=r"^error: recipe\.teacher must be a finished run"):
+        main()
 
 
 @pytest.mark.parametrize(("wait_s", "limit"), [(0.001, "the step"), (0.1, "trainer.workers")])
