@@ -1,4 +1,4 @@
-"""Photos that people corrected, beside those of a source: always in train, never like a photo of val or test."""
+"""Photos that people corrected, beside those of a source: always in train, never like one that evaluates."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def add_corrections(usable: Sequence[Photo], folder: Path, cache: Path) -> Sorte
     """
     listed = _list_corrections(folder, usable)
     held_out = {_sent_digest(photo) for photo in listed if photo.split != "train"}
-    listed = [photo for photo in listed if photo.split == "train"]
-    corrected, skipped = find_usable(listed, cache)
-    corrected, evaluated = _skip_evaluated(corrected, usable)
+    inspected, skipped = find_usable(listed, cache)
+    corrected = [photo for photo in inspected if photo.split == "train"]
+    corrected, evaluated = _skip_evaluated(corrected, [*usable, *inspected])
     corrected, rare = _skip_rare(corrected, {photo.label for photo in usable})
     digests = held_out | {_sent_digest(photo) for photo in corrected}
 
@@ -52,9 +52,9 @@ def _list_corrections(folder: Path, photos: Sequence[Photo]) -> list[Photo]:
     return listed
 
 
-def _skip_evaluated(corrected: Sequence[Photo], usable: Sequence[Photo]) -> Sorted:
-    """Skip what equals or resembles a photo of val or test, whose figures it would flatter."""
-    evaluated = [photo for photo in usable if photo.split != "train"]
+def _skip_evaluated(corrected: Sequence[Photo], others: Sequence[Photo]) -> Sorted:
+    """Skip what equals or resembles one of *others* in val or test, whose figures it would raise."""
+    evaluated = [photo for photo in others if photo.split != "train"]
     equal = {photo.digest: photo for photo in evaluated}
     twins = {}
     for later, earlier in find_similar([*evaluated, *corrected], MAX_DIFFERENT_BITS):

@@ -94,6 +94,22 @@ def test_a_val_photo_that_a_phone_saved_again_is_left_out(
     assert from_corrections(load(photo_folder, folder, tmp_path), folder) == []
 
 
+def test_a_held_out_correction_that_a_phone_saved_again_is_left_out(
+    photo_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = correct(tmp_path / "corrections", "carrot", *(photo_bytes("carrot", seed) for seed in range(5000, 5020)))
+    held_out = next(photo for photo in read_manifest(folder / "labels.csv") if photo.split == "test")
+    num_learned = len(from_corrections(load(photo_folder, folder, tmp_path), folder))
+    with Image.open(held_out.path) as image:
+        saved = [encode(image.resize((144, 112)), "JPEG", quality=quality) for quality in range(60, 76)]
+    correct(folder, "carrot", *saved)
+
+    corrected = load(photo_folder, folder, tmp_path)
+
+    assert len(from_corrections(corrected, folder)) == num_learned
+    assert f"it is, or resembles, a photo of test: {folder / 'photos'}" in caplog.text
+
+
 def test_a_correction_of_a_train_photo_takes_its_place(photo_folder: Path, photo_set: PhotoSet, tmp_path: Path) -> None:
     wrong = next(
         photo for photo in photo_set.of("train") if int(hashlib.sha256(photo.path.read_bytes()).hexdigest()[:8], 16) % 5
