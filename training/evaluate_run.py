@@ -16,7 +16,7 @@ from training.data.photo_set import DataError, Photo
 from training.data.sources import load_test_photos
 from training.evaluation.decision import Decision
 from training.evaluation.unfamiliarity import add_unfamiliar_shares
-from training.learned_photos import leave_out_learned, read_learned
+from training.learned_photos import LEARNED_FILE, VAL_FILE, leave_out, read_digests
 from training.loader import load_photo_set
 from training.network import NetworkError
 from training.network_evaluation import EvaluationResult, EvaluationSet, evaluate_decision, print_summary
@@ -27,12 +27,11 @@ from training.run_folder import load_network, read_run_config
 def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
     """Return the figures of the finished *run* on *source*; raise `ConfigError`, `DataError` or `NetworkError`."""
     spec = read_spec(run)
-    learned = read_learned(run)
-    splits = {
-        split: leave_out_learned(photos, learned) for split, photos in _find_unseen(run, spec, source, cache).items()
-    }
+    learned, reason = read_digests(run, LEARNED_FILE), "the model has learned from them"
+    found = _find_unseen(run, spec, source, cache)
+    splits = {split: leave_out(photos, learned, reason) for split, photos in found.items()}
     if not any(splits.values()):
-        raise DataError(f"{run} has learned from all photos of {source}; evaluate it on others")
+        raise DataError(f"{run} has learned from all photos of {source}, or was chosen by them; evaluate it on others")
     evaluation_set = EvaluationSet(splits, spec.labels, spec.groups, spec.preprocessing)
     decision = Decision(spec.temperature, spec.threshold)
     precision = read_run_config(run).evaluation.precision if splits.get("val") else None
@@ -43,15 +42,16 @@ def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
 
 
 def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, Sequence[Photo]]:
-    """Return the photos of *source*; if the run was trained on it, without the train photos."""
+    """Return val and test of *source* if the run was trained on it, else its photos without those of the run's val."""
     if spec.provenance.data_digest:
         data = read_run_config(run).data
         # A source of test photos alone cannot be loaded to train.
         with suppress(DataError):
-            photos = load_photo_set(msgspec.structs.replace(data, source=source, cache=str(cache)))
-            if photos.digest == spec.provenance.data_digest:
-                return {"val": photos.of("val"), "test": photos.of("test")}
-    return {"test": load_test_photos(source, spec.labels, cache=cache).photos}
+            same = load_photo_set(msgspec.structs.replace(data, source=source, cache=str(cache)))
+            if same.digest == spec.provenance.data_digest:
+                return {"val": same.of("val"), "test": same.of("test")}
+    photos = load_test_photos(source, spec.labels, cache=cache).photos
+    return {"test": leave_out(photos, read_digests(run, VAL_FILE), "the model was chosen by them")}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Which photos a run has learned from, by their content, so that no figure counts them. Axes: N photos."""
+"""Which photos a run has learned from or was chosen by, by content, so that no test counts them. Axes: N photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ from training.progress import print_line
 
 LEARNED_FILE = "learned_photos.npy"
 """In a run: the digests of the photos, sorted; 600 kB for 75,000."""
+VAL_FILE = "val_photos.npy"
+"""The same of val, which has chosen its epoch, penalty, temperature and threshold."""
 
 _NUM_DIGITS = 16
 
@@ -20,21 +22,21 @@ def shorten_digests(photos: Sequence[Photo]) -> NDArray[np.uint64]:
     return np.array([int(photo.digest[:_NUM_DIGITS], 16) for photo in photos], dtype=np.uint64)
 
 
-def read_learned(run: Path) -> NDArray[np.uint64] | None:
-    """Return the digests of the photos that *run* has learned from; None, and a line, where it did not record them."""
-    path = run / LEARNED_FILE
+def read_digests(run: Path, file: str) -> NDArray[np.uint64] | None:
+    """Return the digests that *file* of *run* holds; None, and a line, where it did not record them."""
+    path = run / file
     if path.exists():
         digests: NDArray[np.uint64] = np.load(path, allow_pickle=False)
         return digests
-    print_line(f"{run} has no {LEARNED_FILE}, so copies of photos that it has learned from are counted")
+    print_line(f"{run} has no {file}, so copies of the photos that it would list are counted")
     return None
 
 
-def leave_out_learned(photos: Sequence[Photo], learned: NDArray[np.uint64] | None) -> list[Photo]:
-    """Return *photos* without files equal to one that was *learned* from, and print their number."""
-    if learned is None or not photos:
+def leave_out(photos: Sequence[Photo], digests: NDArray[np.uint64] | None, reason: str) -> list[Photo]:
+    """Return *photos* without the files of *digests*, and print their number with the *reason*."""
+    if digests is None or not photos:
         return list(photos)
-    known_N = np.isin(shorten_digests(photos), learned)
+    known_N = np.isin(shorten_digests(photos), digests)
     if known_N.any():
-        print_line(f"{known_N.sum():,} of {len(photos):,} photos are left out: the model has learned from them")
+        print_line(f"{known_N.sum():,} of {len(photos):,} photos are left out: {reason}")
     return [photo for photo, known in zip(photos, known_N, strict=True) if not known]

@@ -8,6 +8,7 @@ runs/<id>/
 ├── reference.npz       statistics of val: drift is measured from them
 ├── familiarity.npz     statistics of train and val that tell unfamiliar photos
 ├── learned_photos.npy  digests of the photos that it has learned from: evaluation leaves them out
+├── val_photos.npy      digests of val: no test counts them
 ├── photos.zip          some of train and val, preprocessed: to calibrate int8 and to evaluate it
 ├── label_errors.csv    photos of train whose label is likely wrong
 └── report.html         the evaluation, for people
@@ -33,7 +34,6 @@ from handler.spec import FAMILIARITY_FILE, PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_
 from training.config import Config, ConfigError, convert_config
 from training.evaluation.label_errors import LABEL_ERRORS_FILE
 from training.int8_photos import KeptPhotos, write_photos
-from training.learned_photos import LEARNED_FILE
 from training.network import build_network, load_weights, read_weights
 
 CONFIG_FILE = "config.yaml"
@@ -55,12 +55,13 @@ def write_run(
     familiarity: Mapping[str, NDArray[Any]] | None = None,
     report: str | None = None,
     photos: KeptPhotos | None = None,
-    learned: NDArray[np.uint64] | None = None,
+    digests: Mapping[str, NDArray[np.uint64]] | None = None,
     label_errors: str | None = None,
 ) -> Path:
     """Write the run *folder* and return it; raise `RunError` or `OSError`, after which nothing of it is left.
 
-    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A part that is None is not written.
+    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML, *digests* has those of
+    photos by file name. A part that is None is not written.
     """
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +81,8 @@ def write_run(
                 (partial / name).write_text(text, encoding="utf-8")
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
-        if learned is not None:
-            np.save(partial / LEARNED_FILE, np.sort(learned), allow_pickle=False)
+        for name, digests_N in (digests or {}).items():
+            np.save(partial / name, np.sort(digests_N), allow_pickle=False)
         partial.rename(folder)
     return folder
 

@@ -21,7 +21,7 @@ from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_mistakes, render_report
 from training.evaluation.unfamiliarity import add_unfamiliar_shares, embed_train, fit_familiarity, store_familiarity
 from training.int8_photos import keep_photos
-from training.learned_photos import shorten_digests
+from training.learned_photos import LEARNED_FILE, VAL_FILE, shorten_digests
 from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import read_code_revision, write_run
@@ -77,7 +77,7 @@ def write_result(
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
         label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
-        learned=shorten_digests(result.learned),
+        digests={LEARNED_FILE: shorten_digests(result.learned), VAL_FILE: shorten_digests(photos.of("val"))},
     )
     if tracker is not None:
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)

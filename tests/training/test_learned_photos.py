@@ -10,7 +10,7 @@ from tests.training.pictures import write_image_folder
 from tests.training.tiny_runs import read_metrics, run_training
 from training.data.photo_set import DataError, Photo
 from training.evaluate_run import evaluate_run
-from training.learned_photos import LEARNED_FILE, leave_out_learned, shorten_digests
+from training.learned_photos import LEARNED_FILE, VAL_FILE, leave_out, shorten_digests
 
 
 @pytest.fixture
@@ -28,15 +28,17 @@ def test_a_photo_is_known_by_its_content() -> None:
     photos = [Photo(Path(name), "apple", digest=sha256(content).hexdigest()) for name, content in contents.items()]
     # SHA-256 of nothing begins e3b0c442 98fc1c14.
     assert shorten_digests(photos)[0] == 0xE3B0C44298FC1C14
-    assert leave_out_learned(photos, shorten_digests(photos[2:])) == [photos[1]]
-    assert leave_out_learned(photos, None) == photos
+    assert leave_out(photos, shorten_digests(photos[2:]), "") == [photos[1]]
+    assert leave_out(photos, None, "") == photos
 
 
-def test_copies_of_train_photos_are_left_out_of_an_evaluation(
+def test_copies_of_train_and_val_photos_are_left_out_of_an_evaluation(
     trained_run: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate_run(trained_run, str(field), tmp_path / "data").summary["test"]["photos"] == 4
-    assert "2 of 6 photos are left out: the model has learned from them" in capsys.readouterr().err
+    assert evaluate_run(trained_run, str(field), tmp_path / "data").summary["test"]["photos"] == 3
+    printed = capsys.readouterr().err
+    assert "1 of 6 photos are left out: the model was chosen by them" in printed
+    assert "2 of 5 photos are left out: the model has learned from them" in printed
 
 
 def test_copies_of_train_and_val_photos_are_left_out_of_data_test(
@@ -69,6 +71,9 @@ def test_a_run_without_the_record_says_so_and_counts_copies(
     trained_run: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained_run, tmp_path / "older")
-    (run / LEARNED_FILE).unlink()
+    for file in (LEARNED_FILE, VAL_FILE):
+        (run / file).unlink()
     assert evaluate_run(run, str(field), tmp_path / "data").summary["test"]["photos"] == 6
-    assert f"has no {LEARNED_FILE}" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"has no {LEARNED_FILE}" in printed
+    assert f"has no {VAL_FILE}" in printed

@@ -44,7 +44,7 @@ def test_a_probe_gives_a_whole_run_and_prints_figures_and_report(
     assert "top1" in printed
     assert str(run / "report.html") in printed
     files = "config.yaml familiarity.npz label_errors.csv learned_photos.npy metrics.json model.safetensors"
-    files += " photos.zip reference.npz report.html spec.json"
+    files += " photos.zip reference.npz report.html spec.json val_photos.npy"
     assert sorted(path.name for path in run.iterdir()) == files.split()
     spec = read_spec(tmp_path / "runs" / "latest")
     assert spec.labels == ("apple", "banana", "carrot", "leek")
