@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from handler.spec import read_spec, write_spec
+from handler.spec import Spec, read_spec, write_spec
 from model_archive.build_error import BuildError
 from model_archive.candidates import FRONTIER_FILE, Candidate, propose, read_candidates
-from model_archive.frontier import measure_runs
+from model_archive.frontier import choose_split, measure_runs
+from tests.specs import make_spec
 
 
 def _candidate(name: str, top1: float, cpu_ms: float) -> Candidate:
@@ -45,6 +46,24 @@ def test_a_run_is_measured_in_float_and_in_int8(probed_run: Path, tmp_path: Path
     as_float = next(found for found in read_candidates(tmp_path) if found.precision == "float")
     spec = read_spec(probed_run)
     assert (as_float.top1, as_float.interval) == (spec.metrics["val"]["top1"], spec.intervals["val"]["top1"])
+
+
+def _evaluated(**num_photos: int) -> Spec:
+    metrics = {split: {"top1": 0.9, "photos": float(count)} for split, count in num_photos.items()}
+    return make_spec(metrics=metrics, intervals={split: {"top1": (0.8, 1.0)} for split in num_photos})
+
+
+@pytest.mark.parametrize(
+    ("specs", "split"),
+    [
+        ((_evaluated(val=50, test=80), _evaluated(val=50, test=80)), "test"),
+        ((_evaluated(val=50, test=80), _evaluated(val=50)), "val"),
+        ((_evaluated(val=50, test=80), _evaluated(val=50, test=90)), "val"),
+        ((_evaluated(val=50),), "val"),
+    ],
+)
+def test_all_runs_are_compared_on_the_same_split(specs: tuple[Spec, ...], split: str) -> None:
+    assert choose_split(specs) == split
 
 
 def test_runs_on_different_photos_are_not_compared(probed_run: Path, tmp_path: Path) -> None:
