@@ -93,10 +93,16 @@ def _match_shards(files: Files, pattern: str, source: str) -> list[str]:
     wanted = list(braceexpand(pattern))
     if not any(_is_pattern(one) for one in wanted):
         return wanted
-    names = [name for name in files.list_names() if any(PurePosixPath(name).match(one) for one in wanted)]
+    names = [name for name in files.list_names() if any(_matches(name, one) for one in wanted)]
     if not names:
         raise SourceError(f"no file matches {source}; check the pattern, and put it in quotes for the shell")
     return names
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # `match` begins at the right, so that the name may be in any subfolder.
+    path = PurePosixPath(name)
+    return len(path.parts) == len(PurePosixPath(pattern).parts) and path.match(pattern)
 
 
 def _list_shard(files: Files, shard: str) -> Iterator[PhotoPlace]:

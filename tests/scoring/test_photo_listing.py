@@ -70,10 +70,12 @@ def test_the_photos_of_a_shard_are_read_where_they_are(tmp_path: Path) -> None:
         ("a-00{0..1}.tar", ["a-000.tar/p.jpg", "a-001.tar/p.jpg"]),
         ("a-*1.tar", ["a-001.tar/p.jpg"]),
         ("b.tar", ["b.tar/p.jpg"]),
+        ("*.tar", ["a-000.tar/p.jpg", "a-001.tar/p.jpg", "b.tar/p.jpg"]),
+        ("*/a-*.tar", ["old/a-000.tar/p.jpg"]),
     ],
 )
 def test_a_pattern_names_shards(pattern: str, found: list[str], tmp_path: Path) -> None:
-    for name in ("a-000.tar", "a-001.tar", "b.tar"):
+    for name in ("a-000.tar", "a-001.tar", "b.tar", "old/a-000.tar"):
         write_shard(tmp_path / name, "p.jpg")
 
     assert names_of(tmp_path / pattern) == found
