@@ -11,6 +11,8 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+EXIT_INTERRUPTED = 130
+
 
 class InterruptionError(Exception):
     """Training was stopped by Ctrl-C or SIGTERM and can be resumed."""

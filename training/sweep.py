@@ -5,6 +5,7 @@ Each trial is one `training.train` in a process of its own; the study is a file,
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,19 @@ from typing import Any, NamedTuple
 
 import optuna
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from rich.console import Console
 
 from handler.spec import read_spec
 from training.config import format_override
 from training.evaluation.plots import draw_study
+from training.interruption import EXIT_INTERRUPTED
 from training.progress import print_line, show_progress
 
 _NUM_LINES = 5
@@ -74,7 +82,7 @@ def run_sweep(sweep: Sweep, num_trials: int, num_jobs: int, run: Callable[..., f
         if not stopped.is_set():
             try:
                 _try_values(sweep, study, run or run_trial)
-            except SweepError:
+            except (SweepError, KeyboardInterrupt):
                 stopped.set()
                 raise
 
@@ -98,7 +106,7 @@ def open_study(folder: Path) -> optuna.Study:
 
 
 def _check_same(study: optuna.Study, sweep: Sweep) -> None:
-    """Raise `SweepError` if *study* was started with other overrides, as on other data: figures would not compare."""
+    """Raise `SweepError` if *study* has other overrides, as other data: figures would not compare; or other choices."""
     asked = list(sweep.overrides)
     kept = study.user_attrs.get("overrides", asked)
     if kept != asked and _has_values(study):
@@ -106,6 +114,14 @@ def _check_same(study: optuna.Study, sweep: Sweep) -> None:
             f"{sweep.folder} holds the trials of {shlex.join(kept)}, not of {shlex.join(asked)}; choose another "
             "--folder, or remove this one"
         )
+    for key, before in {key: one for trial in study.trials for key, one in trial.distributions.items()}.items():
+        try:
+            check_distribution_compatibility(before, sweep.space.get(key, before))
+        except ValueError as error:
+            raise SweepError(
+                f"{sweep.folder} holds trials with {key} from {before}, not from {sweep.space[key]}; choose another "
+                "--folder, or remove this one"
+            ) from error
     study.set_user_attr("overrides", asked)
 
 
@@ -114,11 +130,16 @@ def _has_values(study: optuna.Study) -> bool:
 
 
 def _try_values(sweep: Sweep, study: optuna.Study, run: Callable[..., float]) -> None:
-    """Run one more trial; raise `SweepError` if it fails and no trial has finished before: the others would, too."""
+    """Run one more trial; raise `SweepError` if it fails and no trial has finished before: the others would, too.
+
+    Raises `KeyboardInterrupt` if the trial was stopped; it does not count then.
+    """
     trial = study.ask(sweep.space)
     try:
         top1 = run(sweep, trial.number, trial.params)
     except subprocess.CalledProcessError as error:
+        if error.returncode in (EXIT_INTERRUPTED, -signal.SIGINT):
+            raise KeyboardInterrupt from error
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         log = _log_path(sweep, trial.number)
         reason = _read_reason(log)
@@ -160,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trials that run at the same time")
     parser.add_argument("--folder", type=Path, default=Path("runs/sweep"), help="of the study and its runs")
     options, overrides = parser.parse_known_args(arguments)
+    if options.trials < 1 or options.jobs < 1:
+        parser.error(f"--trials and --jobs must be at least 1, not {options.trials} and {options.jobs}")
     try:
         sweep = Sweep(read_space(options.space), options.folder.resolve(), tuple(overrides))
         study = run_sweep(sweep, options.trials, options.jobs)

@@ -20,7 +20,7 @@ from training.data.split import learn_half_of_val
 from training.distillation import load_teacher
 from training.evaluation.label_errors import LabelError, review_labels
 from training.fine_tuning import Job, TrainedNetwork, fine_tune, refit
-from training.interruption import InterruptionError, LostProcessError
+from training.interruption import EXIT_INTERRUPTED, InterruptionError, LostProcessError
 from training.linear_probe import fit_linear_probe, has_linear_classifier
 from training.loader import load_photo_set
 from training.network import NetworkError, default_preprocessing, start_network
@@ -31,7 +31,6 @@ from training.run_folder import REPORT_FILE, RunError, check_free, point_latest
 from training.trackers import build_tracker
 from training.training_result import TrainingResult, write_result
 
-_EXIT_INTERRUPTED = 130
 # Which interface processes on several hosts use.
 _NETWORK_SETTINGS = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
@@ -98,7 +97,7 @@ def train_and_report(config: Config) -> None:
         sys.exit(f"error: {_explain(error)}{_explain_resume(config)}")
     except (InterruptionError, KeyboardInterrupt) as stop:
         print_line(f"{str(stop) or 'stopped'}{_explain_resume(config)}")
-        sys.exit(_EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     if run is not None:
         spec = read_spec(run)
         print_summary(spec.metrics, spec.intervals)

@@ -93,6 +93,41 @@ def test_a_resumed_study_runs_the_trials_that_are_left_with_other_values(tmp_pat
     assert len(set(tried)) == len(tried) == 5
 
 
+@pytest.mark.parametrize("code", [130, -2])
+def test_a_stopped_trial_ends_the_sweep_and_is_tried_again(code: int, tmp_path: Path) -> None:
+    def stop_second(sweep: Sweep, number: int, values: dict[str, float]) -> float:
+        if number == 1:
+            raise subprocess.CalledProcessError(code, "train")
+        return 0.5
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(Sweep(SPACE, tmp_path, ()), num_trials=3, num_jobs=1, run=stop_second)
+    study = run_sweep(Sweep(SPACE, tmp_path, ()), num_trials=3, num_jobs=1, run=stop_second)
+
+    assert [trial.value for trial in study.trials] == [0.5, None, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("key", "changed"),
+    [("recipe.batch", CategoricalDistribution((4, 16))), ("recipe.lr", CategoricalDistribution((0.1, 0.2)))],
+)
+def test_a_folder_with_the_trials_of_other_choices_is_refused(
+    key: str, changed: BaseDistribution, tmp_path: Path
+) -> None:
+    run_sweep(Sweep(SPACE, tmp_path, ()), num_trials=1, num_jobs=1, run=lambda *_: 0.5)
+
+    with pytest.raises(SweepError, match=rf"holds trials with {key} from .*choose another --folder"):
+        run_sweep(Sweep({**SPACE, key: changed}, tmp_path, ()), num_trials=2, num_jobs=1, run=lambda *_: 0.5)
+
+
+@pytest.mark.parametrize("option", ["--trials", "--jobs"])
+def test_no_trials_or_jobs_are_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["finetune", option, "0", "--folder", str(tmp_path / "sweep")])
+
+    assert "--trials and --jobs must be at least 1" in capsys.readouterr().err
+
+
 def test_a_folder_with_the_trials_of_other_photos_is_refused(tmp_path: Path) -> None:
     run_sweep(Sweep(SPACE, tmp_path, ("data.source=figs",)), num_trials=1, num_jobs=1, run=lambda *_: 0.5)
 
@@ -104,7 +139,7 @@ def test_a_finished_study_is_read_and_its_best_values_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = open_study(tmp_path)
-    space: dict[str, BaseDistribution] = {"recipe.lr": FloatDistribution(0.0, 1.0)}
+    space: dict[str, BaseDistribution] = {"recipe.lr": FloatDistribution(0.1, 1.0, log=True)}
     for value in (0.25, 0.75, 0.5):
         study.add_trial(optuna.trial.create_trial(params={"recipe.lr": value}, distributions=space, value=value))
 
