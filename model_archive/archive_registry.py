@@ -39,10 +39,14 @@ class Registry:
         _check_same(held, entry, self._uri)
         return held
 
+    def versions(self) -> list[str]:
+        """Return all versions, newest last, also those whose entries cannot be read."""
+        return sorted(filter(is_version, self._entries.keys()), key=version_order)
+
     def read_entries(self) -> tuple[list[Entry], list[RegistryError]]:
         """Return the entries that can be read, newest last, and one error for each that cannot."""
         entries, errors = [], []
-        for version in self._versions():
+        for version in self.versions():
             try:
                 entries.append(self._entries.read(version))
             except RegistryError as error:
@@ -97,11 +101,8 @@ class Registry:
             places[suffix] = place
         return places
 
-    def _versions(self) -> list[str]:
-        return sorted(filter(is_version, self._entries.keys()), key=version_order)
-
     def _require(self, version: str) -> Entry:
-        versions = self._versions()
+        versions = self.versions()
         if check_version(version) not in versions:
             held = f"it holds {', '.join(versions)}" if versions else "it is empty"
             raise RegistryError(f"{self._uri} has no {MODEL} {version}, {held}; make publish adds a version")

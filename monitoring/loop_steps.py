@@ -17,6 +17,7 @@ import msgspec
 import yaml
 
 from handler.spec import FILE_NAME, read_spec
+from model_archive.archive_registry import open_registry
 from model_archive.entry import hash_file
 from model_archive.identity import file_name, read_identity, version_in, version_order
 from monitoring.correction import Correction
@@ -39,6 +40,8 @@ class Loop:
     confirm: Callable[[str], None]
     """Asks a person; raises `LoopError` if the answer is no."""
     rolls_out: bool = True
+    registry: str | None = None
+    """Whose versions are not chosen again: a folder or gs://bucket/prefix."""
     folder: Path = BUILD / "loop"
 
 
@@ -50,7 +53,10 @@ class _Finished(msgspec.Struct):
 
 
 def run_loop(loop: Loop) -> str:
-    """Bring the next version to the server; return a sentence about it. Raises `LoopError` where it stops."""
+    """Bring the next version to the server; return a sentence about it.
+
+    Raises `LoopError` where it stops, and `RegistryError`.
+    """
     loop.folder.mkdir(parents=True, exist_ok=True)
     line: dict[str, Any] = {"time": datetime.now(UTC).replace(microsecond=0), "steps": {}}
     outcome, reason = "failed", "a bug, or interrupted"
@@ -218,8 +224,9 @@ def _build(loop: Loop, trained: Path) -> Path:
     # Another version may have been rolled out since it was chosen.
     if not chosen.exists() or version_order(chosen.read_text()) < version_order(old.version):
         labels = read_spec(trained).labels
-        taken = [version for path in BUILD.glob("*.mar") if (version := version_in(path.name))]
-        chosen.write_text(next_version(old.version, old.spec.labels, labels, taken))
+        built = [version for path in BUILD.glob("*.mar") if (version := version_in(path.name))]
+        published = open_registry(loop.registry).versions() if loop.registry else []
+        chosen.write_text(next_version(old.version, old.spec.labels, labels, [*built, *published]))
     version = chosen.read_text()
     archive = BUILD / file_name(version)
     if archive.exists():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from handler.spec import SpecError
+from model_archive.archive_registry import RegistryError
 from model_archive.identity import ArchiveError
 from monitoring.correction import CorrectionError
 from monitoring.loop_commands import LoopCommands
@@ -15,7 +16,7 @@ from scripts.versions import add_config_option
 from serving.management import ManagementError, open_server
 from serving.model_store import ROOT
 
-_FAILURES = (LoopError, CorrectionError, ManagementError, ArchiveError, SpecError, OSError)
+_FAILURES = (LoopError, CorrectionError, ManagementError, ArchiveError, RegistryError, SpecError, OSError)
 
 
 def main() -> None:
@@ -47,6 +48,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--experiment", default="quick", help="of training/conf/experiment (default: %(default)s)")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS, help="YAML file (default: %(default)s)")
     parser.add_argument("--archive", type=Path, help="compare with this one, stop before the rollout; needs no server")
+    parser.add_argument("--registry", help="a folder or gs://bucket/prefix; a version that it holds is not chosen again")
     parser.add_argument("--signing-key", type=Path, help="sign the new archive with it")
     parser.add_argument("--public-key", type=Path, help="for the rollout: refuse an archive that it does not verify")
     parser.add_argument("--shadow", type=Path, help="for the rollout: a folder of recent photos")
@@ -74,6 +76,7 @@ def _read_loop(asked: argparse.Namespace) -> Loop:
         serving=asked.archive or _find_serving(asked.config),
         confirm=_confirm,
         rolls_out=asked.archive is None,
+        registry=asked.registry,
     )
 
 

@@ -35,6 +35,15 @@ def make_loop(folder: Path, corrections: Path, drift: int | None = None) -> Loop
     return Loop(commands=commands, thresholds=RULES, serving=DEFAULT_ARCHIVE, confirm=refuse, folder=folder / "loop")
 
 
+def write_registry(folder: Path, *versions: str) -> Path:
+    """Write what shows that a registry holds *versions*."""
+    for version in versions:
+        entry = folder / "fruity" / f"{version}.json"
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        entry.write_text("{}")
+    return folder
+
+
 def refuse(question: str) -> None:
     raise LoopError(f"a person said no: {question}")
 
@@ -102,7 +111,7 @@ def test_a_person_may_say_no_before_anything_is_trained(tmp_path: Path) -> None:
     assert [path.name for path in loop.folder.iterdir()] == ["loops.jsonl"]
 
 
-def test_a_loop_that_was_killed_after_training_goes_on_from_the_finished_run(
+def test_a_loop_that_was_killed_after_training_goes_on_from_the_finished_run_to_a_version_that_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -112,7 +121,8 @@ def test_a_loop_that_was_killed_after_training_goes_on_from_the_finished_run(
     write_manifest(folder / "labels.csv", [("photos/absent.jpg", "leek", "test")])
     photo = folder / "photos" / "absent.jpg"
     photo.write_bytes(photo_bytes("leek", 9))
-    loop = dataclasses.replace(make_loop(tmp_path, folder), confirm=lambda question: None)
+    registry = write_registry(tmp_path / "registry", "2.0.0", "1.0.0")
+    loop = dataclasses.replace(make_loop(tmp_path, folder), confirm=lambda question: None, registry=str(registry))
     with pytest.raises(LoopError, match="training ended with 1"):
         run_loop(loop)
     write_run_folder(tmp_path / "runs" / str(read_record(loop)[0]["run"]))
@@ -121,6 +131,7 @@ def test_a_loop_that_was_killed_after_training_goes_on_from_the_finished_run(
         run_loop(loop)
 
     assert [line["run"] for line in read_record(loop)] == [read_record(loop)[0]["run"]] * 2
+    assert [path.read_text() for path in loop.folder.glob("*/version")] == ["3.0.0"]
     assert [list(line["steps"]) for line in read_record(loop)] == [  # type: ignore[call-overload]
         ["reason", "data", "train"],
         ["reason", "data", "train", "archive"],
