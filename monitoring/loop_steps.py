@@ -50,6 +50,7 @@ class _Finished(msgspec.Struct):
 
     outcome: str
     until: datetime | None = None
+    to: str | None = None
 
 
 def run_loop(loop: Loop) -> str:
@@ -117,7 +118,7 @@ def _step(line: dict[str, Any], name: str) -> Iterator[None]:
 
 def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
     """Return why a new version is needed; raise `LoopError` if it is not, or cannot be made yet."""
-    until = _learned_until(loop.folder / RECORD_FILE)
+    until = _learned_until(loop.folder / RECORD_FILE, read_identity(loop.serving).version)
     new = sum(until is None or word.time > until for word in words)
     drift = _find_drift(loop)
     thresholds, corrections = loop.thresholds, loop.commands.corrections
@@ -174,14 +175,18 @@ def _find_drift(loop: Loop) -> bool:
     return code == DRIFT
 
 
-def _learned_until(record: Path) -> datetime | None:
-    """Return the time of the newest correction that a finished loop has learned from."""
-    done = []
+def _learned_until(record: Path, serving: str) -> datetime | None:
+    """Return the time of the newest correction that the version *serving*, or one before it, has learned from."""
+    lines = []
     for line in record.read_bytes().splitlines() if record.exists() else []:
         # A full disk may have cut a line off.
         with suppress(msgspec.DecodeError):
-            done.append(msgspec.json.decode(line, type=_Finished))
-    return max((one.until for one in done if one.until and one.outcome == "done"), default=None)
+            lines.append(msgspec.json.decode(line, type=_Finished))
+    # A version that was compared, published or taken back again need not serve.
+    served = (
+        one for one in lines if one.outcome == "done" and one.to and version_order(one.to) <= version_order(serving)
+    )
+    return max((one.until for one in served if one.until), default=None)
 
 
 def _version_corrections(commands: LoopCommands) -> str | None:

@@ -48,7 +48,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--experiment", default="quick", help="of training/conf/experiment (default: %(default)s)")
     parser.add_argument("--thresholds", type=Path, default=THRESHOLDS, help="YAML file (default: %(default)s)")
     parser.add_argument("--archive", type=Path, help="compare with this one, stop before the rollout; needs no server")
-    parser.add_argument("--registry", help="a folder or gs://bucket/prefix; a version that it holds is not chosen again")
+    parser.add_argument("--registry", help="a folder or gs://bucket/prefix: its versions are not chosen again")
     parser.add_argument("--signing-key", type=Path, help="sign the new archive with it")
     parser.add_argument("--public-key", type=Path, help="for the rollout: refuse an archive that it does not verify")
     parser.add_argument("--shadow", type=Path, help="for the rollout: a folder of recent photos")

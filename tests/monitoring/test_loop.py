@@ -87,19 +87,20 @@ def test_a_loop_stops_with_a_reason(drift: int | None, count: int, reason: str, 
     assert [(line["outcome"], line["from"]) for line in read_record(loop)] == [("stopped", "1.0.0")]
 
 
-def test_corrections_that_a_finished_loop_learned_from_are_not_new(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "new"), [("1.0.0", 20), ("0.9.0", 20), ("1.0.1", 50), ("1.10.0", 50)])
+def test_corrections_that_the_serving_version_learned_from_are_not_new(version: str, new: int, tmp_path: Path) -> None:
     loop = make_loop(tmp_path, write_corrections(tmp_path / "corrections", 30))
     words: list[Correction] = [
         *read_words(loop.commands.corrections),
         *(word_on(b"later %d" % number, time=NOON + timedelta(hours=1)) for number in range(20)),
     ]
     loop.folder.mkdir()
-    lines = [{"outcome": "done", "until": NOON}, {"outcome": "stopped", "reason": "a person said no"}]
+    lines = [{"outcome": "done", "until": NOON, "to": version}, {"outcome": "stopped", "reason": "a person said no"}]
     # The last one was cut off by a full disk.
     written = [*(msgspec.json.encode(line) for line in lines), b'{"outcome": "do']
     (loop.folder / "loops.jsonl").write_bytes(b"\n".join(written))
 
-    assert find_reason(loop, words) == "enough corrections: 20 of 50 corrections are new"
+    assert find_reason(loop, words) == f"enough corrections: {new} of 50 corrections are new"
 
 
 def test_a_person_may_say_no_before_anything_is_trained(tmp_path: Path) -> None:
