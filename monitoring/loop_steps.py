@@ -28,6 +28,7 @@ from monitoring.loop_thresholds import LoopError, LoopThresholds, NothingToDo
 from monitoring.version_comparison import check_gain, compare_versions, read_photos
 
 RECORD_FILE = "loops.jsonl"
+_NO_DRIFT = {None: "no prediction log", 0: "no drift", CANNOT_SAY: "drift cannot be judged"}
 BUILD, RUNS, LOGS = Path("build"), Path("runs"), Path("logs")
 
 
@@ -120,12 +121,12 @@ def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
     """Return why a new version is needed; raise `LoopError` if it is not, or cannot be made yet."""
     until = _learned_until(loop.folder / RECORD_FILE, read_identity(loop.serving).version)
     new = sum(until is None or word.time > until for word in words)
-    drift = _find_drift(loop)
+    code = _find_drift(loop)
+    drift = code == DRIFT
     thresholds, corrections = loop.thresholds, loop.commands.corrections
     if not drift and new < thresholds.min_corrections:
-        seen = "no drift" if loop.commands.log else "no prediction log"
         needed = f"{thresholds.min_corrections:,} start a loop"
-        raise NothingToDo(f"{seen}, and {corrections} has {new:,} new corrections, {needed}")
+        raise NothingToDo(f"{_NO_DRIFT[code]}, and {corrections} has {new:,} new corrections, {needed}")
     if not new:
         raise LoopError(
             f"drift, but {corrections} has no new correction to learn from; `make corrections` collects them"
@@ -166,13 +167,14 @@ def print_plan(loop: Loop) -> None:
         show(commands.roll_out(version, BUILD))
 
 
-def _find_drift(loop: Loop) -> bool:
+def _find_drift(loop: Loop) -> int | None:
+    """Return the exit code of monitoring.drift, None without a prediction log; raise `LoopError`."""
     if loop.commands.log is None:
-        return False
+        return None
     code = run(loop.commands.find_drift(loop.serving))
     if code not in (0, DRIFT, CANNOT_SAY):
         raise LoopError(f"monitoring.drift ended with {code}; its message is above")
-    return code == DRIFT
+    return code
 
 
 def _learned_until(record: Path, serving: str) -> datetime | None:

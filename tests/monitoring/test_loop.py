@@ -72,7 +72,7 @@ def test_drift_or_enough_corrections_start_a_loop(drift: int | None, count: int,
     [
         (None, 19, r"no prediction log, and .* has 19 new corrections, 20 start a loop"),
         (0, 0, "no drift, and .* has 0 new corrections"),
-        (2, 19, "no drift, and .* has 19 new corrections"),
+        (2, 19, "drift cannot be judged, and .* has 19 new corrections"),
         (3, 0, "drift, but .* has no new correction"),
         (3, 1, "0 of 1 corrections are held out, 2 are needed"),
         (1, 30, "monitoring.drift ended with 1"),
