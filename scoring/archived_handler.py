@@ -53,11 +53,11 @@ class ArchivedHandler:
         config = yaml.safe_load((folder / manifest["model"]["configFile"]).read_text())
         self.version: str = manifest["model"]["modelVersion"]
         self.batch = int(config["batchSize"])
-        # The handler divides the cores by the number of workers.
-        config["minWorkers"] = len(os.sched_getaffinity(0))
         # The predictions of this run are its own rows.
         os.environ.pop("PREDICTION_LOG", None)
         self._handler = _import_handler(folder, manifest["model"]["handler"])
+        # The handler divides the cores by the number of workers.
+        config["minWorkers"] = importlib.import_module("handler.engine").count_cpus()
         properties = {"model_dir": str(folder), "batch_size": self.batch, "gpu_id": gpu}
         self._handler.initialize(
             SimpleNamespace(

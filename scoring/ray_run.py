@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from handler.engine import count_cpus
 from scoring.destination import Part
 from scoring.part_scorer import PartResult, PartScorer
 
@@ -41,7 +42,7 @@ def running_ray() -> Iterator[None]:
     import ray
 
     local: dict[str, Any] = {
-        "num_cpus": len(os.sched_getaffinity(0)),
+        "num_cpus": count_cpus(),
         "object_store_memory": _OBJECT_STORE_BYTES,
         "include_dashboard": False,
     }

@@ -52,6 +52,13 @@ def test_all_python_is_type_checked_and_has_import_rules() -> None:
     assert SETTINGS["mypy"]["packages"] == PACKAGES
 
 
+def test_one_function_asks_which_cores_may_be_used() -> None:
+    # Of os.sched_getaffinity, which macOS lacks; benchmarks run on Linux alone.
+    files = python_files(*(package for package in PACKAGES if package not in ("benchmarks", "tests")))
+
+    assert [str(file) for file in files if "sched_getaffinity" in (ROOT / file).read_text()] == ["handler/engine.py"]
+
+
 def test_no_file_is_longer_than_250_lines() -> None:
     long = {str(file) for file in python_files(*PACKAGES) if (ROOT / file).read_text().count("\n") > MAX_FILE_LINES}
 
