@@ -60,8 +60,7 @@ def write_run(
 ) -> Path:
     """Write the run *folder* and return it; raise `RunError` or `OSError`, after which nothing of it is left.
 
-    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML, *digests* has those of
-    photos by file name. A part that is None is not written.
+    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A part that is None is not written.
     """
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
