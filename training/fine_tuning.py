@@ -25,7 +25,7 @@ from training.augment import build_augmentation, build_mixing
 from training.config import Config, TrainerConfig
 from training.data.photo_set import Photo, PhotoSet
 from training.distillation import Teacher
-from training.interruption import Interruptible, explain_lost_process
+from training.interruption import Interruptible, catch_interrupts, explain_lost_process
 from training.lightning_module import FineTuning
 from training.loader import AugmentedPhotos, PhotoData, ServedPhotos, draft_side
 from training.process_setup import choose_device
@@ -82,7 +82,7 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     )
     module = FineTuning(network, config.recipe, job.preprocessing, mixing, config.seed, class_weights_K, job.teacher)
     resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
-    with warnings.catch_warnings(), explain_lost_process():
+    with warnings.catch_warnings(), explain_lost_process(), catch_interrupts():
         for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         trainer.fit(module, _build_data(job), ckpt_path=resumed, weights_only=False if resumed else None)

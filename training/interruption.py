@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 EXIT_INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptionError(Exception):
@@ -37,6 +38,24 @@ def explain_lost_process() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def catch_interrupts() -> Iterator[None]:
+    """Raise `InterruptionError` where Lightning would end the process in the block because of a second Ctrl-C.
+
+    After the block the handlers of signals are those from before, which Lightning does not restore after an exception.
+    """
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        raise InterruptionError("stopped at once") from end
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 class Interruptible(Checkpoint):
     """Writes *checkpoint* after every epoch; the first Ctrl-C writes it after the current batch and stops.
 
@@ -50,7 +69,7 @@ class Interruptible(Checkpoint):
         self._handlers: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             self._handlers[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
@@ -68,20 +87,11 @@ class Interruptible(Checkpoint):
         if self._should_stop(trainer):
             raise InterruptionError(f"stopped after epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._restore_handlers()
-
-    def on_exception(self, *_: Any) -> None:
-        self._restore_handlers()
-
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._stop = True
-        self._restore_handlers()
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
 
     def _should_stop(self, trainer: Trainer) -> bool:
         # All processes must stop after the same batch, or the others wait for ever.
         return bool(trainer.strategy.reduce_boolean_decision(self._stop, all=False))
-
-    def _restore_handlers(self) -> None:
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())

@@ -2,11 +2,13 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path, PosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from tests.training.tiny_runs import tiny_config
@@ -30,11 +32,20 @@ class InterruptingPath(PosixPath):
         return super().read_bytes()
 
 
-def fit(config: Config, photos: PhotoSet) -> TrainedNetwork:
+class TwiceInterrupting(Callback):
+    """Sends Ctrl-C twice in the second epoch."""
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+
+def fit(config: Config, photos: PhotoSet, *callbacks: Callback) -> TrainedNetwork:
     torch.manual_seed(0)
     network = build_network("test_efficientnet", "random", 4, dropout=0.1)
     preprocessing = default_preprocessing("test_efficientnet", size=64, crop=1.0)
-    return fine_tune(network, Job("fit", config, photos, preprocessing))
+    return fine_tune(network, Job("fit", config, photos, preprocessing, callbacks=callbacks))
 
 
 def weights(trained: TrainedNetwork) -> Tensor:
@@ -79,3 +90,16 @@ def test_a_stopped_and_resumed_run_equals_one_that_was_not_stopped(
 
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.epochs == whole.epochs
+
+
+def test_a_second_interrupt_stops_at_once_and_keeps_the_checkpoint_of_the_last_epoch(
+    photo_set: PhotoSet, photo_folder: Path, tmp_path: Path
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(InterruptionError, match="stopped at once"):
+        fit(tiny_config(photo_folder, tmp_path, "recipe.epochs=3"), photo_set, TwiceInterrupting())
+
+    # Lightning lets the process ignore further ones.
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert (tmp_path / "logs" / "tiny" / "fit.ckpt").exists()
