@@ -83,7 +83,7 @@ class RecipeConfig(_Node, frozen=True):
 
 
 class TrainerConfig(_Node, frozen=True):
-    accelerator: str
+    accelerator: Literal["auto", "cpu", "cuda", "gpu"]
     devices: Positive
     nodes: Positive
     strategy: str

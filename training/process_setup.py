@@ -3,6 +3,7 @@
 import ctypes
 
 import torch
+from lightning.pytorch.strategies import StrategyRegistry
 
 from training.config import ConfigError, TrainerConfig
 
@@ -11,11 +12,26 @@ _NEVER = -1
 
 
 def set_up_process(config: TrainerConfig) -> None:
-    """Set this process up to train as *config* says; raise `ConfigError` if it asks for a GPU and there is none."""
-    if config.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError("configuration: trainer.accelerator is gpu, but torch finds no GPU here; use trainer=cpu")
+    """Set this process up to train as *config* says; raise `ConfigError` if this machine cannot train so."""
+    _check_devices(config)
+    known = ("auto", *StrategyRegistry.available_strategies())
+    if config.strategy not in known:
+        raise ConfigError(f"configuration: trainer.strategy is {config.strategy}; it must be one of {', '.join(known)}")
     torch.set_num_threads(config.threads)
     keep_freed_memory()
+
+
+def _check_devices(config: TrainerConfig) -> None:
+    """Raise `ConfigError` if *config* asks for GPUs that are not here."""
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if config.accelerator in ("gpu", "cuda") and not num_gpus:
+        raise ConfigError("configuration: trainer.accelerator is gpu, but torch finds no GPU here; use trainer=cpu")
+    # On CPUs it is a number of processes.
+    if config.accelerator != "cpu" and 0 < num_gpus < config.devices:
+        raise ConfigError(
+            f"configuration: trainer.devices is {config.devices}, but torch finds {num_gpus} GPU(s) here; set "
+            f"trainer.devices={num_gpus}"
+        )
 
 
 def choose_device(config: TrainerConfig) -> torch.device:

@@ -52,6 +52,7 @@ def test_a_missing_source_is_named() -> None:
         ("recipe.batch=0", r"Expected `int` >= 1 - at `\$\.recipe\.batch`; it is 0"),
         ("network.size=many", r"at `\$\.network\.size`; it is 'many'"),
         ("recipe.method=magic", r"'magic' - at `\$\.recipe\.method`"),
+        ("trainer.accelerator=gpuu", r"'gpuu' - at `\$\.trainer\.accelerator`"),
         ("+recipe.epoch=3", r"unknown field `epoch` - at `\$\.recipe`"),
         ("+extra=3", "unknown field `extra`"),
         ("~recipe.lr", r"missing required field `lr` - at `\$\.recipe`"),

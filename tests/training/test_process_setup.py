@@ -2,10 +2,14 @@ import ctypes
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-from training.process_setup import keep_freed_memory
+from tests.training.tiny_runs import tiny_config
+from training.config import ConfigError
+from training.process_setup import keep_freed_memory, set_up_process
 
 # The page faults of ten tensors of 64 MB, one after the other, before and after.
 COUNT_FAULTS = """
@@ -46,6 +50,26 @@ print(before, measure())
 """
 
 only_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps and returns memory so")
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "overrides", "reason"),
+    [
+        (0, ["trainer.strategy=ddp_x"], r"trainer\.strategy is ddp_x; it must be one of auto, ddp, "),
+        (0, ["trainer.accelerator=gpu"], "finds no GPU"),
+        (1, ["trainer.accelerator=gpu", "trainer.devices=2"], r"trainer\.devices is 2, but torch finds 1 GPU"),
+        (1, ["trainer.accelerator=auto", "trainer.devices=2"], r"trainer\.devices is 2, but torch finds 1 GPU"),
+    ],
+)
+def test_a_trainer_that_this_machine_lacks_is_refused(
+    num_gpus: int, overrides: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: num_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    config = tiny_config(tmp_path, tmp_path, *overrides)
+
+    with pytest.raises(ConfigError, match=reason):
+        set_up_process(config.trainer)
 
 
 @only_glibc
