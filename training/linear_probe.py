@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
@@ -92,7 +93,9 @@ def embed_split(
 ) -> Features:
     """Return the features of *split*. Those of a photo are computed once, also if several data sets have it."""
     bfloat16 = config.trainer.precision == "bf16-mixed"
-    made_by = msgspec.json.encode([digest_backbone(network), preprocessing, mirror, bfloat16])
+    # Networks may differ in code alone, and Pillow decodes the photos.
+    versions = [config.network.architecture, PIL.__version__]
+    made_by = msgspec.json.encode([digest_backbone(network), *versions, preprocessing, mirror, bfloat16])
     folder = Path(config.data.cache) / "features" / hashlib.sha256(made_by).hexdigest()[:32]
     listed = photos.of(split)
     digests_N, classes_N = shorten_digests(listed), np.array([photos.labels.index(photo.label) for photo in listed])

@@ -1,7 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import PIL
 import pytest
 import torch
 from torch import nn
@@ -63,6 +65,22 @@ def test_a_network_without_a_linear_classifier_is_refused(photo_set: PhotoSet, t
 
     with pytest.raises(NetworkError, match=r"test_efficientnet.*recipe\.method=finetune"):
         fit_linear_probe(network, tiny_config(tmp_path, tmp_path), photo_set, PREPROCESSING)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pillow"), [("test_efficientnet.other", PIL.__version__), ("test_efficientnet", "0.1")]
+)
+def test_features_of_another_architecture_or_pillow_are_computed_again(
+    architecture: str, pillow: str, photo_set: PhotoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, network = tiny_config(tmp_path, tmp_path), build_network("test_efficientnet", "random", 4)
+    embed_split(network, "val", config, photo_set, PREPROCESSING)
+    monkeypatch.setattr(PIL, "__version__", pillow)
+    other = msgspec.structs.replace(config.network, architecture=architecture)
+
+    embed_split(network, "val", msgspec.structs.replace(config, network=other), photo_set, PREPROCESSING)
+
+    assert len(list((tmp_path / "data" / "features").iterdir())) == 2
 
 
 def test_features_are_computed_once_and_mirrored_ones_are_kept_apart(photo_set: PhotoSet, tmp_path: Path) -> None:
