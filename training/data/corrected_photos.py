@@ -57,9 +57,10 @@ def _skip_evaluated(corrected: Sequence[Photo], others: Sequence[Photo]) -> Sort
     evaluated = [photo for photo in others if photo.split != "train"]
     equal = {photo.digest: photo for photo in evaluated}
     twins = {}
-    for later, earlier in find_similar([*evaluated, *corrected], MAX_DIFFERENT_BITS):
-        if earlier < len(evaluated) <= later:
-            twins[corrected[later - len(evaluated)]] = evaluated[earlier]
+    for pairs_P2 in find_similar([*evaluated, *corrected], MAX_DIFFERENT_BITS):
+        for later, earlier in pairs_P2.tolist():
+            if earlier < len(evaluated) <= later:
+                twins[corrected[later - len(evaluated)]] = evaluated[earlier]
 
     def find_reason(photo: Photo) -> str | None:
         twin = equal.get(_sent_digest(photo)) or twins.get(photo)

@@ -1,6 +1,6 @@
 """Photos that resemble each other: the same picture resized, compressed again or brightened, or the same scene twice.
 
-Axes: N photos, M photos that they are compared with.
+Axes: N photos, M photos that they are compared with, P pairs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,15 +36,17 @@ def find_near_duplicates(photos: Sequence[Photo]) -> Iterator[NearDuplicate]:
                 yield NearDuplicate(photos[rows[index]], photos[twins[index]])
 
 
-def find_similar(photos: Sequence[Photo], max_bits: int) -> Iterator[tuple[int, int]]:
-    """Yield the indices of each two *photos* whose fingerprints differ in at most *max_bits* bits, the larger first."""
+def find_similar(photos: Sequence[Photo], max_bits: int) -> Iterator[NDArray[np.intp]]:
+    """Yield pairs_P2, some at a time: each two *photos* whose fingerprints differ in at most *max_bits* bits.
+
+    The larger index is the first.
+    """
     prints_N = _read_fingerprints(photos)
     for start in range(0, len(prints_N), _NUM_ROWS):
         rows = prints_N[start : start + _NUM_ROWS]
         similar_NM = np.bitwise_count(rows[:, None] ^ prints_N[: start + len(rows)]) <= max_bits
-        for row, column in np.argwhere(similar_NM).tolist():
-            if column < start + row:
-                yield start + row, column
+        pairs_P2 = np.argwhere(similar_NM) + np.array([start, 0])
+        yield pairs_P2[pairs_P2[:, 1] < pairs_P2[:, 0]]
 
 
 def _read_fingerprints(photos: Sequence[Photo]) -> NDArray[np.uint64]:

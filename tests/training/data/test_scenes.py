@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -76,3 +77,16 @@ def test_scenes_of_the_source_are_never_divided(caplog: pytest.LogCaptureFixture
     items = [inspected("leek", digest, FAR[0], "plate") for digest in "ab"]
     assert scenes(*items) == ["plate", "plate"]
     assert caplog.text == ""
+
+
+def test_a_thousand_frames_of_one_film_take_no_memory_for_each_pair() -> None:
+    items = [*(inspected("leek", str(index), 1 << index % 64) for index in range(1000)), inspected("kiwi", "k", 0)]
+    items.append(inspected("kiwi", "l", FAR[3]))
+    tracemalloc.start()
+
+    found = assign_scenes(items)
+
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len({item.scene for item in found}) == 3
+    assert peak_bytes < 20e6
