@@ -52,6 +52,13 @@ class Rate(NamedTuple):
         return f"{self.share:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
+class TripledLabel(NamedTuple):
+    share: float
+    """Before it is tripled."""
+    label: str
+    rate: Rate
+
+
 def main() -> None:
     asked = _parse_arguments()
     if not (asked.data / "labels.csv").exists():
@@ -64,17 +71,11 @@ def main() -> None:
     rates = {
         name: _try(fine, draw, asked.tries, rng) for name, draw in track(list_drifts(fine).items(), "kinds of drift")
     }
-    tripled = {
-        share: (name, rate)
-        for setting in (fine, coarse)
-        for share, name, rate in _triple_labels(setting, asked.tries, rng)
-    }
-    _print_table(weeks, rates, tripled)
-    _draw(
-        {name: rate.share for name, rate in rates.items()},
-        [(k, tripled[k][1].share) for k in sorted(tripled)],
-        asked.plot,
-    )
+    found = [one for setting in (fine, coarse) for one in _triple_labels(setting, asked.tries, rng)]
+    tripled = sorted(found, key=lambda one: one.share)
+    print_table(weeks, rates, tripled)
+    shares = [(one.share, one.rate.share) for one in tripled]
+    _draw({name: rate.share for name, rate in rates.items()}, shares, asked.plot)
 
 
 def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[Labelled], ...]]:
@@ -108,10 +109,11 @@ def _make_setting(
     return Setting(reference, reference_MR, labels, familiarity, pools, answer(served, labels, _WRONG, 2))
 
 
-def _triple_labels(setting: Setting, tries: int, rng: np.random.Generator) -> Iterator[tuple[float, str, Rate]]:
+def _triple_labels(setting: Setting, tries: int, rng: np.random.Generator) -> Iterator[TripledLabel]:
     shares_K = np.bincount(setting.served_labels_N, minlength=len(setting.labels)) / len(setting.served_labels_N)
     for k in track(np.argsort(-shares_K)[:_NUM_LABELS].tolist(), "tripled labels"):
-        yield float(shares_K[k]), setting.labels[k], _try(setting, partial(setting.triple, k), tries, rng)
+        rate = _try(setting, partial(setting.triple, k), tries, rng)
+        yield TripledLabel(float(shares_K[k]), setting.labels[k], rate)
 
 
 def _try(setting: Setting, draw: Callable[[np.random.Generator], Window], tries: int, rng: np.random.Generator) -> Rate:
@@ -123,16 +125,15 @@ def _count(setting: Setting, windows: Iterable[Window]) -> Rate:
     return Rate(sum(map(bool, drifted)), len(drifted), Counter(name for names in drifted for name in names))
 
 
-def _print_table(weeks: list[Rate], rates: Mapping[str, Rate], tripled: Mapping[float, tuple[str, Rate]]) -> None:
+def print_table(weeks: Sequence[Rate], rates: Mapping[str, Rate], tripled: Sequence[TripledLabel]) -> None:
     alarms = Rate(sum(week.found for week in weeks), sum(week.tries for week in weeks), Counter())
     alarmed = Rate(sum(bool(week.found) for week in weeks), len(weeks), Counter())
     week = f"{len(weeks)} weeks of {LOOKS_A_WEEK} such windows, any alarm"
-    drifts = dict(rates)
-    drifts |= {f"{name} ({share:.1%}) tripled": rate for share, (name, rate) in sorted(tripled.items(), reverse=True)}
+    labels = [(f"{one.label} ({one.share:.1%}) tripled", one.rate) for one in reversed(tripled)]
     rows = [
         (f"{alarms.tries:,} undrifted windows", alarms, "< 1 %", ""),
         (week, alarmed, f"< {FALSE_ALARMS_A_WEEK:.0%}", ""),
-        *((name, rate, "≥ 95 %", _list_tests(rate)) for name, rate in drifts.items()),
+        *((name, rate, "≥ 95 %", _list_tests(rate)) for name, rate in (*rates.items(), *labels)),
     ]
     head = (f"windows of {WINDOW} photos", "called drift (95 % interval)", "target", "found by")
     print(format_table(head, rows, left=(0, 3)))

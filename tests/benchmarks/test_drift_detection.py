@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.drift_detection import Rate, main
+from benchmarks.drift_detection import Rate, TripledLabel, main, print_table
 from benchmarks.drift_photos import CHANGES, Labelled, Pool, answer, read_grocery
 from benchmarks.drift_windows import WINDOW, Setting, make_reference
 from handler.familiarity import Familiarity, normalise
@@ -109,6 +109,15 @@ def test_the_changes_do_what_they_are_called(coffee: bytes) -> None:
 def test_a_rate_has_its_interval() -> None:
     assert str(Rate(0, 60, Counter())) == "0.0% (0.0% to 6.0%)"
     assert str(Rate(95, 100, Counter())) == "95.0% (88.7% to 98.4%)"
+
+
+def test_labels_of_equal_shares_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    rate = Rate(9, 10, Counter(mix=9))
+
+    print_table([Rate(0, 200, Counter())], {}, [TripledLabel(0.03, label, rate) for label in ("Leek", "Plum", "Plum")])
+
+    labels = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "tripled" in line]
+    assert labels == ["Plum", "Plum", "Leek"]
 
 
 def test_absent_photos_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
