@@ -97,7 +97,7 @@ class Destination:
         return None
 
     def write_list(self, photos: Iterator[PhotoPlace]) -> int:
-        """Write the list of all *photos* and return their number; they are counted, not kept."""
+        """Write the list of all *photos* and return their number; memory holds the list, about 50 bytes a photo."""
         count, lines = 0, bytearray()
         while part := list(islice(photos, PART_PHOTOS)):
             count += len(part)

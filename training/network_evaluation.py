@@ -40,8 +40,8 @@ def build_evaluation_set(config: DataConfig, photos: PhotoSet, preprocessing: Pr
     test = photos.of("test")
     if config.test is not None:
         # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
-        cache, learned = Path(config.cache), {photo.digest for photo in photos.photos}
-        test = load_test_photos(config.test, photos.labels, cache=cache, learned=learned).photos
+        cache, known = Path(config.cache), {photo.digest for photo in photos.photos}
+        test = load_test_photos(config.test, photos.labels, cache=cache, known=known).photos
     return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 

@@ -48,19 +48,20 @@ def load_photos(
 
 
 def load_test_photos(
-    source: str, labels: tuple[str, ...], *, cache: Path, learned: Collection[str] = frozenset()
+    source: str, labels: tuple[str, ...], *, cache: Path, known: Collection[str] = frozenset()
 ) -> PhotoSet:
     """Return photos to evaluate a model of *labels* on, all in the split test; raise `DataError`.
 
-    If *source* has a test split, only that is returned. Files whose digests are in *learned* are left
-    out. `groups` is None: a test set need not have photos of every label, so the model's own groups apply.
+    If *source* has a test split, only that is returned. Files whose digests are in *known*, those of the model's own
+    data set, are left out. `groups` is None: a test set need not have photos of every label, so the model's own groups
+    apply.
     """
     listed = _list_source(source, cache)
     listed = [photo for photo in listed if photo.split == "test"] or listed
     check_known(source, listed, labels)
     usable, skipped = find_usable(listed, cache)
-    reason = "the model learns from the same file"
-    usable, copies = skip(usable, lambda photo: reason if photo.digest in learned else None)
+    reason = "the same file is in data.source or the corrections"
+    usable, copies = skip(usable, lambda photo: reason if photo.digest in known else None)
     _log_skipped(skipped + copies)
     if not usable:
         raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")

@@ -118,14 +118,14 @@ def test_only_the_test_split_is_used_if_there_is_one(photo_folder: Path, tmp_pat
     assert [photo.label for photo in photos.of("test")] == ["apple", "leek", "leek"]
 
 
-def test_test_photos_that_the_model_learned_from_are_left_out(photo_set: PhotoSet, tmp_path: Path) -> None:
+def test_test_photos_that_the_data_set_has_are_left_out(photo_set: PhotoSet, tmp_path: Path) -> None:
     field = write_image_folder(tmp_path / "field", {"apple": 1, "leek": 2}, first_seed=9000)
     shutil.copy(photo_set.of("train")[0].path, field / "leek" / "copy.jpg")
-    learned = {photo.digest for photo in photo_set.photos}
-    photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, learned=learned)
+    known = {photo.digest for photo in photo_set.photos}
+    photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, known=known)
     assert len(photos.photos) == 3
     assert [(photo.path.name, photo.reason) for photo in photos.skipped] == [
-        ("copy.jpg", "the model learns from the same file")
+        ("copy.jpg", "the same file is in data.source or the corrections")
     ]
 
 
