@@ -62,7 +62,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     archive: str = DEFAULT
     cores: int
     round: int
-    results: list[ScenarioResult] = msgspec.field(default_factory=list, name="scenes")  # the key in bench.json
+    results: list[ScenarioResult] = []
     start_s: float | None = None
     """From the start of its process to the first right answer."""
     pss_mb: float | None = None
@@ -105,7 +105,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     rounds: int
     seconds: float
-    trials: list[Trial] = msgspec.field(name="visits")  # the key in bench.json
+    trials: list[Trial]
 
     def rows(self) -> list[Row]:
         """Return every row, in the order of its first trial."""

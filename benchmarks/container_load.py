@@ -79,7 +79,7 @@ def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, second
     return {
         "start_s": round(container.start_s, 2),
         "pss_mb": round(pss_mb),
-        "front_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
+        "proxy_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
         "idle": beside_idle,
         "kills": {"tries": tries, **count_failures(beside_kills)},
         "stops": {"tries": tries, **stopped, "longest_s": round(max(stops_s), 1)},

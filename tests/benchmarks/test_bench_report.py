@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,7 @@ def test_a_run_is_written_with_everything_that_it_holds(tmp_path: Path) -> None:
     text = write_json(tmp_path / "new" / "bench.json", make_run())
 
     assert (tmp_path / "new" / "bench.json").read_text() == text
+    assert json.loads(text)["trials"][0]["results"][0]["name"] == make_run().trials[0].results[0].name
     assert msgspec.json.decode(text, type=Run) == make_run()
 
 

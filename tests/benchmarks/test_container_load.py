@@ -27,4 +27,4 @@ def test_the_containers_processes_are_measured() -> None:
     assert all(figures[what]["answered"] > 0 for what in ("idle", "kills", "stops"))
     assert figures["pss_mb"] > 100
     assert figures["start_s"] > 0
-    assert len(figures["front_cost"]["pairs"]) == 1
+    assert len(figures["proxy_cost"]["pairs"]) == 1
