@@ -15,16 +15,16 @@ from handler.problem import Problem
 from handler.spec import INVALID_JSON
 from model_archive.storage import RegistryError, Storage, open_storage
 from monitoring.correction import Correction, CorrectionError, clean_photo, make_correction
-from monitoring.correction_folder import WORDS_FILE, read_words
+from monitoring.correction_folder import CORRECTIONS_FILE, read_corrections
 
 RECEIVED = "received"
-"""The folder of a sink's storage with an object for each word."""
+"""The folder of a sink's storage with an object for each correction."""
 
 # Spreadsheets of countries with a decimal comma write semicolons.
 _DELIMITERS = ",;\t"
 
 
-class Word(NamedTuple):
+class FoundCorrection(NamedTuple):
     """One correction of a source, and how to get its cleaned photo."""
 
     place: str
@@ -38,22 +38,22 @@ class Refused(NamedTuple):
     reason: str
 
 
-def read_source(source: str) -> Iterator[Word | Refused]:
-    """Yield the words of *source*, a .csv file, a folder or gs://bucket/prefix; raise `CorrectionError`."""
+def read_source(source: str) -> Iterator[FoundCorrection | Refused]:
+    """Yield the corrections of *source*, a .csv file, a folder or gs://bucket/prefix; raise `CorrectionError`."""
     path = Path(source)
     if source.startswith("gs://") or (path / RECEIVED).is_dir():
         return _read_received(source)
     if path.suffix.lower() == ".csv":
         return _read_csv(path)
-    if (path / WORDS_FILE).is_file():
+    if (path / CORRECTIONS_FILE).is_file():
         return _read_folder(path)
     raise CorrectionError(
-        f"{source} is not a source of corrections; name a .csv file, a folder with {WORDS_FILE} or {RECEIVED}/, or "
-        "gs://bucket/prefix"
+        f"{source} is not a source of corrections; name a .csv file, a folder with {CORRECTIONS_FILE} or {RECEIVED}/, "
+        "or gs://bucket/prefix"
     )
 
 
-def _read_csv(path: Path) -> Iterator[Word | Refused]:
+def _read_csv(path: Path) -> Iterator[FoundCorrection | Refused]:
     try:
         # Spreadsheets put a byte order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -72,7 +72,7 @@ def _read_csv(path: Path) -> Iterator[Word | Refused]:
         raise CorrectionError(f"{path} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from error
 
 
-def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Word | Refused:
+def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> FoundCorrection | Refused:
     named = row.get("photo") or ""
     photo = folder / named
     try:
@@ -84,25 +84,27 @@ def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> Word | R
         correction = make_correction(digest, row.get("label") or "", "csv", **texts)
     except (CorrectionError, ValueError) as error:  # a path with a zero byte is a ValueError
         return Refused(place, str(error))
-    return Word(place, correction, lambda: _clean(content))
+    return FoundCorrection(place, correction, lambda: _clean(content))
 
 
-def _read_folder(folder: Path) -> Iterator[Word]:
-    for word in read_words(folder):
-        yield Word(f"{folder / word.photo}", word, lambda word=word: _clean(_read_file(folder / word.photo)))  # type: ignore[misc]
+def _read_folder(folder: Path) -> Iterator[FoundCorrection]:
+    for correction in read_corrections(folder):
+        photo = folder / correction.photo
+        yield FoundCorrection(str(photo), correction, lambda photo=photo: _clean(_read_file(photo)))  # type: ignore[misc]
 
 
-def _read_received(uri: str) -> Iterator[Word | Refused]:
+def _read_received(uri: str) -> Iterator[FoundCorrection | Refused]:
     try:
         storage = open_storage(uri, must_exist=True)
         for name in storage.list_names(RECEIVED):
             place = f"{storage.uri}/{RECEIVED}/{name}"
             try:
-                word = msgspec.json.decode(_read_object(storage, f"{RECEIVED}/{name}"), type=Correction)
+                correction = msgspec.json.decode(_read_object(storage, f"{RECEIVED}/{name}"), type=Correction)
             except INVALID_JSON as error:
                 yield Refused(place, str(error))
                 continue
-            yield Word(place, word, lambda word=word: _clean(_read_object(storage, word.photo)))  # type: ignore[misc]
+            photo = correction.photo
+            yield FoundCorrection(place, correction, lambda photo=photo: _clean(_read_object(storage, photo)))  # type: ignore[misc]
     except RegistryError as error:
         raise CorrectionError(str(error)) from error
 

@@ -20,8 +20,8 @@ from rich.table import Table
 from model_archive.identity import ArchiveError, read_identity
 from model_archive.storage import RegistryError
 from monitoring.correction import Correction, CorrectionError, photo_name
-from monitoring.correction_folder import add_word, latest_words, read_words, write_manifest
-from monitoring.correction_sources import Refused, Word, read_source
+from monitoring.correction_folder import add_correction, latest_corrections, read_corrections, write_manifest
+from monitoring.correction_sources import FoundCorrection, Refused, read_source
 
 _NUM_SHOWN = 10
 _ARCHIVES = (Path("build"), Path("model_archive/default"))
@@ -47,56 +47,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
             added, refused = collect(options.folder, read_source(source))
             _show_refused(refused)
             print(f"{source}: {added:,} new, {len(refused):,} refused")
-        words = read_words(options.folder)
-        if not words:
+        corrections = read_corrections(options.folder)
+        if not corrections:
             raise CorrectionError(f"{options.folder} has no correction yet; INBOX=… names where to collect them from")
-        manifest = write_manifest(options.folder, latest_words(words))
+        manifest = write_manifest(options.folder, latest_corrections(corrections))
     except (CorrectionError, OSError) as error:
         sys.exit(f"corrections: {error}")
-    _show(latest_words(words))
+    _show(latest_corrections(corrections))
     print(f"manifest: {manifest}")
 
 
-def collect(folder: Path, found: Iterable[Word | Refused]) -> tuple[int, list[Refused]]:
-    """Add what was *found* and is new to *folder*; return the number of new words, and what was refused.
+def collect(folder: Path, found: Iterable[FoundCorrection | Refused]) -> tuple[int, list[Refused]]:
+    """Add what was *found* and is new to *folder*; return the number of new corrections, and what was refused.
 
-    A later word on a photo replaces the earlier one in the manifest; corrections.jsonl keeps both. Raises
+    A later correction of a photo replaces the earlier one in the manifest; corrections.jsonl keeps both. Raises
     `CorrectionError` or `OSError`.
     """
     stored: dict[str, list[Correction]] = defaultdict(list)
-    for word in read_words(folder):
-        stored[word.digest].append(word)
+    for correction in read_corrections(folder):
+        stored[correction.digest].append(correction)
     num_added, refused = 0, []
     for item in found:
         if isinstance(item, Refused):
             refused.append(item)
             continue
-        word = msgspec.structs.replace(item.correction, photo=photo_name(item.correction.digest))
-        if _is_known(word, stored[word.digest]):
+        correction = msgspec.structs.replace(item.correction, photo=photo_name(item.correction.digest))
+        if _is_known(correction, stored[correction.digest]):
             continue
         try:
-            check_time(word)
-            photo = None if (folder / word.photo).exists() else item.read_photo()
+            check_time(correction)
+            photo = None if (folder / correction.photo).exists() else item.read_photo()
         except (CorrectionError, RegistryError) as error:
             refused.append(Refused(item.place, str(error)))
             continue
-        add_word(folder, word, photo)
-        stored[word.digest].append(word)
+        add_correction(folder, correction, photo)
+        stored[correction.digest].append(correction)
         num_added += 1
     return num_added, refused
 
 
-def _is_known(word: Correction, stored: Sequence[Correction]) -> bool:
-    """Return whether *word* says nothing new beside those *stored* on its photo, oldest first."""
+def _is_known(correction: Correction, stored: Sequence[Correction]) -> bool:
+    """Return whether *correction* says nothing new beside those *stored* of its photo, oldest first."""
     # A row of a CSV file has no time: collected again, it must not undo what was said since.
-    repeatable = stored if word.source == "csv" else stored[-1:]
-    return any(word.repeats(one) for one in repeatable) or any(word.time < one.time for one in stored[-1:])
+    repeatable = stored if correction.source == "csv" else stored[-1:]
+    return any(correction.repeats(one) for one in repeatable) or any(correction.time < one.time for one in stored[-1:])
 
 
-def check_time(word: Correction) -> None:
-    """Raise `CorrectionError` for a word from the future, which would be the latest one until then."""
-    if word.time > datetime.now(UTC) + _MAX_AHEAD:
-        raise CorrectionError(f"its time, {word.time:%Y-%m-%d %H:%M}, is in the future; check the sender's clock")
+def check_time(correction: Correction) -> None:
+    """Raise `CorrectionError` for a correction from the future, which would be the latest one until then."""
+    if correction.time > datetime.now(UTC) + _MAX_AHEAD:
+        raise CorrectionError(f"its time, {correction.time:%Y-%m-%d %H:%M}, is in the future; check the sender's clock")
 
 
 def known_labels(folders: Iterable[Path]) -> frozenset[str]:
@@ -110,19 +110,19 @@ def known_labels(folders: Iterable[Path]) -> frozenset[str]:
     return frozenset(labels)
 
 
-def measure_accuracy(words: Iterable[Correction], name: Callable[[Correction], str]) -> dict[str, Accuracy]:
+def measure_accuracy(corrections: Iterable[Correction], name: Callable[[Correction], str]) -> dict[str, Accuracy]:
     """Return the accuracy of the answers to the corrected photos, by what *name* gives for each."""
     rights: dict[str, list[bool]] = defaultdict(list)
-    for word in words:
-        if word.answer:
-            rights[name(word)].append(word.answer == word.label)
+    for correction in corrections:
+        if correction.answer:
+            rights[name(correction)].append(correction.answer == correction.label)
     return {key: Accuracy(len(found), sum(found) / len(found)) for key, found in sorted(rights.items())}
 
 
-def _show(words: Sequence[Correction]) -> None:
+def _show(corrections: Sequence[Correction]) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    by_week = measure_accuracy(words, lambda word: f"{word.version or 'unknown'}, {word.time:%G-W%V}")
-    by_label = measure_accuracy(words, lambda word: word.label)
+    by_week = measure_accuracy(corrections, lambda one: f"{one.version or 'unknown'}, {one.time:%G-W%V}")
+    by_label = measure_accuracy(corrections, lambda one: one.label)
     worst = sorted(by_label.items(), key=lambda row: row[1].share * row[1].photos - row[1].photos)[:_NUM_SHOWN]
     for title, rows in (("version and week", by_week.items()), ("label, most errors first", worst)):
         table = Table(title, "photos that people looked at", "answered correctly")
@@ -131,7 +131,7 @@ def _show(words: Sequence[Correction]) -> None:
         if rows:
             console.print(table)
     known = known_labels(_ARCHIVES)
-    new = Counter(word.label for word in words if word.label not in known)
+    new = Counter(one.label for one in corrections if one.label not in known)
     if new:
         listed = ", ".join(f"{label} ({count})" for label, count in new.most_common())
         console.print(f"labels that no version has: {listed}", markup=False)

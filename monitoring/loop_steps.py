@@ -21,7 +21,7 @@ from model_archive.archive_registry import open_registry
 from model_archive.entry import hash_file
 from model_archive.identity import file_name, read_identity, version_in, version_order
 from monitoring.correction import Correction
-from monitoring.correction_folder import MANIFEST_FILE, latest_words, read_words
+from monitoring.correction_folder import MANIFEST_FILE, latest_corrections, read_corrections
 from monitoring.drift_level import CANNOT_SAY, DRIFT
 from monitoring.loop_commands import LoopCommands, run, show
 from monitoring.loop_thresholds import LoopError, LoopThresholds, NothingToDo
@@ -79,15 +79,15 @@ def _run_steps(loop: Loop, line: dict[str, Any]) -> str:
     commands = loop.commands
     old = read_identity(loop.serving)
     line["from"] = old.version
-    words = latest_words(read_words(commands.corrections))
+    corrections = latest_corrections(read_corrections(commands.corrections))
     with _step(line, "reason"):
-        line["why"] = find_reason(loop, words)
+        line["why"] = find_reason(loop, corrections)
         print(f"{line['why']}; version {old.version} serves")
-    loop.confirm(f"train the version after {old.version} on {commands.data} and {len(words):,} corrections?")
+    loop.confirm(f"train the version after {old.version} on {commands.data} and {len(corrections):,} corrections?")
     with _step(line, "data"):
         line["dvc"] = _version_corrections(commands)
         run_id, manifest = _list_data(loop)
-        line |= {"run": run_id, "until": max(word.time for word in words), "corrections": len(words)}
+        line |= {"run": run_id, "until": max(one.time for one in corrections), "corrections": len(corrections)}
     with _step(line, "train"):
         trained = _train(commands, manifest, run_id)
     with _step(line, "archive"):
@@ -117,27 +117,25 @@ def _step(line: dict[str, Any], name: str) -> Iterator[None]:
         line["steps"][name] = round(time.monotonic() - started_s, 1)
 
 
-def find_reason(loop: Loop, words: Sequence[Correction]) -> str:
+def find_reason(loop: Loop, corrections: Sequence[Correction]) -> str:
     """Return why a new version is needed; raise `LoopError` if it is not, or cannot be made yet."""
     until = _learned_until(loop.folder / RECORD_FILE, read_identity(loop.serving).version)
-    new = sum(until is None or word.time > until for word in words)
+    new = sum(until is None or one.time > until for one in corrections)
     code = _find_drift(loop)
     drift = code == DRIFT
-    thresholds, corrections = loop.thresholds, loop.commands.corrections
+    thresholds, folder = loop.thresholds, loop.commands.corrections
     if not drift and new < thresholds.min_corrections:
         needed = f"{thresholds.min_corrections:,} start a loop"
-        raise NothingToDo(f"{_NO_DRIFT[code]}, and {corrections} has {new:,} new corrections, {needed}")
+        raise NothingToDo(f"{_NO_DRIFT[code]}, and {folder} has {new:,} new corrections, {needed}")
     if not new:
-        raise LoopError(
-            f"drift, but {corrections} has no new correction to learn from; `make corrections` collects them"
-        )
-    held_out = sum(word.is_held_out for word in words)
+        raise LoopError(f"drift, but {folder} has no new correction to learn from; `make corrections` collects them")
+    held_out = sum(one.is_held_out for one in corrections)
     if held_out < thresholds.min_held_out:
         raise LoopError(
-            f"{held_out:,} of {len(words):,} corrections are held out, {thresholds.min_held_out:,} are needed to "
+            f"{held_out:,} of {len(corrections):,} corrections are held out, {thresholds.min_held_out:,} are needed to "
             "compare versions on; collect more"
         )
-    return f"{'drift' if drift else 'enough corrections'}: {new:,} of {len(words):,} corrections are new"
+    return f"{'drift' if drift else 'enough corrections'}: {new:,} of {len(corrections):,} corrections are new"
 
 
 def next_version(old: str, old_labels: Sequence[str], new_labels: Sequence[str], taken: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Where corrections are sent: POST /corrections, at a unix socket behind the reverse proxy: python -m monitoring.sink.
 
-A form with the fields photo and label, and as the client likes who, version and answer. Photo and word become objects
-of a folder or bucket, which `python -m monitoring.corrections` collects. One request at a time, in a process of its own
-at low priority, so that predictions never wait for it.
+A form with the fields photo and label, and as the client likes who, version and answer. Photo and correction become
+objects of a folder or bucket, which `python -m monitoring.corrections` collects. One request at a time, in a process of
+its own at low priority, so that predictions never wait for it.
 """
 
 import argparse
@@ -69,15 +69,15 @@ def keep(storage: Storage, form: dict[str, bytes], client: str) -> dict[str, str
     texts["who"] = texts["who"] or client
     digest = hashlib.sha256(photo).hexdigest()
     try:
-        word = make_correction(digest, texts.pop("label"), "post", **texts)
+        correction = make_correction(digest, texts.pop("label"), "post", **texts)
     except CorrectionError as error:
         raise MalformedRequest(str(error)) from error
-    name = f"{word.time:%Y%m%dT%H%M%S}-{digest[:16]}-{secrets.token_hex(4)}.json"
-    objects = {word.photo: clean_photo(photo), f"{RECEIVED}/{name}": msgspec.json.encode(word)}
-    # The word last: where it is, its photo is.
+    name = f"{correction.time:%Y%m%dT%H%M%S}-{digest[:16]}-{secrets.token_hex(4)}.json"
+    objects = {correction.photo: clean_photo(photo), f"{RECEIVED}/{name}": msgspec.json.encode(correction)}
+    # The correction last: where it is, its photo is.
     for place, content in objects.items():
         storage.create(place, io.BytesIO(content), len(content))
-    return {"digest": digest, "label": word.label}
+    return {"digest": digest, "label": correction.label}
 
 
 def read_form(content_type: str, body: bytes) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from fruity import Prediction
 
 from handler.problem import Problem
 from monitoring.correction import CorrectionError, clean_photo, make_correction
-from monitoring.correction_folder import add_word
+from monitoring.correction_folder import add_correction
 from playground.connection import Connection
 from playground.photo_input import NamedPhoto
 
@@ -67,7 +67,7 @@ def _keep(photo: NamedPhoto, label: str, who: str, prediction: Prediction) -> st
     digest = hashlib.sha256(photo.content).hexdigest()
     answered = {"who": who, "version": prediction.version, "answer": prediction.best.label}
     try:
-        add_word(folder, make_correction(digest, label, "playground", **answered), clean_photo(photo.content))
+        add_correction(folder, make_correction(digest, label, "playground", **answered), clean_photo(photo.content))
     except (OSError, Problem) as error:
         raise CorrectionError(f"{folder} cannot keep it: {error}") from error
     return f"in the folder {folder}"

@@ -1,4 +1,4 @@
-"""Any prediction log, correction and form of one: each line is counted, each word is kept or refused."""
+"""Any prediction log, correction and form of one: each line is counted, each correction is kept or refused."""
 
 import atexit
 import functools
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from handler.problem import Problem
 from model_archive.storage import open_storage
 from monitoring.correction import Correction, CorrectionError
-from monitoring.correction_folder import read_words
-from monitoring.correction_sources import Refused, Word, read_source
+from monitoring.correction_folder import read_corrections
+from monitoring.correction_sources import FoundCorrection, Refused, read_source
 from monitoring.prediction_windows import read_log
 from monitoring.sink import keep, read_form
 from tests.fuzz.broken_bytes import broken_bytes, broken_json
@@ -64,10 +64,10 @@ def test_each_line_of_a_prediction_log_is_counted_once(text: bytes) -> None:
 def test_corrections_that_cannot_be_read_are_left_out(text: bytes) -> None:
     (folder() / "corrections.jsonl").write_bytes(text)
 
-    words = read_words(folder())
+    corrections = read_corrections(folder())
 
-    assert all(isinstance(word, Correction) for word in words)
-    assert [word.time for word in words] == sorted(word.time for word in words)
+    assert all(isinstance(one, Correction) for one in corrections)
+    assert [one.time for one in corrections] == sorted(one.time for one in corrections)
 
 
 _CSV = b'photo,label,who\n"a.jpg",apple,anna\r\n../a.jpg,=1+1,\nphotos/b.jpg,"two\nlines"\n'
@@ -75,7 +75,7 @@ _CSV = b'photo,label,who\n"a.jpg",apple,anna\r\n../a.jpg,=1+1,\nphotos/b.jpg,"tw
 
 @gate(100)
 @given(broken_bytes(_CSV) | st.binary(max_size=80), broken_photos())
-def test_each_row_of_a_table_of_corrections_is_a_word_or_refused(table: bytes, photo: bytes) -> None:
+def test_each_row_of_a_table_of_corrections_is_a_correction_or_refused(table: bytes, photo: bytes) -> None:
     path = folder() / "table" / "corrections.csv"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(table)
@@ -92,7 +92,7 @@ def test_each_row_of_a_table_of_corrections_is_a_word_or_refused(table: bytes, p
             assert str(error)
 
 
-def _read_all(source: str) -> Iterator[Word | Refused]:
+def _read_all(source: str) -> Iterator[FoundCorrection | Refused]:
     try:
         yield from read_source(source)
     except CorrectionError as error:

@@ -17,7 +17,7 @@ def draw_jpeg(width: int, height: int = 64) -> bytes:
     return encode(draw_waves(width, height), "JPEG")
 
 
-def word_on(photo: bytes, label: str = "Banana", **values: Any) -> Correction:
+def correction_of(photo: bytes, label: str = "Banana", **values: Any) -> Correction:
     digest = hashlib.sha256(photo).hexdigest()
     chosen: dict[str, Any] = {"time": NOON, "source": "playground", "answer": "Plum", "version": "2.0.0", **values}
     return Correction(digest=digest, photo=photo_name(digest), label=label, **chosen)
@@ -26,9 +26,9 @@ def word_on(photo: bytes, label: str = "Banana", **values: Any) -> Correction:
 def write_folder(folder: Path, *entries: tuple[Correction, bytes]) -> Path:
     """Write a folder as another program would, photos as they are."""
     (folder / "photos").mkdir(parents=True)
-    for word, photo in entries:
-        (folder / word.photo).write_bytes(photo)
-    lines = [msgspec.json.encode(word) for word, _ in entries]
+    for correction, photo in entries:
+        (folder / correction.photo).write_bytes(photo)
+    lines = [msgspec.json.encode(correction) for correction, _ in entries]
     (folder / "corrections.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
     return folder
 

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from monitoring.correction import Correction
-from monitoring.correction_folder import read_words
+from monitoring.correction_folder import read_corrections
 from monitoring.loop_commands import LoopCommands
 from monitoring.loop_steps import Loop, find_reason, next_version, print_plan, run_loop
 from monitoring.loop_thresholds import LoopError, LoopThresholds, read_loop_thresholds
 from monitoring.version_comparison import Accuracies, Comparison, check_gain, compare_versions
 from serving.model_store import DEFAULT_ARCHIVE, ROOT
 from tests.end_to_end.versions import rotate_labels, write_version
-from tests.monitoring.corrected import NOON, word_on, write_folder
+from tests.monitoring.corrected import NOON, correction_of, write_folder
 from tests.monitoring.verbs import EndsWith
 from tests.run_folders import write_run_folder
 from tests.training.pictures import photo_bytes, write_image_folder
@@ -25,7 +25,7 @@ RULES = LoopThresholds(min_corrections=20, min_held_out=2, min_gain=0.05, max_lo
 
 def write_corrections(folder: Path, count: int) -> Path:
     photos = [b"%d" % number for number in range(count)]
-    return write_folder(folder, *((word_on(photo), photo) for photo in photos))
+    return write_folder(folder, *((correction_of(photo), photo) for photo in photos))
 
 
 def make_loop(folder: Path, corrections: Path, drift: int | None = None) -> Loop:
@@ -64,7 +64,7 @@ def read_record(loop: Loop) -> list[dict[str, object]]:
 def test_drift_or_enough_corrections_start_a_loop(drift: int | None, count: int, reason: str, tmp_path: Path) -> None:
     folder = write_corrections(tmp_path / "corrections", count)
 
-    assert find_reason(make_loop(tmp_path, folder, drift), read_words(folder)) == reason
+    assert find_reason(make_loop(tmp_path, folder, drift), read_corrections(folder)) == reason
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_a_loop_stops_with_a_reason(drift: int | None, count: int, reason: str, 
 @pytest.mark.parametrize(("version", "new"), [("1.0.0", 20), ("0.9.0", 20), ("1.0.1", 50), ("1.10.0", 50)])
 def test_corrections_that_the_serving_version_learned_from_are_not_new(version: str, new: int, tmp_path: Path) -> None:
     loop = make_loop(tmp_path, write_corrections(tmp_path / "corrections", 30))
-    words: list[Correction] = [
-        *read_words(loop.commands.corrections),
-        *(word_on(b"later %d" % number, time=NOON + timedelta(hours=1)) for number in range(20)),
+    corrections: list[Correction] = [
+        *read_corrections(loop.commands.corrections),
+        *(correction_of(b"later %d" % number, time=NOON + timedelta(hours=1)) for number in range(20)),
     ]
     loop.folder.mkdir()
     lines = [{"outcome": "done", "until": NOON, "to": version}, {"outcome": "stopped", "reason": "a person said no"}]
@@ -100,7 +100,7 @@ def test_corrections_that_the_serving_version_learned_from_are_not_new(version: 
     written = [*(msgspec.json.encode(line) for line in lines), b'{"outcome": "do']
     (loop.folder / "loops.jsonl").write_bytes(b"\n".join(written))
 
-    assert find_reason(loop, words) == f"enough corrections: {new} of 50 corrections are new"
+    assert find_reason(loop, corrections) == f"enough corrections: {new} of 50 corrections are new"
 
 
 def test_a_person_may_say_no_before_anything_is_trained(tmp_path: Path) -> None:

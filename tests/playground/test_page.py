@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from monitoring.correction_folder import read_words
+from monitoring.correction_folder import read_corrections
 from tests.playground.browser import CHROMIUM, PHOTO, WAIT_MS, FakeServer, choose, upload
 
 pytestmark = [
@@ -122,7 +122,7 @@ def test_a_correction_is_kept_here_where_the_server_takes_none(
     correct(page, "kiwi")
 
     expect(page.get_by_text("Saved in the folder")).to_be_visible()
-    (kept,) = read_words(corrections)
+    (kept,) = read_corrections(corrections)
     assert (kept.label, kept.answer, kept.version, kept.source) == ("kiwi", "banana", "1.0.0", "playground")
     assert (corrections / kept.photo).exists()
 

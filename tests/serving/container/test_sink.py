@@ -16,7 +16,7 @@ import pytest
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
 from PIL import Image
 
-from monitoring.correction_folder import read_words
+from monitoring.correction_folder import read_corrections
 from monitoring.corrections import main
 from serving.container.container_settings import ContainerSettings
 from serving.container.sink_process import SOCKET, run_sink
@@ -26,7 +26,7 @@ from tests.serving.container.running_proxy import RunningProxy, assert_is_proble
 from tests.serving.container.upstream import Upstream
 
 PHOTO = encode(draw_waves(320, 240), "JPEG", comment=b"of Ana")
-WORD = {"label": "Banana", "who": "ana", "version": "2.0.0", "answer": "Plum"}
+FIELDS = {"label": "Banana", "who": "ana", "version": "2.0.0", "answer": "Plum"}
 _START_S = 30
 
 
@@ -58,10 +58,10 @@ def sink(nginx: None, upstream: Upstream, tmp_path: Path, place: Path) -> Iterat
         yield running
 
 
-def post(proxy: RunningProxy, photo: bytes = PHOTO, name: str = "a.jpg", **word: str) -> httpx.Response:
+def post(proxy: RunningProxy, photo: bytes = PHOTO, name: str = "a.jpg", **fields: str) -> httpx.Response:
     headers = {"X-API-Key": "key"}
     files = {"photo": (name, photo, "image/jpeg")}
-    return httpx.post(f"{proxy.url}/corrections", data=WORD | word, files=files, headers=headers, timeout=30)
+    return httpx.post(f"{proxy.url}/corrections", data=FIELDS | fields, files=files, headers=headers, timeout=30)
 
 
 def test_a_posted_correction_is_collected_to_train_with(sink: RunningProxy, place: Path, tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_posted_correction_is_collected_to_train_with(sink: RunningProxy, plac
 
     digest = hashlib.sha256(PHOTO).hexdigest()
     assert (response.status_code, response.json()) == (201, {"digest": digest, "label": "Banana"})
-    word = read_words(tmp_path / "mine")[0]
-    assert (word.digest, word.label, word.who, word.version, word.answer) == (digest, *WORD.values())
-    with Image.open(tmp_path / "mine" / word.photo) as image:
+    kept = read_corrections(tmp_path / "mine")[0]
+    assert (kept.digest, kept.label, kept.who, kept.version, kept.answer) == (digest, *FIELDS.values())
+    with Image.open(tmp_path / "mine" / kept.photo) as image:
         assert (image.size, "comment" in image.info) == ((320, 240), False)
 
 
@@ -83,11 +83,11 @@ def test_a_bucket_keeps_corrections(nginx: None, upstream: Upstream, bucket: sto
     main([str(tmp_path / "mine"), "--from", uri])
 
     assert response.status_code == 201
-    assert [word.label for word in read_words(tmp_path / "mine")] == ["Banana"]
+    assert [correction.label for correction in read_corrections(tmp_path / "mine")] == ["Banana"]
 
 
 @pytest.mark.parametrize(
-    ("photo", "word", "status", "kind"),
+    ("photo", "fields", "status", "kind"),
     [
         (make_png_bomb(40_000), {}, 413, "too-large"),
         (b"#!/bin/sh\nrm -r /\n", {}, 415, "not-a-photo"),
@@ -100,9 +100,9 @@ def test_a_bucket_keeps_corrections(nginx: None, upstream: Upstream, bucket: sto
     ],
 )
 def test_a_hostile_correction_is_refused_and_nothing_is_kept(
-    photo: bytes, word: dict[str, str], status: int, kind: str, sink: RunningProxy, place: Path
+    photo: bytes, fields: dict[str, str], status: int, kind: str, sink: RunningProxy, place: Path
 ) -> None:
-    assert_is_problem(post(sink, photo, **word), status, kind)
+    assert_is_problem(post(sink, photo, **fields), status, kind)
 
     assert not place.exists()
     assert post(sink).status_code == 201
@@ -147,12 +147,12 @@ def test_without_a_key_nothing_is_kept(nginx: None, upstream: Upstream, tmp_path
     keys = tmp_path / "keys"
     keys.write_text(f"bob {hashlib.sha256(b'key').hexdigest()}\n")
     with run_sink_and_proxy(tmp_path, upstream.url, str(place), api_keys=keys) as sink:
-        refused = httpx.post(f"{sink.url}/corrections", data=WORD, files={"photo": PHOTO})
+        refused = httpx.post(f"{sink.url}/corrections", data=FIELDS, files={"photo": PHOTO})
         accepted = post(sink, who="")
 
     assert (refused.status_code, accepted.status_code) == (401, 201)
-    words = [json.loads(path.read_text()) for path in (place / "received").iterdir()]
-    assert [word["who"] for word in words] == ["bob"]
+    corrections = [json.loads(path.read_text()) for path in (place / "received").iterdir()]
+    assert [correction["who"] for correction in corrections] == ["bob"]
 
 
 def test_without_corrections_uri_the_path_is_not_found(proxy: RunningProxy) -> None:

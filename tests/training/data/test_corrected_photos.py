@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from monitoring.correction import clean_photo, make_correction
-from monitoring.correction_folder import latest_words, read_words, write_manifest
-from monitoring.correction_sources import Word
+from monitoring.correction_folder import latest_corrections, read_corrections, write_manifest
+from monitoring.correction_sources import FoundCorrection
 from monitoring.corrections import collect
 from tests.pictures import encode
 from tests.training.pictures import photo_bytes
@@ -23,9 +23,9 @@ from training.data.sources import load_photos, load_test_photos
 def correct(folder: Path, label: str, *photos: bytes) -> Path:
     """Add corrections of *photos* to *folder*, as `make corrections` does."""
     for photo in photos:
-        word = make_correction(hashlib.sha256(photo).hexdigest(), label, "csv")
-        collect(folder, [Word("", word, lambda photo=photo: clean_photo(photo))])  # type: ignore[misc]
-    write_manifest(folder, latest_words(read_words(folder)))
+        correction = make_correction(hashlib.sha256(photo).hexdigest(), label, "csv")
+        collect(folder, [FoundCorrection("", correction, lambda photo=photo: clean_photo(photo))])  # type: ignore[misc]
+    write_manifest(folder, latest_corrections(read_corrections(folder)))
     return folder
 
 
