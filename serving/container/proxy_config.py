@@ -35,10 +35,6 @@ class _NginxTemplate(string.Template):
 def render_config(settings: ContainerSettings, inference: str) -> str:
     """Return nginx.conf for *settings* and the TorchServe at the base URL *inference*."""
     folder, per_client, route = settings.run_folder, settings.requests_per_client, settings.aip_predict_route
-    keys = 'map "" $client {\n    default anonymous;\n  }'
-    if settings.api_keys:
-        keys = "js_import api_keys from api_keys.js;\n"
-        keys += f'  js_preload_object keys from "{folder}/keys.json";\n  js_set $client api_keys.client;'
     tls = f'    ssl_certificate "{settings.tls_certificate}";\n    ssl_certificate_key "{settings.tls_key}";\n'
     tls = f"ssl http2;\n{tls}    ssl_protocols TLSv1.2 TLSv1.3;\n    ssl_session_cache shared:tls:2m"
     proxies = [f"set_real_ip_from {network};" for network in settings.trusted_proxies]
@@ -55,7 +51,7 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         files=min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], _MAX_FILES),
         drain_s=DRAIN_S,
         proxies="\n  ".join(proxies),
-        keys=keys,
+        keys=_render_keys(settings),
         client_field='"client":"$client",' if settings.api_keys else "",
         traces=traces,
         trace_fields=_TRACE_FIELDS if is_traced else "",
@@ -73,6 +69,14 @@ def render_config(settings: ContainerSettings, inference: str) -> str:
         swagger_ui=files("swagger_ui") / "static",
         openapi=_ROOT / "docs" / "openapi.yaml",
     )
+
+
+def _render_keys(settings: ContainerSettings) -> str:
+    """Return what sets nginx's variable $client to the name of the request's key, to nothing for an invalid one."""
+    if not settings.api_keys:
+        return 'map "" $client {\n    default anonymous;\n  }'
+    keys = f'js_preload_object keys from "{settings.run_folder}/keys.json";'
+    return f"js_import api_keys from api_keys.js;\n  {keys}\n  js_set $client api_keys.client;"
 
 
 def _fill(name: str, **values: object) -> str:

@@ -15,20 +15,12 @@ from model_archive.signature import SignatureError
 from serving import model_store
 from serving.management import ManagementError, Server, UnknownVersion
 from serving.model_store import Archive, ModelStoreError, Source, find_stored, put_into_store
+from serving.rollout import traffic
 from serving.rollout.comparison import check_golden, compare_golden, compare_shadow, warm
 from serving.rollout.label_change import LabelMap, VersionChange, check_labels
 from serving.rollout.record import Journal, RolloutError, hold_lock, read_record, record_default, write_record
 from serving.rollout.registered import load_version, record_registered, record_serving
 from serving.rollout.thresholds import Thresholds
-from serving.rollout.traffic import (
-    DefaultAgainError,
-    check_not_default,
-    drain,
-    read_traffic,
-    send_canary,
-    wait_for_queue,
-    watch,
-)
 
 # Each says in one sentence what is wrong.
 FAILURES = (ManagementError, ModelStoreError, ArchiveError, RegistryError, SignatureError, RolloutError, OSError)
@@ -51,9 +43,8 @@ def roll_out(
 ) -> None:
     """Replace the version that serves by *version*; raise `RolloutError` once everything is undone.
 
-    *label_map* says which labels of both mean the same, besides those that are spelled alike. *shadow* is a folder of
-    recent photos to send to both versions, *proxy* the run folder of the reverse proxy, if any, that sends a share of
-    live traffic to the new one first. With *keep* the old one stays registered.
+    *label_map* names labels of one meaning that are spelled differently. *shadow* is a folder of recent photos to send
+    to both versions, *proxy* the run folder of the reverse proxy, if any. With *keep* the old one stays registered.
     """
     with _start("rollout", server, version, allow_lower) as rollout:
         journal = rollout.journal
@@ -61,9 +52,9 @@ def roll_out(
         old = rollout.store(new)
         labels = check_labels(journal, old, new, thresholds, label_map or {})
         change = VersionChange(server, journal, old, new, labels, thresholds)
-        before = read_traffic(server.metrics, old.version)
+        before = traffic.read_traffic(server.metrics, old.version)
         rollout.register()
-        wait_for_queue(change)
+        traffic.wait_for_queue(change)
         photos = warm(change)
         check_golden(server, journal, new)
         compare_golden(change, photos)
@@ -72,10 +63,10 @@ def roll_out(
         change = change._replace(thresholds=labels.adapt(thresholds))
         if proxy and thresholds.canary_share:
             rollout.had_traffic = True
-            send_canary(change, proxy)
-        start = read_traffic(server.metrics, new.version)
+            traffic.send_canary(change, proxy)
+        start = traffic.read_traffic(server.metrics, new.version)
         rollout.promote()
-        watch(change, before, start)
+        traffic.watch(change, before, start)
         rollout.remember()
         rollout.retire(keep)
 
@@ -202,12 +193,12 @@ class _Rollout:
         try:
             if not keep:
                 with self.journal.step("drain", f"waiting until {self.old} has no request left"):
-                    drain(self.server, self.old)
+                    traffic.drain(self.server, self.old)
             with hold_lock(self.server.store, self.new):
                 if not keep:
                     self._unregister_old()
                 record_registered(self.server)
-        except DefaultAgainError:
+        except traffic.DefaultAgainError:
             raise
         except (ManagementError, RolloutError, OSError, KeyboardInterrupt) as error:
             reason = str(error) or "stopped by Ctrl-C"
@@ -215,12 +206,12 @@ class _Rollout:
 
     def _unregister_old(self) -> None:
         with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
-            check_not_default(self.server, self.old)
+            traffic.check_not_default(self.server, self.old)
             self.server.management.unregister(self.old)
 
     def _unregister_new(self) -> None:
         if self.had_traffic:
-            drain(self.server, self.new)
+            traffic.drain(self.server, self.new)
         with suppress(UnknownVersion):
             self.server.management.unregister(self.new)
 
