@@ -35,7 +35,7 @@ from handler.server_timing import time_requests
 from handler.settings import read_settings
 from handler.spec import read_spec
 from handler.tracing import BatchTimes, open_tracing
-from handler.worker_activity import WorkerActivity, claim_number
+from handler.worker_activity import WorkerActivity, claim_number, start_in_turn
 
 Result = Observation | Problem
 
@@ -58,7 +58,9 @@ class FruityHandler:
         self._max_batch = max(1, properties.get("batch_size") or 1)
         threads = self._settings.threads or max(1, count_cpus() // config.get("minWorkers", 1))
         gpu, precision = properties.get("gpu_id"), self._settings.precision
-        self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)
+        with start_in_turn(folder):
+            self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)
+            self._warm_up()
         self._activity = WorkerActivity(folder, os.getpid())
         log_settings = read_log_settings(os.environ)
         self._log = None if log_settings is None else PredictionLog(log_settings, self._version, self._spec)
@@ -68,7 +70,6 @@ class FruityHandler:
         self._monitor = Monitor(
             context.metrics, self._model, self._version, self._spec, reference, number, gpu_memory_bytes
         )
-        self._warm_up()
         # What compiling used: 4 of a worker's 139 MB, for the 400 MB that two workers may take with Java.
         return_freed_memory()
         self._monitor.start()

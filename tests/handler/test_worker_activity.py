@@ -1,10 +1,11 @@
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from handler.worker_activity import WorkerActivity
+from handler.worker_activity import WorkerActivity, start_in_turn
 
 
 def test_the_others_are_idle_while_only_this_worker_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +70,19 @@ def start_claiming(folder: Path) -> "subprocess.Popen[str]":
 def read_number(worker: "subprocess.Popen[str]") -> int:
     assert worker.stdout is not None
     return int(worker.stdout.readline())
+
+
+def test_workers_start_one_after_the_other(tmp_path: Path) -> None:
+    started = threading.Event()
+
+    def start() -> None:
+        with start_in_turn(tmp_path):
+            started.set()
+
+    second = threading.Thread(target=start)
+    with start_in_turn(tmp_path):
+        second.start()
+        assert not started.wait(0.2)
+    second.join()
+
+    assert started.is_set()
