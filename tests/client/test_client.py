@@ -157,9 +157,11 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> Non
 
 
 def test_a_key_may_end_with_the_newline_of_its_file() -> None:
-    with serve_http(lambda request: (200, answer_photo(request.headers["x-api-key"]))) as url:
-        with Client(url, key="secret\n") as client:
-            assert client.predict(b"photo").best.label == "secret"
+    with (
+        serve_http(lambda request: (200, answer_photo(request.headers["x-api-key"]))) as url,
+        Client(url, key="secret\n") as client,
+    ):
+        assert client.predict(b"photo").best.label == "secret"
 
 
 def test_a_server_that_wants_to_be_asked_in_an_hour_does_not_outlast_the_patience() -> None:
