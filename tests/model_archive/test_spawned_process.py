@@ -12,9 +12,13 @@ from tests.model_archive.child_work import crash, divide
 
 # Stays in a call of the child.
 PARENT = """
+import signal
+
 from model_archive.spawned_process import call_in_spawned_process
 from tests.model_archive.child_work import report_and_sleep
 
+# A shell lets what it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 call_in_spawned_process(report_and_sleep)
 """
 
@@ -27,7 +31,10 @@ def test_the_child_ends_with_its_parent(number: signal.Signals) -> None:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(number)
-        parent.wait(timeout=30)
+        try:
+            parent.wait(timeout=30)
+        finally:
+            parent.kill()
 
     assert psutil.wait_procs([child], timeout=30)[1] == []
 

@@ -51,6 +51,7 @@ def test_a_pruned_run_has_fewer_channels_is_rebuilt_by_the_archive_and_leaves_la
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA device is missing")
 def test_a_run_that_was_trained_on_a_gpu_is_pruned(trained_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained_run, tmp_path / "runs" / "tiny")
     settings = run / "config.yaml"
