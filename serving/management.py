@@ -130,8 +130,8 @@ class Addresses:
     @classmethod
     def read(cls, config: Path) -> Self:
         """Raise `ManagementError` if *config* does not name one of them."""
-        names = ("inference", "management", "metrics")
-        return cls(*(_read_property(config, f"{name}_address") for name in names))
+        names = ("inference_address", "management_address", "metrics_address")
+        return cls(*_read_properties(config, *names))
 
 
 @dataclass(frozen=True)
@@ -160,15 +160,16 @@ def open_server(config: Path, root: Path, timeout_s: float = _TIMEOUT_S) -> Iter
             name: stack.enter_context(httpx.Client(base_url=address, timeout=timeout_s, headers=headers.get(name)))
             for name, address in vars(Addresses.read(config)).items()
         }
-        store = root / _read_property(config, "model_store")
-        yield Server(Management(clients.pop("management")), **clients, store=store)
+        (store,) = _read_properties(config, "model_store")
+        yield Server(Management(clients.pop("management")), **clients, store=root / store)
 
 
-def _read_property(config: Path, name: str) -> str:
+def _read_properties(config: Path, *names: str) -> list[str]:
+    """Return the values of *names* in *config*; raise `ManagementError` if it lacks one."""
     properties: dict[str, str] = load_properties(str(config))
-    if name not in properties:
-        raise ManagementError(f"{config} has no line for {name}; add one")
-    return properties[name]
+    if missing := [name for name in names if name not in properties]:
+        raise ManagementError(f"{config} has no line for {', '.join(missing)}; add one")
+    return [properties[name] for name in names]
 
 
 def read_reason(response: httpx.Response) -> str:

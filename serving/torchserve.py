@@ -127,7 +127,7 @@ class TorchServe:
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop the Java process, which stops its workers; kill what is left after *timeout_s*, by default 10."""
         try:
-            # Of a start that has not come that far there is no pid yet, and Java may have ended by itself.
+            # Early in a start the file is missing or empty. Java may have ended by itself.
             with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
                 if self._process.poll() is None:
                     os.kill(int((self._temp / ".model_server.pid").read_text()), signal.SIGTERM)
