@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from model_archive.identity import MODEL
 from serving.management import Server, unreachable
@@ -23,6 +24,7 @@ _POLL_S = 0.2
 _INTERVAL_S = 0.5
 _GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leaves, after its end
 _QUEUE_S = 10.0
+_MAX_READS = 20  # of metrics, while a worker's figures are there in part
 _MAX_TIMEOUTS = 4  # clients that still name the version after so many response timeouts go on doing so
 
 
@@ -45,27 +47,40 @@ class Traffic:
 
 
 def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
-    """Return the counts for *version*; raise `ManagementError` if the metrics cannot be read."""
+    """Return the counts for *version*; raise `ManagementError` if the metrics cannot be read.
+
+    A worker emits the figures of five seconds at once, and TorchServe adds them one by one: first a histogram's
+    buckets, then its sum, then its count. Read in between, they would give another mean confidence, so they are read
+    again until the last bucket, which has all photos, is equal to the count.
+    """
+    ours = {"ModelName": MODEL, "ModelVersion": version}
+    for _ in range(_MAX_READS):
+        samples = _read_samples(metrics)
+        photos = _total(samples, "fruity_confidence_count", **ours)
+        if _total(samples, "fruity_confidence_bucket", le="+Inf", **ours) == photos:
+            break
+        time.sleep(_POLL_S)
+    return Traffic(
+        requests=_total(samples, "ts_inference_requests_total", model_name=MODEL),
+        by_number=_total(samples, "ts_inference_requests_total", model_name=MODEL, model_version=version),
+        errors=_total(samples, "Requests5XX"),
+        photos=photos,
+        confidence_sum=_total(samples, "fruity_confidence_sum", **ours),
+    )
+
+
+def _read_samples(metrics: httpx.Client) -> list[Sample]:
     try:
         response = metrics.get("/metrics").raise_for_status()
-        families = list(text_string_to_metric_families(response.text))
+        return [sample for family in text_string_to_metric_families(response.text) for sample in family.samples]
     except (httpx.HTTPError, ValueError) as error:
         raise unreachable("the metrics", metrics, error) from error
 
-    def total(name: str, **labels: str) -> float:
-        # The parser gives counters the ending that TorchServe leaves out.
-        names = (name, f"{name}_total")
-        samples = (sample for family in families for sample in family.samples if sample.name in names)
-        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
-    ours = {"ModelName": MODEL, "ModelVersion": version}
-    return Traffic(
-        requests=total("ts_inference_requests_total", model_name=MODEL),
-        by_number=total("ts_inference_requests_total", model_name=MODEL, model_version=version),
-        errors=total("Requests5XX"),
-        photos=total("fruity_confidence_count", **ours),
-        confidence_sum=total("fruity_confidence_sum", **ours),
-    )
+def _total(samples: Iterable[Sample], name: str, **labels: str) -> float:
+    # The parser gives counters the ending that TorchServe leaves out.
+    names = (name, f"{name}_total")
+    return sum(sample.value for sample in samples if sample.name in names and labels.items() <= sample.labels.items())
 
 
 def wait_for_queue(change: VersionChange) -> None:

@@ -193,13 +193,14 @@ class FakeTorchServe:
         if self.proxy and (canary := self.proxy / CANARY).exists():
             self.versions[json.loads(canary.read_bytes())["version"]].asked += 100
             self.errors += self.canary_errors
-        names = ("Requests5XX", "fruity_confidence_count", "fruity_confidence_sum")
+        names = ("Requests5XX", "fruity_confidence_bucket", "fruity_confidence_count", "fruity_confidence_sum")
         lines = [*(f"# TYPE {name} counter" for name in names), f'Requests5XX{{Level="Host",}} {self.errors}']
         for name, version in self.versions.items():
             ours = f'ModelName="fruity",ModelVersion="{name}",'
             asked = f'model_name="fruity",model_version="{name}",'
             lines += [
                 f"ts_inference_requests_total{{{asked}}} {version.asked}",
+                f'fruity_confidence_bucket{{le="+Inf",{ours}}} {version.asked}',
                 f"fruity_confidence_count{{{ours}}} {version.asked}",
                 f"fruity_confidence_sum{{{ours}}} {version.asked * version.confidence}",
             ]

@@ -18,6 +18,9 @@ ts_inference_requests_total{model_name="fruity",model_version="1.1.0",hostname="
 ts_inference_requests_total{model_name="other",model_version="1.1.0",hostname="h",} 5.0
 # TYPE Requests5XX counter
 Requests5XX{Level="Host",Hostname="h",} 3.0
+# TYPE fruity_confidence_bucket counter
+fruity_confidence_bucket{le="0.5",ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 2.0
+fruity_confidence_bucket{le="+Inf",ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 4.0
 # TYPE fruity_confidence_count counter
 fruity_confidence_count{ModelName="fruity",ModelVersion="1.1.0",Hostname="h",} 4.0
 fruity_confidence_count{ModelName="fruity",ModelVersion="1.0.0",Hostname="h",} 9.0
@@ -58,6 +61,18 @@ def test_traffic_is_read_for_one_version_of_our_model() -> None:
 
     assert read == Traffic(requests=9, by_number=2, errors=3, photos=4, confidence_sum=2)
     assert read - read == Traffic(0, 0, 0, 0, 0)
+
+
+def test_metrics_are_read_again_while_a_part_of_a_workers_figures_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.rollout.traffic._POLL_S", 0)
+    last_bucket = 'fruity_confidence_bucket{le="+Inf",ModelName="fruity",ModelVersion="1.1.0",Hostname="h",}'
+    all_but_count = METRICS.replace(f"{last_bucket} 4.0", f"{last_bucket} 8.0")
+    pages = iter([all_but_count, all_but_count, METRICS])
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, text=next(pages)))
+    with httpx.Client(transport=transport, base_url="http://server") as client:
+        assert read_traffic(client, "1.1.0").photos == 4
+
+    assert not list(pages)
 
 
 @pytest.mark.parametrize("response", [httpx.Response(404), httpx.Response(200, text='a{b="c" 1')])
