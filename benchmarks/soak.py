@@ -133,7 +133,10 @@ def _read(container: Container, seconds: float) -> Reading:
         with suppress(psutil.Error):
             kind = kind_of(process, supervisor)
             pss_mb[kind] += process.memory_full_info().pss / 1e6
-            files[kind] += process.num_fds()
+            # Connections come and go with the load; one that a process forgot to close is not ESTABLISHED.
+            connections = process.net_connections("tcp")
+            is_open = [connection.status == psutil.CONN_ESTABLISHED for connection in connections]
+            files[kind] += process.num_fds() - sum(is_open)
             threads[kind] += process.num_threads()
     # The log's folder is the temp folder of all processes, too.
     temporary = [path for folder in (container.run_folder, container.server.log.parent) for path in folder.rglob("*")]
