@@ -14,7 +14,7 @@ import httpx
 
 from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import ArchiveError, read_identity
-from serving.answers import NoLabel, read_first_label
+from serving.answers import NoLabel, find_mistake, read_first_label
 from serving.model_store import ModelStoreError, choose_archive
 
 # GET only, so that nothing changes behind a proxy that lets them through.
@@ -78,10 +78,8 @@ def check_answers(
         answered[seen] += 1
         if seen != version and not mixed:
             raise SmokeError(f"version {seen} answered, {version} was deployed")
-        if seen == version and best.label != sample.label:
-            raise SmokeError(f"version {seen} answered {best.label!r}, it must answer {sample.label!r}")
-        if seen == version and sample.unfamiliar not in (None, unfamiliar):
-            raise SmokeError(f"version {seen} answered unfamiliar={unfamiliar}, it must answer {sample.unfamiliar}")
+        if seen == version and (mistake := find_mistake(sample, best.label, unfamiliar)):
+            raise SmokeError(f"sample {number + 1} of {requests} {mistake} from version {seen}")
     return answered
 
 

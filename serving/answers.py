@@ -1,10 +1,11 @@
-"""The first label of an answer, validated: a 200 of a proxy or of another model may have any shape."""
+"""The first label of an answer, validated, and whether it is the known one of a golden sample."""
 
 from typing import Annotated, NamedTuple
 
 import msgspec
 
 from handler.spec import INVALID_JSON
+from model_archive.golden import GoldenSample
 
 
 class NoLabel(Exception):
@@ -35,7 +36,10 @@ class _Answer(msgspec.Struct):
 
 
 def read_first_label(content: bytes) -> FirstAnswer:
-    """Return the first label of the first photo, with the version that answered; raise `NoLabel`."""
+    """Return the first label of the first photo, with the version that answered.
+
+    Raises `NoLabel`: a 200 of a proxy or of another model may have any shape.
+    """
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except INVALID_JSON as error:
@@ -43,3 +47,12 @@ def read_first_label(content: bytes) -> FirstAnswer:
         raise NoLabel(f"the answer is not a prediction of fruity ({error}): {shown}") from error
     first = answer.predictions[0]
     return FirstAnswer(answer.version, first.labels[0], first.unfamiliar)
+
+
+def find_mistake(golden: GoldenSample, label: str, unfamiliar: bool | None) -> str | None:
+    """Return what *golden* got and must get, None if it got the answer of the network that was built."""
+    if label != golden.label:
+        return f"got the label {label!r}, it must get {golden.label!r}"
+    if golden.unfamiliar not in (None, unfamiliar):
+        return f"got unfamiliar={unfamiliar}, it must get {golden.unfamiliar}"
+    return None

@@ -12,7 +12,7 @@ import httpx
 from handler.request import PROBE
 from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import MODEL, ArchiveError
-from serving.answers import NoLabel, read_first_label
+from serving.answers import NoLabel, find_mistake, read_first_label
 from serving.management import Management, ManagementError, Server, UnknownVersion, Unreachable, Version
 
 
@@ -94,7 +94,5 @@ def _check_answer(inference: httpx.Client, golden: GoldenSample) -> None:
         _, best, unfamiliar = read_first_label(response.content)
     except NoLabel as error:
         raise NotReady(f"the golden sample got no label: {error}") from error
-    if best.label != golden.label:
-        raise NotReady(f"the golden sample got the label {best.label!r}, it must get {golden.label!r}")
-    if golden.unfamiliar not in (None, unfamiliar):
-        raise NotReady(f"the golden sample got unfamiliar={unfamiliar}, it must get {golden.unfamiliar}")
+    if mistake := find_mistake(golden, best.label, unfamiliar):
+        raise NotReady(f"the golden sample {mistake}")

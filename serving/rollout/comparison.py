@@ -12,7 +12,7 @@ from PIL import Image
 
 from handler.request import PROBE
 from model_archive.identity import MODEL
-from serving.answers import NoLabel, read_first_label
+from serving.answers import NoLabel, find_mistake, read_first_label
 from serving.management import Server
 from serving.model_store import Archive
 from serving.rollout.label_change import VersionChange
@@ -37,6 +37,7 @@ class Answer(NamedTuple):
     seconds: float
     label: str | None = None
     probability: float = 0.0
+    unfamiliar: bool | None = None
 
     def __str__(self) -> str:
         return f"{self.label} {self.probability:.1%}" if self.label else f"status {self.status}"
@@ -82,8 +83,10 @@ def check_golden(server: Server, journal: Journal, new: Archive) -> None:
         wrong = []
         for number, sample in enumerate(new.golden, start=1):
             answer = ask(server.inference, new.version, sample.photo)
-            if answer.label != sample.label:
-                wrong.append(f"sample {number} got {answer} instead of {sample.label}")
+            if answer.label is None:
+                wrong.append(f"sample {number} got {answer}")
+            elif mistake := find_mistake(sample, answer.label, answer.unfamiliar):
+                wrong.append(f"sample {number} {mistake}")
         if wrong:
             raise RolloutError(f"{new.version} does not answer as the model that was built: {'; '.join(wrong)}")
         figures["right"] = len(new.golden)
@@ -137,10 +140,10 @@ def ask(inference: httpx.Client, version: str, photo: bytes) -> Answer:
         return Answer(0, time.perf_counter() - started)
     seconds = time.perf_counter() - started
     try:
-        best = read_first_label(response.content)[1]
+        _, best, unfamiliar = read_first_label(response.content)
     except NoLabel:
         return Answer(response.status_code, seconds)
-    return Answer(response.status_code, seconds, best.label, best.probability)
+    return Answer(response.status_code, seconds, best.label, best.probability, unfamiliar)
 
 
 def recent_photos(folder: Path, max_photos: int) -> Photos:

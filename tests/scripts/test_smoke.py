@@ -88,7 +88,7 @@ def test_a_path_with_the_wrong_status_fails_before_a_photo_is_sent(
 @pytest.mark.parametrize(
     ("changes", "options", "reason"),
     [
-        ({"label": "brick"}, [], f"'brick', it must answer '{GOLDEN[0].label}'"),
+        ({"label": "brick"}, [], f"'brick', it must get '{GOLDEN[0].label}' from version {VERSION}"),
         ({"label": "brick"}, ["--mixed"], "'brick'"),
         ({"versions": ["0.9.0"]}, [], f"0.9.0 answered, {VERSION} was deployed"),
         ({"status": 503}, [], "sample 1 of 1 got 503"),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from serving.rollout.record import RolloutError, read_record, record_default
@@ -23,7 +24,7 @@ def assert_nothing_changed(place: Place) -> None:
 BAD = {
     "does not load": (FakeVersion("x", workers=0), "step register: .*Failed to start workers"),
     "has too few workers": (FakeVersion("x", workers=1), "step register: 1 of 2 workers"),
-    "is not what was built": (FakeVersion("x", labels={GOLDEN[0].photo: "cherry"}), "golden: .* 1 got cherry.*apple"),
+    "is not what was built": (FakeVersion("x", labels={GOLDEN[0].photo: "cherry"}), "golden: .*cherry.*apple"),
     "answers in another shape": (FakeVersion("x", garbled=True), "step golden: .* 1 got status 200"),
     "raises on golden samples": (FakeVersion("x", fails_on={GOLDEN[1].photo}), "step golden: .* 2 got status 503"),
     "raises on recent photos": (FakeVersion("x", fails_on={SHADOW}), "step shadow: error_rate is 1, .* 0"),
@@ -42,6 +43,16 @@ def test_a_bad_version_is_unregistered_before_a_client_sees_it(
         place.roll_out(shadow=place.write_shadow(SHADOW))
 
     assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
+    assert_nothing_changed(place)
+
+
+def test_a_version_that_takes_known_photos_for_unfamiliar_ones_is_refused(place: Place) -> None:
+    """A restart with it would never be ready."""
+    golden = [msgspec.structs.replace(GOLDEN[0], unfamiliar=False)]
+
+    with pytest.raises(RolloutError, match=r"step golden: .* sample 1 got unfamiliar=None, it must get False"):
+        place.roll_out(write_archive(place.folder / "build", "1.2.0", golden=golden))
+
     assert_nothing_changed(place)
 
 
