@@ -145,7 +145,8 @@ def _networks(value: str) -> tuple[str, ...]:
 
 
 def _origins(value: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip().lower() for origin in value.split(","))
+    # nginx refuses a map that has an entry twice.
+    origins = tuple(dict.fromkeys(origin.strip().lower() for origin in value.split(",")))
     if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("it must be origins, as https://shop.example,http://localhost:3000, or *")
     return origins

@@ -59,7 +59,8 @@ def _copy(read_end: int, name: str, records: Sequence[Callable[[Mapping[str, obj
 
 
 def _read_fields(text: str) -> dict[str, object] | None:
-    with contextlib.suppress(ValueError):
+    # A line may be nested more deeply than Python's stack.
+    with contextlib.suppress(ValueError, RecursionError):
         if isinstance(fields := json.loads(text), dict):
             return fields
     return None

@@ -20,7 +20,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     environment = {name: str(value) for name, value in {**files, **numbers}.items()}
     rest = {"MODEL_URI": "gs://b/p/1.0.0/", "TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8", "RUN_FOLDER": "/run/fruity"}
     rest |= {"PREDICTION_LOG": "/logs", "LOG_URI": "gs://b/logs/"}
-    rest["CORS_ORIGINS"] = "https://Shop.example, http://localhost:3000"
+    rest["CORS_ORIGINS"] = "https://Shop.example, http://localhost:3000,https://shop.example"
     rest["CORRECTIONS_URI"] = "gs://b/said/"
     rest |= {
         "AIP_HTTP_PORT": "82",

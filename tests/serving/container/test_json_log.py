@@ -35,7 +35,7 @@ def test_json_of_a_child_passes_unchanged_and_broken_characters_are_replaced(
 @pytest.mark.parametrize(
     ("line", "severity", "message"),
     [
-        *((text, "DEFAULT", text) for text in ("WARNING: reflection", "[1, 2]", "12", '{"cut', '"text"')),
+        *((text, "DEFAULT", text) for text in ("WARNING: reflection", "[1, 2]", "12", '{"cut', '"text"', "[" * 9000)),
         ("2026/11/23 12:00:00 [error] 7#8: *9 it failed", "ERROR", "it failed"),
         ("2026/11/23 12:00:00 [warn] 7#8: it failed", "WARNING", "it failed"),
         (
