@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from string import Template
 from typing import Any, NamedTuple
 
 import msgspec
@@ -164,9 +165,9 @@ def render(release: Release, previous: str | None) -> dict[str, Any]:
     """Return the manifest; the revision's name ends in a digest of its content, so equal content has an equal name."""
     values = {"SERVICE": NAME, "SERVICE_ACCOUNT": release.service_account}
     values |= {"IMAGE": release.image, "ARCHIVE_URI": release.model_uri}
-    placeholder = re.compile(rf": ({'|'.join(values)})$", flags=re.MULTILINE)
-    filled = placeholder.sub(lambda match: f": {json.dumps(values[match[1]])}", TEMPLATE.read_text())
-    manifest: dict[str, Any] = yaml.safe_load(filled)
+    # A string of JSON is one of YAML, also an empty one.
+    quoted = {name: json.dumps(value) for name, value in values.items()}
+    manifest: dict[str, Any] = yaml.safe_load(Template(TEMPLATE.read_text()).substitute(quoted))
     digest = hashlib.sha256(json.dumps(manifest["spec"]["template"], sort_keys=True).encode()).hexdigest()[:8]
     revision = f"{NAME}-{release.version.replace('.', '-')}-{digest}"
     manifest["spec"]["template"]["metadata"]["name"] = revision

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from string import Template
 from typing import NamedTuple
 
 import yaml
@@ -58,7 +59,7 @@ def create(commands: Commands, given: argparse.Namespace) -> str:
 
 
 def render(image: str, account: str, archive: Place, log: Place) -> str:
-    words = {
+    values = {
         "SERVICE_ACCOUNT": account,
         "IMAGE": image,
         "ARCHIVE": archive.path,
@@ -66,8 +67,8 @@ def render(image: str, account: str, archive: Place, log: Place) -> str:
         "REGISTRY_BUCKET": archive.bucket,
         "LOG_BUCKET": log.bucket,
     }
-    text = re.sub("|".join(rf"\b{word}\b" for word in words), lambda found: words[found[0]], _TEMPLATE.read_text())
-    return yaml.safe_dump(yaml.safe_load(text), sort_keys=False)
+    filled = Template(_TEMPLATE.read_text()).substitute(values)
+    return yaml.safe_dump(yaml.safe_load(filled), sort_keys=False)
 
 
 def _parse_place(uri: str) -> Place:
