@@ -4,7 +4,7 @@ docs/decisions/0024 has the reasons.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -28,10 +28,15 @@ _OVERRUN_S = 0.5
 
 
 class Preprocessed(NamedTuple):
-    inputs: list[Input]
-    """Of all photos, in the order of the requests."""
-    decode_seconds: list[float]
-    """The time that decoding each photo took, also one that cannot be used."""
+    """One photo of a request."""
+
+    given: Input
+    decode_seconds: float
+    """Also of a photo that cannot be used."""
+
+    @property
+    def preprocess_seconds(self) -> float:
+        return self.given.preprocess_seconds if isinstance(self.given, ModelInput) else 0.0
 
 
 class _Isolated(msgspec.Struct, frozen=True, array_like=True):
@@ -67,20 +72,15 @@ def defer_requests(requests: Sequence[Request | Problem], limits: Limits) -> lis
     return kept
 
 
-def preprocess_requests(
-    requests: Iterable[Request | Problem], preprocessing: Preprocessing, limits: Limits
-) -> Preprocessed:
-    """Return the inputs of all photos; a photo that cannot be used has its problem."""
-    inputs, decode_seconds = [], []
-    for request in requests:
-        overrun_seconds = _OVERRUN_S
-        for named in () if isinstance(request, Problem) else request.photos:
-            started = time.perf_counter()
-            given, overrun_seconds = _preprocess(named, preprocessing, limits, overrun_seconds)
-            inputs.append(given)
-            took = time.perf_counter() - started
-            decode_seconds.append(given.decode_seconds if isinstance(given, ModelInput) else took)
-    return Preprocessed(inputs, decode_seconds)
+def preprocess_request(request: Request | Problem, preprocessing: Preprocessing, limits: Limits) -> list[Preprocessed]:
+    """Return the photos of *request*, none if it was refused; a photo that cannot be used has its problem."""
+    photos, overrun_seconds = list[Preprocessed](), _OVERRUN_S
+    for named in () if isinstance(request, Problem) else request.photos:
+        started = time.perf_counter()
+        given, overrun_seconds = _preprocess(named, preprocessing, limits, overrun_seconds)
+        took = time.perf_counter() - started
+        photos.append(Preprocessed(given, given.decode_seconds if isinstance(given, ModelInput) else took))
+    return photos
 
 
 def _preprocess(

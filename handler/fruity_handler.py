@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from handler.answer import Answer, Prediction, describe_model, describe_photo, predict
-from handler.batch_decoding import Input, defer_requests, preprocess_requests
+from handler.batch_decoding import Input, defer_requests, preprocess_request
 from handler.drift_reference import read_drift_reference
 from handler.engine import count_cpus, load_engine
 from handler.explain import draw_heatmap, draw_overlay, encode_png
@@ -91,11 +91,12 @@ class FruityHandler:
         started = time.perf_counter()
         num_labels = len(self._spec.labels)
         calls = [read_call(row, own, self._settings, num_labels) for row, own in zip(rows, headers, strict=True)]
-        requests = [call.request for call in calls]
-        requests = defer_requests(requests, self._settings.limits)
+        limits = self._settings.limits
+        requests = defer_requests([call.request for call in calls], limits)
         calls = [call._replace(request=request) for call, request in zip(calls, requests, strict=True)]
         with self._activity.busy():
-            inputs, decode_seconds = preprocess_requests(requests, self._spec.preprocessing, self._settings.limits)
+            photos = [preprocess_request(request, self._spec.preprocessing, limits) for request in requests]
+            inputs = [photo.given for own in photos for photo in own]
             preprocessed = time.perf_counter()
             with end_worker_if_it_hangs():
                 observed = iter(self._predict(inputs))
@@ -106,17 +107,17 @@ class FruityHandler:
                     for request in requests
                 ]
                 answers = [self._answer(call, own_results) for call, own_results in zip(calls, results, strict=True)]
-        timings = time_requests(requests, inputs, decode_seconds, inference_seconds, time.perf_counter() - started)
+        timings = time_requests(photos, inference_seconds, time.perf_counter() - started)
         _set_responses(context, answers, timings)
         counted = [i for i, own_headers in enumerate(headers) if not {DESCRIBE, PROBE} & own_headers.keys()]
         for i in counted:
             self._record(headers[i], ids[i], answers[i], results[i])
         if counted:
             num_photos = sum(isinstance(given, ModelInput) for given in inputs)
+            decode_seconds = [photo.decode_seconds for own in photos for photo in own]
             self._monitor.record_batch(num_photos, decode_seconds, inference_seconds, time.perf_counter() - started)
         if self._tracing is not None:
-            times = BatchTimes(started, preprocessed, inference_seconds)
-            self._tracing.record_batch(headers, requests, inputs, decode_seconds, times)
+            self._tracing.record_batch(headers, photos, BatchTimes(started, preprocessed, inference_seconds))
         answer_over_grpc(calls, answers, context)
         return [answer.body for answer in answers]
 

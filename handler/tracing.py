@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from handler.batch_decoding import Preprocessed
 from handler.preprocess import ModelInput
-from handler.problem import Problem
-from handler.request import Request
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -41,24 +40,16 @@ class Tracing:
         self._read = TraceContextTextMapPropagator().extract
 
     def record_batch(
-        self,
-        headers: Sequence[Mapping[str, str]],
-        requests: Sequence[Request | Problem],
-        inputs: Sequence[ModelInput | Problem],
-        decode_seconds: Sequence[float],
-        times: BatchTimes,
+        self, headers: Sequence[Mapping[str, str]], photos: Sequence[Sequence[Preprocessed]], times: BatchTimes
     ) -> None:
         """Send the spans of each request that is traced: the handler's, and below it those of its photos' stages."""
-        photos = _place_photos(inputs, decode_seconds, times.preprocessed)
-        for own_headers, request in zip(headers, requests, strict=True):
-            own = [next(photos) for _ in range(0 if isinstance(request, Problem) else len(request.photos))]
+        for own_headers, stages in zip(headers, _place_stages(photos, times.preprocessed), strict=True):
             if _HEADER not in own_headers:
                 continue
             handler = self._send("handler", self._read(own_headers), times.started, time.perf_counter())
-            for photo in own:
-                for name, start, end in photo:
-                    self._send(name, handler, start, end)
-            if own:
+            for name, start, end in stages:
+                self._send(name, handler, start, end)
+            if stages:
                 self._send("inference", handler, times.preprocessed, times.preprocessed + times.inference_seconds)
 
     def _send(self, name: str, parent: "Context", start: float, end: float) -> "Context":
@@ -80,13 +71,15 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing | None:
         return None
 
 
-def _place_photos(
-    inputs: Sequence[ModelInput | Problem], decode_seconds: Sequence[float], end: float
-) -> Iterator[list[tuple[str, float, float]]]:
-    """Yield the stages of each photo with start and end; one follows the other, and the last one ends at *end*."""
-    resampling = [given.preprocess_seconds if isinstance(given, ModelInput) else 0.0 for given in inputs]
-    start = end - sum(decode_seconds) - sum(resampling)
-    for decoding, rest in zip(decode_seconds, resampling, strict=True):
-        decoded = start + decoding
-        yield [("decode", start, decoded), *([("preprocess", decoded, decoded + rest)] if rest else [])]
-        start = decoded + rest
+def _place_stages(photos: Sequence[Sequence[Preprocessed]], end: float) -> Iterator[list[tuple[str, float, float]]]:
+    """Yield each request's stages with start and end; one follows the other, and the last one ends at *end*."""
+    start = end - sum(photo.decode_seconds + photo.preprocess_seconds for own in photos for photo in own)
+    for own in photos:
+        stages = []
+        for photo in own:
+            decoded = start + photo.decode_seconds
+            stages.append(("decode", start, decoded))
+            start = decoded + photo.preprocess_seconds
+            if isinstance(photo.given, ModelInput):
+                stages.append(("preprocess", decoded, start))
+        yield stages

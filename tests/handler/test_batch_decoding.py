@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from handler.batch_decoding import defer_requests, preprocess_isolated, preprocess_requests
+from handler.batch_decoding import defer_requests, preprocess_isolated, preprocess_request
 from handler.decode_cost import Cost
 from handler.preprocess import ModelInput, preprocess_with_header
 from handler.problem import Busy, MalformedRequest, Problem, UnusablePhoto
@@ -87,10 +87,10 @@ def test_an_isolated_photo_without_a_process_is_busy_and_costs_the_others_nothin
     named = (NamedPhoto("tiff", tiff, Cost(100, 0.0, isolated=True)), NamedPhoto("jpeg", jpeg, Cost(100, 0.0)))
 
     request = Request(named, 5, explain=False, wants_picture=False)
-    (first, second), _ = preprocess_requests([request], PREPROCESSING, LIMITS)
+    first, second = preprocess_request(request, PREPROCESSING, LIMITS)
 
-    assert isinstance(first, Busy)
-    assert isinstance(second, ModelInput)
+    assert isinstance(first.given, Busy)
+    assert isinstance(second.given, ModelInput)
 
 
 def test_an_isolated_photo_keeps_its_problem() -> None:
@@ -106,22 +106,22 @@ def test_a_decoder_that_takes_too_long_is_stopped_and_the_other_photos_are_answe
     slow, good = tiff_of_strips(1_000_000), encode(draw_waves(300, 200))
     named = (NamedPhoto("slow", slow, Cost(100, 0.05, isolated=True)), NamedPhoto("good", good, Cost(100, 0.0)))
 
-    inputs, seconds = preprocess_requests([Request(named, 5, False, False)], PREPROCESSING, LIMITS)
+    stopped, answered = preprocess_request(Request(named, 5, False, False), PREPROCESSING, LIMITS)
 
-    assert isinstance(inputs[0], UnusablePhoto)
-    assert "stopped after" in str(inputs[0])
-    assert isinstance(inputs[1], ModelInput)
-    assert len(seconds) == 2
+    assert isinstance(stopped.given, UnusablePhoto)
+    assert "stopped after" in str(stopped.given)
+    assert stopped.decode_seconds > 0.05
+    assert isinstance(answered.given, ModelInput)
 
 
 def test_the_decoders_of_a_request_share_what_they_may_take_beyond_their_estimates() -> None:
     slow = tiff_of_strips(1_000_000)
     before = os.times()
 
-    inputs, _ = preprocess_requests([request_of(*[slow] * 8, seconds=0.02, isolated=True)], PREPROCESSING, LIMITS)
+    photos = preprocess_request(request_of(*[slow] * 8, seconds=0.02, isolated=True), PREPROCESSING, LIMITS)
 
     after = os.times()
-    assert {type(given) for given in inputs} == {UnusablePhoto}
+    assert {type(photo.given) for photo in photos} == {UnusablePhoto}
     # Eight of them alone might take 8 x 0.54 s.
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2.0
 
@@ -130,4 +130,5 @@ def test_a_photo_that_was_refused_already_keeps_its_problem() -> None:
     refused = MalformedRequest("not base64")
     request = Request((NamedPhoto("a", refused),), 5, explain=False, wants_picture=False)
 
-    assert preprocess_requests([request, refused], PREPROCESSING, LIMITS).inputs == [refused]
+    assert [photo.given for photo in preprocess_request(request, PREPROCESSING, LIMITS)] == [refused]
+    assert preprocess_request(refused, PREPROCESSING, LIMITS) == []

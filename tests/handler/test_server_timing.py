@@ -4,33 +4,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handler.batch_decoding import Input
+from handler.batch_decoding import Preprocessed
 from handler.decode import Header
 from handler.preprocess import ModelInput
-from handler.problem import Busy, NotAPhoto, Problem
-from handler.request import NamedPhoto, Request
+from handler.problem import NotAPhoto
 from handler.server_timing import time_requests
 from tests.handler.worker import Worker, instances, raw
 
 STAGES = ["decode", "preprocess", "inference", "handler"]
 
 
-def request_of(number: int) -> Request:
-    return Request(tuple(NamedPhoto("a", b"") for _ in range(number)), 5, explain=False, wants_picture=False)
-
-
 def test_a_request_has_the_durations_of_its_own_photos_and_of_its_batch_in_milliseconds() -> None:
     given = ModelInput(b"", np.zeros((1, 1, 3), np.uint8), Header(1, 1, "image/png"), 0.25, 0.002)
-    requests: list[Request | Problem] = [request_of(1), Busy("later"), request_of(2), request_of(1)]
-    inputs: list[Input] = [given, NotAPhoto("text"), given, NotAPhoto("text")]
+    first, text, last = Preprocessed(given, 0.25), Preprocessed(NotAPhoto("text"), 0.001), Preprocessed(given, 0.5)
 
-    headers = list(time_requests(requests, inputs, [0.25, 0.001, 0.5, 0.003], 0.004, 1.0))
+    headers = list(time_requests([[first], [], [text, last], [text]], inference_seconds=0.004, handler_seconds=1.0))
 
     assert headers == [
         "decode;dur=250.00, preprocess;dur=2.00, inference;dur=4.00, handler;dur=1000.00",
         "decode;dur=0.00, preprocess;dur=0.00, inference;dur=0.00, handler;dur=1000.00",
         "decode;dur=501.00, preprocess;dur=2.00, inference;dur=4.00, handler;dur=1000.00",
-        "decode;dur=3.00, preprocess;dur=0.00, inference;dur=0.00, handler;dur=1000.00",
+        "decode;dur=1.00, preprocess;dur=0.00, inference;dur=0.00, handler;dur=1000.00",
     ]
 
 

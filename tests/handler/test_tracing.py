@@ -7,17 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from handler.batch_decoding import Preprocessed
 from handler.decode import Header
 from handler.preprocess import ModelInput
-from handler.problem import MalformedRequest, Problem
-from handler.request import NamedPhoto, Request
+from handler.problem import NotAPhoto
 from handler.tracing import BatchTimes, Tracing, open_tracing
 from tests.trace_collector import Collector, run_collector
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
-ONE_PHOTO = Request((NamedPhoto("body", b""),), top_k=1, explain=False, wants_picture=False)
-INPUT = ModelInput(b"", np.zeros((1, 1, 3), np.uint8), Header(1, 1, "image/jpeg"), 0.25, 0.125)
+PHOTO = Preprocessed(ModelInput(b"", np.zeros((1, 1, 3), np.uint8), Header(1, 1, "image/jpeg"), 0.25, 0.125), 0.25)
 TIMES = BatchTimes(started=100.0, preprocessed=102.0, inference_seconds=0.5)
 
 
@@ -30,12 +29,10 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 def test_each_request_of_a_batch_gets_the_stages_of_its_own_photos(collector: Collector) -> None:
-    two = Request((NamedPhoto("a", b""), NamedPhoto("b", b"")), top_k=1, explain=False, wants_picture=False)
+    text = Preprocessed(NotAPhoto("text"), 0.25)
     headers = [TRACED, {}, {"traceparent": f"00-{TRACE}-{SPAN}-00"}, TRACED]
-    inputs: list[ModelInput | Problem] = [INPUT, INPUT, INPUT, INPUT, MalformedRequest("no photo")]
-    requests: list[Request | Problem] = [ONE_PHOTO, ONE_PHOTO, ONE_PHOTO, two]
 
-    Tracing().record_batch(headers, requests, inputs, [0.25] * 5, TIMES)
+    Tracing().record_batch(headers, [[PHOTO], [PHOTO], [PHOTO], [PHOTO, text]], TIMES)
 
     spans = collector.wait_for(lambda spans: len(spans) == 9)
     handlers = [span for span in spans if span.name == "handler"]
@@ -54,9 +51,7 @@ def test_each_request_of_a_batch_gets_the_stages_of_its_own_photos(collector: Co
 
 
 def test_a_refused_request_has_no_stages(collector: Collector) -> None:
-    requests: list[Request | Problem] = [MalformedRequest("no photo"), ONE_PHOTO]
-
-    Tracing().record_batch([TRACED, {}], requests, [INPUT], [0.25], TIMES)
+    Tracing().record_batch([TRACED, {}], [[], [PHOTO]], TIMES)
 
     assert [span.name for span in collector.wait_for(lambda spans: len(spans) >= 1)] == ["handler"]
 
