@@ -97,15 +97,6 @@ def describe_model(model: str, version: str, spec: Spec) -> dict[str, Any]:
     }
 
 
-def answer_photos(model: str, version: str, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:
-    """Return the answer that holds *entries*, or the first of *problems* if no photo could be used."""
-    if len(problems) < len(entries):
-        return Answer(msgspec.json.encode({"model": model, "version": version, "predictions": entries}))
-    if len(entries) == 1:
-        return answer_problem(problems[0])
-    return answer_problem(problems[0], predictions=entries)
-
-
 def answer_problem(problem: Problem, **members: Any) -> Answer:
     """Return *problem* as a problem document, with *members* beside the standard ones."""
     return Answer(msgspec.json.encode({**problem.document(), **members}), problem.status, MEDIA_TYPE)

@@ -2,8 +2,6 @@
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -77,19 +75,13 @@ def decode_photo(photo: bytes | bytearray, limits: Limits, short_side: int) -> I
 
 def decode_with_header(photo: bytes | bytearray, limits: Limits, short_side: int) -> tuple[Image.Image, Header]:
     """Return the image of `decode_photo`, and what the photo's header says."""
-    with _errors_as_problems():
-        image = _open_within(photo, limits)
-        header = Header(*image.size, MEDIA_TYPES[image.format or ""])
-        return _to_upright_rgb(image, short_side), header
-
-
-@contextmanager
-def _errors_as_problems() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata and of sizes that we check ourselves.
             warnings.simplefilter("ignore")
-            yield
+            image = _open_within(photo, limits)
+            header = Header(*image.size, MEDIA_TYPES[image.format or ""])
+            return _to_upright_rgb(image, short_side), header
     except Problem:
         raise
     except Exception as error:

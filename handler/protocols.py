@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from handler.answer import Answer, answer_photos, answer_problem
+from handler.answer import Answer, answer_problem
 from handler.open_inference import WantedTensors, has_tensors, read_tensors
 from handler.problem import MalformedRequest, Problem
 from handler.request import DESCRIBE, Request, make_request, read_body, read_request
@@ -84,11 +84,9 @@ def answer_call(
     call: Call, request: Request, description: Mapping[str, Any], entries: list[dict[str, Any]], problems: list[Problem]
 ) -> Answer:
     """Return the answer with *entries*, one a photo, or with *problems* if no photo could be used."""
-    model, version = description["model"], description["version"]
-    if len(problems) == len(entries) and call.protocol in _WITH_ERROR_TEXT:
-        return _answer_error(entries, problems)
     if len(problems) == len(entries):
-        return answer_photos(model, version, entries, problems)
+        return _refuse_photos(call, entries, problems)
+    model, version = description["model"], description["version"]
     if call.wanted is not None:
         try:
             return answer_tensors(model, version, entries, request.top_k, call.wanted)
@@ -99,7 +97,7 @@ def answer_call(
     if call.protocol == Protocol.KSERVE_V1 and request.explain:
         predictions = [{key: value for key, value in entry.items() if key != "heatmap_png"} for entry in entries]
         return Answer(msgspec.json.encode({"predictions": predictions, "explanations": entries}))
-    return answer_photos(model, version, entries, problems)
+    return Answer(msgspec.json.encode({"model": model, "version": version, "predictions": entries}))
 
 
 def refuse_call(call: Call, problem: Problem) -> Answer:
@@ -109,8 +107,11 @@ def refuse_call(call: Call, problem: Problem) -> Answer:
     return answer_problem(problem)
 
 
-def _answer_error(entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:
-    texts = [str(problem) for problem in problems]
-    if len(texts) > 1:
-        texts = [f"{entry['photo']}: {text}" for entry, text in zip(entries, texts, strict=True)]
-    return Answer(msgspec.json.encode({"error": "; ".join(texts)}), problems[0].status)
+def _refuse_photos(call: Call, entries: list[dict[str, Any]], problems: list[Problem]) -> Answer:
+    """Return the answer to a call of which no photo could be used: it fails as the first, and lists all."""
+    if len(problems) == 1:
+        return refuse_call(call, problems[0])
+    if call.protocol in _WITH_ERROR_TEXT:
+        text = "; ".join(f"{entry['photo']}: {problem}" for entry, problem in zip(entries, problems, strict=True))
+        return Answer(msgspec.json.encode({"error": text}), problems[0].status)
+    return answer_problem(problems[0], predictions=entries)

@@ -1,12 +1,9 @@
-import json
-
 import numpy as np
 import pytest
 
-from handler.answer import Prediction, answer_photos, describe_photo, predict, rank_labels
+from handler.answer import Prediction, describe_photo, predict, rank_labels
 from handler.engine import Floats, Outputs
 from handler.familiarity import Familiarity
-from handler.problem import NotAPhoto, Problem, UnusablePhoto
 from tests.specs import make_spec
 
 LABELS = ("apple", "banana", "cherry")
@@ -82,33 +79,3 @@ def test_an_entry_holds_the_first_k_labels_rounded_to_a_millionth() -> None:
         "labels": [{"label": "cherry", "probability": 0.765432}, {"label": "apple", "probability": 0.2}],
         "confident": True,
     }
-
-
-@pytest.mark.parametrize("problems", [[], [NotAPhoto("text")]])
-def test_an_answer_with_a_good_photo_has_model_version_and_all_entries(problems: list[Problem]) -> None:
-    entries = [{"photo": "a"}, {"photo": "b"}]
-
-    answer = answer_photos("fruity", "1.2.3", entries, problems)
-
-    assert (answer.status, answer.content_type) == (200, "application/json")
-    assert json.loads(answer.body) == {"model": "fruity", "version": "1.2.3", "predictions": entries}
-
-
-def test_the_problem_of_the_only_photo_is_the_requests() -> None:
-    answer = answer_photos("fruity", "1.0.0", [{"photo": "body"}], [NotAPhoto("ü")])
-
-    assert json.loads(answer.body) == NotAPhoto("ü").document()
-    assert (answer.status, answer.content_type) == (415, "application/problem+json")
-
-
-def test_a_request_of_only_bad_photos_fails_as_the_first_and_lists_all() -> None:
-    problems = [NotAPhoto("text"), UnusablePhoto("broken")]
-    entries = [
-        describe_photo(name, problem, make_spec(LABELS), 1) for name, problem in zip("ab", problems, strict=True)
-    ]
-
-    answer = answer_photos("fruity", "1.0.0", entries, problems)
-
-    document = json.loads(answer.body)
-    assert (answer.status, answer.content_type) == (415, "application/problem+json")
-    assert document == {**NotAPhoto("text").document(), "predictions": entries}
