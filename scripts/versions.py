@@ -12,9 +12,9 @@ from rich.table import Table
 
 from model_archive.identity import MODEL
 from serving.interrupts import interrupt_once
-from serving.management import Server, open_server
+from serving.management import Server, Unreachable, open_server
 from serving.model_store import ROOT, Source
-from serving.readiness import NotReady, check_server
+from serving.readiness import NotReady, check_ready, read_golden_sample
 from serving.rollout.record import describe_interrupted
 from serving.rollout.registered import list_rows, promote, register, scale, unregister
 from serving.rollout.steps import FAILURES, roll_back
@@ -91,9 +91,11 @@ def _act(server: Server, asked: argparse.Namespace) -> str | None:
 
 def _describe_ready(server: Server) -> str:
     try:
-        version = check_server(server)
+        version = check_ready(server.inference, server.management, lambda one: read_golden_sample(server.store, one))
     except NotReady as reason:
-        sys.exit(f"not ready: {reason}")
+        # Its text is for a server that is starting, its cause says how to start one.
+        unreachable = isinstance(reason.__cause__, Unreachable)
+        sys.exit(f"not ready: {reason.__cause__ if unreachable else reason}")
     ready, wanted = version.ready_workers, version.min_workers
     return f"{MODEL} {version.model_version} labels its golden sample right, {ready} of {wanted} workers are READY"
 

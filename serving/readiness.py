@@ -13,7 +13,7 @@ from handler.request import PROBE
 from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import MODEL, ArchiveError
 from serving.answers import NoLabel, find_mistake, read_first_label
-from serving.management import Management, ManagementError, Server, UnknownVersion, Unreachable, Version
+from serving.management import Management, ManagementError, UnknownVersion, Unreachable, Version
 
 
 class NotReady(Exception):
@@ -43,18 +43,6 @@ def check_ready(
     except httpx.HTTPError as error:
         raise NotReady(str(error)) from error
     return version
-
-
-def check_server(server: Server) -> Version:
-    """Return the default version of *server*, which labels its golden sample right; raise `NotReady`."""
-    try:
-        return check_ready(
-            server.inference, server.management, lambda version: read_golden_sample(server.store, version)
-        )
-    except NotReady as reason:
-        if isinstance(reason.__cause__, Unreachable):
-            raise NotReady(str(reason.__cause__)) from reason
-        raise
 
 
 def read_golden_sample(store: Path, version: Version) -> list[GoldenSample]:
