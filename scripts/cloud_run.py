@@ -98,13 +98,16 @@ def _shift_traffic(commands: Commands, place: Place, release: Release, revision:
     if previous is None:
         _update_traffic(commands, place, f"--remove-tags={_TAG}")
         return
-    splits: list[tuple[str, list[str], list[str]]]
-    splits = [(f"{revision}={share},{previous}={100 - share}", [], ["--mixed"]) for share in (10, 50)]
-    for split, untag, mixed in (*splits, (f"{revision}=100", [f"--remove-tags={_TAG}"], [])):
-        _update_traffic(commands, place, f"--to-revisions={split}", *untag)
+
+    def watch(*mixed: str) -> None:
         commands.run("python", "-m", "scripts.smoke", service_url, *golden, "--requests=50", *mixed)
-        target = (place[0], f"--revision={revision}", "--minutes=5")
-        commands.run("python", "-m", "scripts.revision_errors", *target)
+        commands.run("python", "-m", "scripts.revision_errors", place[0], f"--revision={revision}", "--minutes=5")
+
+    for share in (10, 50):
+        _update_traffic(commands, place, f"--to-revisions={revision}={share},{previous}={100 - share}")
+        watch("--mixed")
+    _update_traffic(commands, place, f"--to-revisions={revision}=100", f"--remove-tags={_TAG}")
+    watch()
 
 
 def _update_traffic(commands: Commands, place: Place, *changes: str) -> None:
