@@ -101,7 +101,8 @@ class LogFolder:
 
 def list_files(folder: Path) -> list[Path]:
     """Return the log files of *folder* and its photos."""
-    return [*folder.glob("*.jsonl"), *(folder / PHOTOS).glob("*.webp")]
+    # Not a file that has no lock and no name yet, which starts with a dot.
+    return [*folder.glob("[!.]*.jsonl"), *(folder / PHOTOS).glob("*.webp")]
 
 
 def delete_oldest(paths: list[Path], max_bytes: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handler.log_folder import LogFolder, is_finished
+from handler.log_folder import LogFolder, is_finished, list_files
 
 LINE = b"x" * 999 + b"\n"
 
@@ -109,6 +109,16 @@ def test_a_file_that_is_old_is_finished_at_the_next_line(tmp_path: Path, monkeyp
     fill(log, 1)
 
     assert [path.stat().st_size for path in sorted(tmp_path.iterdir())] == [1000, 1000]
+
+
+def test_a_file_is_listed_once_it_is_locked_and_has_its_name(tmp_path: Path) -> None:
+    """Before that it seems to be finished, and would be moved from under its worker."""
+    (tmp_path / ".20261128T000000.000000-1.jsonl").touch()
+    log = LogFolder(tmp_path, max_bytes=100_000)
+
+    fill(log, 1)
+
+    assert [path.name[0] for path in list_files(tmp_path)] == ["2"]
 
 
 def test_a_line_is_written_to_a_new_file_after_somebody_deleted_the_folder(tmp_path: Path) -> None:
