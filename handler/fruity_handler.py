@@ -56,7 +56,9 @@ class FruityHandler:
         self._version: str = context.manifest["model"]["modelVersion"]
         self._description = describe_model(self._model, self._version, self._spec)
         self._max_batch = max(1, properties.get("batch_size") or 1)
-        threads = self._settings.threads or max(1, count_cpus() // config.get("minWorkers", 1))
+        # 0 for an archive whose workers are started later, by `make scale`.
+        num_workers = max(1, config.get("minWorkers", 1))
+        threads = self._settings.threads or max(1, count_cpus() // num_workers)
         gpu, precision = properties.get("gpu_id"), self._settings.precision
         with start_in_turn(folder):
             self._engine = load_engine(folder, self._settings.engine, threads, gpu, precision)

@@ -110,7 +110,7 @@ def test_photos_share_engine_batches_of_at_most_the_batch_size(default_folder: P
 
 @pytest.mark.parametrize(
     ("batch_size", "largest", "cpus", "settings", "threads"),
-    [(4, 4, 8, {"threads": 2}, 2), (1, 1, 9, {}, 4), (None, 1, 1, {}, 1)],
+    [(4, 4, 8, {"threads": 2}, 2), (1, 1, 9, {}, 4), (None, 1, 1, {}, 1), (1, 1, 3, {"min_workers": 0}, 3)],
 )
 def test_every_batch_size_is_run_before_the_first_request_on_the_workers_share_of_the_cpus(
     default_folder: Path,

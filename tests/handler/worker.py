@@ -31,7 +31,14 @@ class Response:
 class Worker:
     """FruityHandler, initialised with an unpacked archive."""
 
-    def __init__(self, folder: Path, batch_size: int | None = 4, gpu: int | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int | None = 4,
+        gpu: int | None = None,
+        min_workers: int = 2,
+        **settings: Any,
+    ) -> None:
         """*settings* is the `fruity` section of model-config.yaml."""
         self.handler = FruityHandler()
         self._context = Context(
@@ -42,7 +49,7 @@ class Worker:
             gpu=gpu,
             mms_version="0.12.0",
             metrics=load_metrics(),
-            model_yaml_config={"minWorkers": 2, "fruity": settings},
+            model_yaml_config={"minWorkers": min_workers, "fruity": settings},
         )
         self.handler.initialize(self._context)
 
