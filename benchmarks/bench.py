@@ -14,9 +14,9 @@ from benchmarks.bench_plot import draw_plot
 from benchmarks.bench_report import format_report
 from benchmarks.bench_results import OUT, Run, Trial, describe_machine, write_json
 from benchmarks.contenders import SERVE_VENV
-from benchmarks.entries import BenchError, Entry, find_entries
+from benchmarks.entries import Entry, find_entries
+from benchmarks.measurement import measuring
 from benchmarks.scenarios import FULL, QUICK, Plan
-from serving.interrupts import interrupt_once
 
 
 def main() -> None:
@@ -24,13 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure fruity against its peers, side by side.")
     parser.add_argument("--quick", action="store_true", help="one round of the most important loads: minutes")
     parser.add_argument("--archive", type=Path, help="another archive to measure beside the default one")
-    parser.add_argument("--only", help="measure only those whose name holds this, as `FastAPI` or `same engine`")
+    parser.add_argument("--only", default="", help="those whose name has this text, as `FastAPI` or `same engine`")
     parser.add_argument("--out", type=Path, default=OUT, help="folder (default: build/bench)")
     parser.add_argument("--serve-venv", type=Path, default=SERVE_VENV, help="what `make serve` installs")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
-    interrupt_once()
-    try:
+    with measuring("bench"):
         with tempfile.TemporaryDirectory(prefix="fruity-bench-", ignore_cleanup_errors=True) as scratch:
             entries = find_entries(arguments.archive, arguments.only, plan, arguments.serve_venv, Path(scratch))
             run = run_rounds(entries, plan)
@@ -38,11 +37,6 @@ def main() -> None:
         write_json(arguments.out / "bench.json", run)
         (arguments.out / "bench.md").write_text(report)
         draw_plot(run, arguments.out / "bench.svg")
-    except (BenchError, OSError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        print("bench: stopped, all servers too; nothing was written", file=sys.stderr)
-        sys.exit(130)
     print(report)
     print(f"written to {arguments.out}: bench.md, bench.json, bench.svg", file=sys.stderr)
     if any(trial.failure for trial in run.trials):

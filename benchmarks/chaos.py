@@ -13,15 +13,18 @@ import msgspec
 from rich.progress import track
 
 from benchmarks.container_load import Container, run_container
-from benchmarks.contenders import SERVE_VENV
+from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Photo
 from benchmarks.faults import Fault, list_faults
 from benchmarks.load import Sample, run_in_background
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
+from benchmarks.measurement import choose, measuring
 from benchmarks.scenarios import MIDDLE, make_photos
 from serving.worker_log import PAUSE_S, find_reason
 
 _CLIENTS = 8
+# Until a fault is lifted.
+_LASTS_S = 10.0
 _MAX_RECOVERY_S = 15.0
 # The longest that is waited for: longer than a container is stuck before it ends (serving/container/health.py).
 _WAIT_S = 120.0
@@ -60,14 +63,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> None:
     """Try all faults, print the table, write it to docs/reliability.md; exits with 1 if one did not hold."""
     parser = argparse.ArgumentParser(description="Faults under load.")
-    parser.add_argument("--python", type=Path, default=SERVE_VENV / "bin" / "python", help="runs the supervisor")
     parser.add_argument("--only", default="", help="faults whose name has this text")
-    parser.add_argument("--lasts", type=float, default=10.0, help="seconds of a fault that is lifted (default: 10)")
-    given = parser.parse_args()
-    faults = [fault for fault in list_faults() if given.only in fault.name]
-    photo = make_photos()[MIDDLE][0]
-    trials = [try_fault(given.python, photo, fault, given.lasts) for fault in track(faults, "Faults")]
-    publish("chaos", {"trials": trials}, format_section(trials), on_page=not given.only)
+    only = parser.parse_args().only
+    with measuring("chaos"):
+        faults = choose(list_faults(), only, lambda fault: fault.name)
+        photo = make_photos()[MIDDLE][0]
+        trials = [try_fault(SERVE_PYTHON, photo, fault, _LASTS_S) for fault in track(faults, "Faults")]
+    publish("chaos", {"trials": trials}, format_section(trials), on_page=not only)
     sys.exit(0 if all(trial.holds for trial in trials) else 1)
 
 

@@ -1,6 +1,5 @@
 """The container's processes under load: the reverse proxy's cost, killed workers, SIGTERM, idle connections."""
 
-import argparse
 import os
 import resource
 import signal
@@ -20,9 +19,10 @@ import httpx
 from rich.progress import track
 
 from benchmarks.bench_results import OUT, write_json
-from benchmarks.contenders import SERVE_VENV
+from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import Sample, run_closed, run_in_background
+from benchmarks.measurement import measuring
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
 from serving.management import Management
@@ -47,18 +47,16 @@ class Container(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the container's processes under load.")
-    parser.add_argument("--tries", type=int, default=20, help="of kills, and of SIGTERM (default: 20)")
-    arguments = parser.parse_args()
-    figures = measure(SERVE_VENV / "bin" / "python", arguments.tries)
+    with measuring("bench-container"):
+        figures = measure(SERVE_PYTHON)
     print(write_json(OUT / "container.json", figures))
     sys.exit(1 if any(figures[what]["failed"] for what in ("idle", "kills", "stops")) else 0)
 
 
-def measure(python: Path, tries: int, pairs: int = 5, idle: int = 10_000, seconds: float = 4) -> dict[str, Any]:
-    """Return all figures; *python* runs the supervisor, *pairs* are of loads with and without the proxy.
+def measure(python: Path, tries: int = 20, pairs: int = 5, idle: int = 10_000, seconds: float = 4) -> dict[str, Any]:
+    """Return all figures; *python* runs the supervisor, *tries* are of kills and of SIGTERM, *idle* of connections.
 
-    Each load takes *seconds*, but those that wait for kills and stops.
+    *pairs* are of loads with and without the proxy. Each load takes *seconds*, but those that wait for kills and stops.
     """
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:

@@ -17,6 +17,7 @@ from benchmarks.bench_results import CEILING, DEFAULT, Row, ScenarioResult, Tria
 from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
 from benchmarks.endpoint import Endpoint
 from benchmarks.load import ask_once, run_closed, run_open
+from benchmarks.measurement import BenchError, choose
 from benchmarks.peers.same_engine import SameEngine
 from benchmarks.scenarios import (
     CAPACITY,
@@ -37,10 +38,6 @@ from serving.model_store import CONFIG_NAME, DEFAULT_ARCHIVE, ROOT, edit_archive
 START_S = 180.0
 # What a slow server's queue takes; servers whose daemons are never idle take all of it.
 _DRAIN_S = 5.0
-
-
-class BenchError(Exception):
-    """The benchmark cannot start."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Entry:
             yield ScenarioResult(name=scenario.name, **msgspec.json.decode(out.read_bytes()))
 
 
-def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
+def find_entries(archive: Path | None, only: str, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
     """Return who is measured, on the default archive and on *archive*, unpacked below *scratch*.
 
     *only* keeps those whose name holds it. Raises `BenchError`.
@@ -113,10 +110,7 @@ def find_entries(archive: Path | None, only: str | None, plan: Plan, serve_venv:
     entries: list[Entry] = []
     for name, path in archives.items():
         entries += _list_entries(replace(unpack(path, scratch / name, serve_venv / "bin"), name=name), plan)
-    kept = [entry for entry in entries if only is None or only.lower() in str(entry.contender).lower()]
-    if not kept:
-        names = "; ".join(dict.fromkeys(str(entry.contender) for entry in entries))
-        raise BenchError(f"--only {only!r} matches no name; the names are: {names}")
+    kept = choose(entries, only, lambda entry: str(entry.contender))
     if any(entry.contender.way == "usual way" or entry.contender == EAGER_CEILING for entry in kept):
         _write_eager_weights(kept[0].place)
     return kept

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import numpy as np
 from rich.progress import track
 
 from benchmarks.container_load import Container, connect, hold_connections, run_container
-from benchmarks.contenders import SERVE_VENV
+from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Photo
 from benchmarks.hostile_requests import KINDS, Kind
 from benchmarks.load import Sample, run_in_background
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
+from benchmarks.measurement import choose, measuring
 from benchmarks.scenarios import MIDDLE, make_photos
 
 _HONEST = 2
@@ -52,15 +52,14 @@ _ALLOWED_5XX = ("501", "503", "505")
 def main() -> None:
     """Attack, print the table, write it to docs/reliability.md; exits with 1 if one attack did not hold."""
     parser = argparse.ArgumentParser(description="Hostile requests beside honest clients.")
-    parser.add_argument("--python", type=Path, default=SERVE_VENV / "bin" / "python", help="runs the supervisor")
     parser.add_argument("--only", default="", help="kinds whose name has this text")
-    parser.add_argument("--requests", type=int, default=10_000, help="mutated photos; of the others fewer")
-    given = parser.parse_args()
-    kinds = [kind for kind in KINDS if given.only in kind.name]
-    photo = make_photos()[MIDDLE][0]
-    with run_container(given.python, photo, CONNECTIONS_PER_CLIENT="10000") as container:
-        attacks = [attack(container, photo, kind, given.requests) for kind in track(kinds, "Attacks")]
-    publish("hostile", {"attacks": attacks}, format_section(attacks), on_page=not given.only)
+    only = parser.parse_args().only
+    with measuring("hostile"):
+        kinds = choose(KINDS, only, lambda kind: kind.name)
+        photo = make_photos()[MIDDLE][0]
+        with run_container(SERVE_PYTHON, photo, CONNECTIONS_PER_CLIENT="10000") as container:
+            attacks = [attack(container, photo, kind, kind.most) for kind in track(kinds, "Attacks")]
+    publish("hostile", {"attacks": attacks}, format_section(attacks), on_page=not only)
     sys.exit(0 if all(one.holds for one in attacks) else 1)
 
 
@@ -112,13 +111,10 @@ def format_section(attacks: Sequence[Attack]) -> str:
     """Return the Markdown of all attacks."""
     rows = []
     for one in attacks:
-        late = "" if one.honest_p99_s <= _MAX_P99_S else " (late)"
-        sent, honest = (
-            (f"{one.sent:,}", format_counts(one.answers)),
-            (f"{one.honest:,}", format_counts(one.honest_failed)),
-        )
+        answers, failed = format_counts(one.answers), format_counts(one.honest_failed)
+        p99 = f"{one.honest_p99_s} s" if one.honest_p99_s <= _MAX_P99_S else f"{one.honest_p99_s} s (late)"
         holds = "yes" if one.holds else "**no**"
-        rows.append((one.kind, *sent, *honest, f"{one.honest_p99_s} s{late}", one.workers_died, holds))
+        rows.append((one.kind, f"{one.sent:,}", answers, f"{one.honest:,}", failed, p99, one.workers_died, holds))
     head = ("hostile requests", "sent", "answers", "honest: answered", "failed", "p99", "workers died", "holds")
     return (
         f"{describe_run('make hostile')}; {_HOSTILE} hostile and {_HONEST} honest clients with 512x512 at once. "

@@ -18,6 +18,7 @@ import psutil
 
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once
+from benchmarks.measurement import BenchError
 from serving import torchserve
 
 # A variable in the environment of a server, which children inherit: some servers hand their workers over to a daemon.
@@ -25,7 +26,7 @@ _MARK = "FRUITY_BENCHMARK"
 _POLL_S = 0.02
 
 
-class ServerError(Exception):
+class ServerError(BenchError):
     """The server ended, or gave no right answer in time."""
 
 

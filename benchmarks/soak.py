@@ -16,10 +16,11 @@ import psutil
 from matplotlib.figure import Figure
 
 from benchmarks.container_load import Container, run_container
-from benchmarks.contenders import SERVE_VENV
+from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Photo
 from benchmarks.load import Load, run_closed, run_open
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
+from benchmarks.measurement import measuring
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
 from benchmarks.svg_plot import write_svg
 from benchmarks.version_swaps import copy_next
@@ -81,10 +82,10 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> None:
     """Soak, print the table, write it and the plot; exits with 1 if a request failed or a process grew."""
     parser = argparse.ArgumentParser(description="Constant load for a long time.")
-    parser.add_argument("--python", type=Path, default=SERVE_VENV / "bin" / "python", help="runs the supervisor")
     parser.add_argument("--minutes", type=float, default=30.0, help="default: 30")
-    given = parser.parse_args()
-    soak = run_soak(given.python, given.minutes)
+    minutes = parser.parse_args().minutes
+    with measuring("soak"):
+        soak = run_soak(SERVE_PYTHON, minutes)
     on_page = soak.minutes * 60 > 2 * _WARM_UP_S
     if on_page:
         draw_plot(soak, ROOT / "docs" / "soak.svg")
@@ -99,7 +100,10 @@ def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float
     with run_container(python, photos[0]) as container:
         rate = share * run_closed(container.proxy, photos, WARM_UP_CLIENTS, seconds=capacity_s).photos_per_s
         loads: list[Load] = []
-        thread = threading.Thread(target=lambda: loads.append(run_open(container.proxy, mix, rate, minutes * 60)))
+        # A daemon, so that Ctrl-C need not wait for the end of the load.
+        thread = threading.Thread(
+            target=lambda: loads.append(run_open(container.proxy, mix, rate, minutes * 60)), daemon=True
+        )
         started_s = time.perf_counter()
         readings, rollouts, refused = [_read(container, 0.0)], 0, 0
         thread.start()

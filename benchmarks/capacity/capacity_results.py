@@ -1,15 +1,11 @@
 """What the capacity benchmark measured and simulated: docs/capacity.json, which the page is drawn from."""
 
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from benchmarks.bench_results import Machine
-
-
-class ResultsError(Exception):
-    """There is too little measured, or the file is not one that `make bench-capacity` wrote."""
+from benchmarks.measurement import BenchError
 
 
 class ClosedLoop(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,12 +123,9 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     simulated: Simulated
 
 
-_Results = TypeVar("_Results", Measured, Capacity)
-
-
-def read_results(path: Path, kind: type[_Results]) -> _Results:
-    """Return the results in *path*; raise `ResultsError` if it cannot be read or has another shape."""
+def read_results(path: Path) -> Capacity:
+    """Return the results in *path*; raise `BenchError` if it cannot be read or has another shape."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=Capacity)
     except (OSError, msgspec.DecodeError) as error:
-        raise ResultsError(f"{path} cannot be read as results: {error}; run make bench-capacity to write it") from error
+        raise BenchError(f"{path} cannot be read as results: {error}; run make bench-capacity to write it") from error

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from ts.model_server import load_properties
 
 from benchmarks.bench_results import describe_machine
-from benchmarks.capacity.capacity_results import ClosedLoop, Measured, OpenLoop, ResultsError
+from benchmarks.capacity.capacity_results import ClosedLoop, Measured, OpenLoop
 from benchmarks.capacity.service_times import (
     TimedAnswer,
     TimedLoad,
@@ -27,6 +27,7 @@ from benchmarks.capacity.service_times import (
 from benchmarks.container_load import Container, run_container
 from benchmarks.endpoint import Photo
 from benchmarks.load import Load, run_open, sample_open
+from benchmarks.measurement import BenchError
 from benchmarks.scenarios import MIDDLE, PHONE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import on_cores
 from serving.model_store import CONFIG_NAME, ROOT
@@ -66,7 +67,7 @@ class _Rounds:
 
 
 def measure(python: Path, plan: MeasuringPlan) -> Measured:
-    """Return what is measured on containers' processes that *python* runs; raise `ServerError` or `ResultsError`."""
+    """Return what is measured on containers' processes that *python* runs; raise `BenchError`."""
     photos, machine, rounds = make_photos(), describe_machine(), _Rounds()
     middle = photos[MIDDLE]
     with run_container(python, middle[0]) as container:
@@ -117,7 +118,7 @@ def _run_rounds(container: Container, photos: Sequence[Photo], plan: MeasuringPl
                 container.server.wait_until_idle(_DRAIN_S)
                 load = run_open(container.proxy, photos, share * rounds.capacity, plan.open_s)
                 if not load.latencies_ms:
-                    raise ResultsError(f"no request of an open loop was answered, the errors are {dict(load.errors)}")
+                    raise BenchError(f"no request of an open loop was answered, the errors are {dict(load.errors)}")
                 rounds.open[share].append(load)
                 progress.advance(task)
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.capacity.capacity_results import ResultsError, ServiceTimes
+from benchmarks.capacity.capacity_results import ServiceTimes
 from benchmarks.container_load import Container
 from benchmarks.endpoint import Photo
 from benchmarks.load import Sample, run_in_background
+from benchmarks.measurement import BenchError
 
 _DURATION = re.compile(r"(\w+);dur=([\d.]+)")
 _PERCENTILES = np.arange(0.5, 100)
@@ -52,7 +53,7 @@ class Batch(NamedTuple):
 
 
 def run_timed(container: Container, photos: Sequence[Photo], clients: int, seconds: float) -> TimedLoad:
-    """Let *clients* send *photos* through the reverse proxy for *seconds*; raise `ResultsError` if a request fails."""
+    """Let *clients* send *photos* through the reverse proxy for *seconds*; raise `BenchError` if a request fails."""
     server_cpu_s, client_cpu_s, started_s = container.server.cpu_s(), time.process_time(), time.perf_counter()
     with run_in_background(container.proxy, photos, clients) as samples:
         time.sleep(seconds)
@@ -62,11 +63,11 @@ def run_timed(container: Container, photos: Sequence[Photo], clients: int, secon
 
 
 def read_timings(samples: Iterable[Sample]) -> list[TimedAnswer]:
-    """Return what Server-Timing says in the answers; raise `ResultsError` if a request failed."""
+    """Return what Server-Timing says in the answers; raise `BenchError` if a request failed."""
     answers = []
     for sample in samples:
         if sample.error:
-            raise ResultsError(f"a request failed with {sample.error}")
+            raise BenchError(f"a request failed with {sample.error}")
         times_ms = {name: float(ms) for name, ms in _DURATION.findall(sample.timing)}
         received_s = sample.started_s + sample.latency_s
         answers.append(TimedAnswer(received_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"]))
@@ -97,7 +98,7 @@ def find_service_times(
 ) -> ServiceTimes:
     """Return the durations of *open_loops*, and the times around them that closed *loads*, by their clients, show.
 
-    Raises `ResultsError` if there are too few batches.
+    Raises `BenchError` if there are too few batches.
     """
     seen: dict[bool, dict[int, list[float]]] = {True: defaultdict(list), False: defaultdict(list)}
     for answers in open_loops:
@@ -124,7 +125,7 @@ def _quantiles(durations_ms: Mapping[int, Sequence[float]], size: int) -> list[f
     """Return those of the nearest size that has enough batches, in proportion."""
     known = [other for other, same in durations_ms.items() if len(same) >= _ENOUGH]
     if not known:
-        raise ResultsError(f"no size of batch was seen {_ENOUGH} times; measure for longer")
+        raise BenchError(f"no size of batch was seen {_ENOUGH} times; measure for longer")
     nearest = min(known, key=lambda other: (abs(other - size), -other))
     return _round_percentiles([ms * size / nearest for ms in durations_ms[nearest]])
 

@@ -10,14 +10,15 @@ import yaml
 
 from benchmarks.capacity.capacity_bench import DOCS, RESULTS, draw_pages
 from benchmarks.capacity.capacity_page import format_page
-from benchmarks.capacity.capacity_results import Capacity, OpenLoop, ResultsError, read_results
+from benchmarks.capacity.capacity_results import Capacity, OpenLoop, read_results
 from benchmarks.capacity.capacity_simulation import MOST_REJECTED, MOST_SLOW, OBJECTIVE_S, recommend
 from benchmarks.capacity.cloud_run_service import read_service
+from benchmarks.measurement import BenchError
 from serving.model_store import ROOT
 
 
 def read() -> Capacity:
-    return read_results(DOCS / RESULTS, Capacity)
+    return read_results(DOCS / RESULTS)
 
 
 def test_the_page_and_its_plots_are_drawn_from_the_committed_figures(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_file_of_another_shape_is_refused_with_the_fix(content: str | None, re
     if content is not None:
         file.write_text(content)
 
-    with pytest.raises(ResultsError, match=rf"capacity\.json .*{reason}.*; run make bench-capacity") as caught:
-        read_results(file, Capacity)
+    with pytest.raises(BenchError, match=rf"capacity\.json .*{reason}.*; run make bench-capacity") as caught:
+        read_results(file)
 
     assert "\n" not in str(caught.value)

@@ -2,8 +2,9 @@ import random
 
 import pytest
 
-from benchmarks.capacity.capacity_results import ResultsError, ServiceTimes
+from benchmarks.capacity.capacity_results import ServiceTimes
 from benchmarks.capacity.service_times import TimedAnswer, TimedLoad, find_batches, find_service_times
+from benchmarks.measurement import BenchError
 
 
 def answer_batch(ended_s: float, handler_ms: float, size: int = 1, outside_ms: float = 3.0) -> list[TimedAnswer]:
@@ -64,5 +65,5 @@ def test_the_time_outside_the_handler_is_what_clients_waited_for_beside_it() -> 
 def test_too_few_batches_are_refused() -> None:
     loads = {1: [TimedLoad(answer_batch(1.0, 8.0), 1.0, 1.0, 0.1)]}
 
-    with pytest.raises(ResultsError, match="no size of batch was seen 30 times; measure for longer"):
+    with pytest.raises(BenchError, match="no size of batch was seen 30 times; measure for longer"):
         find(loads, batch_size=4)
