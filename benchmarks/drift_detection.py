@@ -6,7 +6,6 @@ directions of the embedding. First labels are the true ones with the errors that
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,17 +17,18 @@ from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
-from benchmarks.drift_photos import CHANGES, Change, Labelled, Model, Pool, answer, find_directions, read_grocery
-from benchmarks.drift_windows import WINDOW, Setting, list_drifts, make_reference
+from benchmarks.drift_photos import CHANGES, Change, Model, Pool, answer, split_grocery
+from benchmarks.drift_windows import WINDOW, Draw, Setting, list_drifts, make_reference
+from benchmarks.grocery import GROCERY, GroceryPhoto
 from benchmarks.markdown_page import format_table
+from benchmarks.measurement import measuring
 from benchmarks.svg_plot import write_svg
 from handler.engine import Photos
-from handler.familiarity import Familiarity
 from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
 from monitoring.drift_tests import Window
+from serving.model_store import DEFAULT_ARCHIVE, ROOT
 
-_ROOT = Path(__file__).resolve().parent.parent
-_ARCHIVE = _ROOT / "model_archive" / "default" / "fruity-1.0.0.mar"
+_WEEKS, _TRIES = 60, 100
 _WRONG = 0.14
 """The share of wrong first labels."""
 _FOUND, _TARGET = "#d9480f", "#212529"
@@ -60,36 +60,34 @@ class TripledLabel(NamedTuple):
 
 
 def main() -> None:
-    asked = _parse_arguments()
-    if not (asked.data / "labels.csv").exists():
-        sys.exit(f"{asked.data} does not hold the Grocery Store photos (labels.csv, train, val): name them with --data")
-    pools, sets = _measure_photos(asked.data)
-    fine = _make_setting(pools, *sets)
-    coarse = _make_setting(pools, *([photo._replace(label=photo.coarse_label) for photo in photos] for photos in sets))
-    rng = np.random.default_rng(0)
-    weeks = [_count(fine, fine.draw_week(rng, LOOKS_A_WEEK)) for _ in track(range(asked.weeks), "weeks without drift")]
-    rates = {
-        name: _try(fine, draw, asked.tries, rng) for name, draw in track(list_drifts(fine).items(), "kinds of drift")
-    }
-    found = [one for setting in (fine, coarse) for one in _triple_labels(setting, asked.tries, rng)]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift_detection", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=GROCERY, help="the folder of Grocery Store")
+    data = parser.parse_args().data
+    with measuring("bench-drift"):
+        pools, sets = _measure_photos(data)
+        coarse_sets = ([photo._replace(label=photo.coarse_label) for photo in photos] for photos in sets)
+        fine, coarse = _make_setting(pools, *sets), _make_setting(pools, *coarse_sets)
+        rng = np.random.default_rng(0)
+        weeks = [_count(fine, fine.draw_week(rng, LOOKS_A_WEEK)) for _ in track(range(_WEEKS), "weeks without drift")]
+        rates = {name: _try(fine, draw, rng) for name, draw in track(list_drifts(fine).items(), "kinds of drift")}
+        found = [one for setting in (fine, coarse) for one in _triple_labels(setting, rng)]
     tripled = sorted(found, key=lambda one: one.share)
     print_table(weeks, rates, tripled)
-    shares = [(one.share, one.rate.share) for one in tripled]
-    _draw({name: rate.share for name, rate in rates.items()}, shares, asked.plot)
+    _draw(rates, tripled, ROOT / "docs" / "drift.svg")
 
 
-def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[Labelled], ...]]:
-    model, sets = Model(_ARCHIVE), read_grocery(data)
+def _measure_photos(data: Path) -> tuple[dict[str, Pool], tuple[list[GroceryPhoto], ...]]:
+    sets, model = split_grocery(data), Model(DEFAULT_ARCHIVE)
     train, served, val = (model.preprocess(photos) for photos in track(sets, "reading photos"))
-    rng = np.random.default_rng(0)
+    familiarity, rng = model.learn_familiarity(train, val), np.random.default_rng(0)
+    # Made one after the other: all of them take gigabytes.
     kinds: dict[str, Callable[[], Photos]] = {
-        "train": lambda: train,
         "val": lambda: val,
         "as they are": lambda: served,
         **{name: partial(_change_photos, change, served, rng) for name, change in CHANGES.items()},
         "other": model.preprocess_other,
     }
-    return {name: model.measure(make()) for name, make in track(kinds.items(), "embedding photos")}, sets
+    return {name: model.measure(make(), familiarity) for name, make in track(kinds.items(), "embedding photos")}, sets
 
 
 def _change_photos(change: Change, photos_NHWC: Photos, rng: np.random.Generator) -> Photos:
@@ -97,27 +95,22 @@ def _change_photos(change: Change, photos_NHWC: Photos, rng: np.random.Generator
 
 
 def _make_setting(
-    pools: Mapping[str, Pool], train: list[Labelled], served: list[Labelled], val: list[Labelled]
+    pools: Mapping[str, Pool], train: list[GroceryPhoto], served: list[GroceryPhoto], val: list[GroceryPhoto]
 ) -> Setting:
     labels = tuple(sorted({photo.label for photo in train}))
-    directions_DR = find_directions(pools["train"].embeddings_ND)
-    distances_N = Familiarity(directions_DR, np.ones((), np.float32)).score(pools["val"].embeddings_ND)
-    familiarity = Familiarity(directions_DR, np.array(np.quantile(distances_N, 0.95), np.float32))
     train_counts_K = np.bincount(answer(train, labels, 0.0, 0), minlength=len(labels)).astype(np.float32)
-    val_labels_N = answer(val, labels, _WRONG, 1)
-    reference, reference_MR = make_reference(pools["val"], val_labels_N, train_counts_K, familiarity)
-    return Setting(reference, reference_MR, labels, familiarity, pools, answer(served, labels, _WRONG, 2))
+    reference = make_reference(pools["val"], answer(val, labels, _WRONG, 1), train_counts_K)
+    return Setting(reference, labels, pools, answer(served, labels, _WRONG, 2))
 
 
-def _triple_labels(setting: Setting, tries: int, rng: np.random.Generator) -> Iterator[TripledLabel]:
+def _triple_labels(setting: Setting, rng: np.random.Generator) -> Iterator[TripledLabel]:
     shares_K = np.bincount(setting.served_labels_N, minlength=len(setting.labels)) / len(setting.served_labels_N)
     for k in track(np.argsort(-shares_K)[:_NUM_LABELS].tolist(), "tripled labels"):
-        rate = _try(setting, partial(setting.triple, k), tries, rng)
-        yield TripledLabel(float(shares_K[k]), setting.labels[k], rate)
+        yield TripledLabel(float(shares_K[k]), setting.labels[k], _try(setting, partial(setting.triple, k), rng))
 
 
-def _try(setting: Setting, draw: Callable[[np.random.Generator], Window], tries: int, rng: np.random.Generator) -> Rate:
-    return _count(setting, (draw(rng) for _ in range(tries)))
+def _try(setting: Setting, draw: Draw, rng: np.random.Generator) -> Rate:
+    return _count(setting, (draw(rng) for _ in range(_TRIES)))
 
 
 def _count(setting: Setting, windows: Iterable[Window]) -> Rate:
@@ -143,29 +136,21 @@ def _list_tests(rate: Rate) -> str:
     return ", ".join(f"{name} {count / rate.tries:.0%}" for name, count in rate.tests.most_common(3))
 
 
-def _draw(rates: Mapping[str, float], tripled: Sequence[tuple[float, float]], path: Path) -> None:
+def _draw(rates: Mapping[str, Rate], tripled: Sequence[TripledLabel], path: Path) -> None:
     """Write the share of windows in which each kind of drift was found, and that of a tripled label over its share."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     kinds, labels = figure.subplots(1, 2)
-    kinds.barh(list(rates), [100 * rate for rate in rates.values()], color=_FOUND)
+    kinds.barh(list(rates), [100 * rate.share for rate in rates.values()], color=_FOUND)
     kinds.invert_yaxis()
     kinds.set(xlabel="% of the windows", xlim=(0, 102))
-    labels.plot(*(100 * np.array(tripled).T), "o-", color=_FOUND)
+    shares = [100 * one.share for one in tripled]
+    labels.plot(shares, [100 * one.rate.share for one in tripled], "o-", color=_FOUND)
     labels.set(xlabel="share of the label before it is tripled, %", ylabel="% of the windows", ylim=(0, 102))
     kinds.axvline(95, color=_TARGET, linestyle="--", linewidth=1)
     labels.axhline(95, color=_TARGET, linestyle="--", linewidth=1)
     kinds.set_title("drift found in 200 photos (line: target)", loc="left", fontsize=10)
     labels.set_title("one label tripled: found in 200 photos", loc="left", fontsize=10)
     write_svg(figure, path)
-
-
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift_detection", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=_ROOT.parent / "shared" / "data" / "grocery")
-    parser.add_argument("--weeks", type=int, default=60, help="simulated weeks without drift (default: %(default)s)")
-    parser.add_argument("--tries", type=int, default=100, help="windows of each kind of drift (default: %(default)s)")
-    parser.add_argument("--plot", type=Path, default=_ROOT / "docs" / "drift.svg")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

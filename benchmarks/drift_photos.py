@@ -3,40 +3,33 @@
 Axes: N photos, H height, W width, C channel, D embedding, R direction, K class.
 """
 
-import csv
 import io
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import skimage
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from benchmarks.grocery import GroceryPhoto, read_grocery
 from handler.answer import rank_labels
-from handler.engine import Engine, Floats, Photos, count_cpus, load_engine
-from handler.familiarity import normalise
-from handler.photo_statistics import measure_entropy, measure_photos
+from handler.drift_reference import STATISTICS
+from handler.engine import Floats, Photos, count_cpus, load_engine
+from handler.familiarity import Familiarity, normalise
+from handler.observation import describe_photos
 from handler.preprocess import preprocess_image, preprocess_photo
 from handler.settings import Limits
-from handler.spec import Spec, read_spec
+from handler.spec import read_spec
 
 Change = Callable[[Photos, np.random.Generator], Photos]
 """From a photo_HWC to a changed one."""
 
 _NUM_DIRECTIONS = 96
-_BATCH = 16
 _CROP = 0.6
-
-
-class Labelled(NamedTuple):
-    path: Path
-    label: str
-    coarse_label: str
 
 
 @dataclass(frozen=True)
@@ -44,11 +37,11 @@ class Pool:
     """Photos of one kind, from which windows are drawn."""
 
     statistics: Mapping[str, Floats]
-    embeddings_ND: Floats
-    """Of length 1."""
+    coordinates_NR: Floats
+    """Of their embeddings."""
 
     def __len__(self) -> int:
-        return len(self.embeddings_ND)
+        return len(self.coordinates_NR)
 
 
 def compress(photo_HWC: Photos) -> Photos:
@@ -70,16 +63,12 @@ CHANGES: Mapping[str, Change] = {
 }
 
 
-def read_grocery(folder: Path) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
+def split_grocery(folder: Path) -> tuple[list[GroceryPhoto], list[GroceryPhoto], list[GroceryPhoto]]:
     """Return train in two halves and val; of each label's photos the half with the lower numbers is first."""
-    rows = list(csv.DictReader((folder / "labels.csv").read_text(encoding="utf-8").splitlines()))
-    by_split: dict[str, dict[str, list[Labelled]]] = {"train": {}, "val": {}}
-    for row in sorted(rows, key=lambda row: row["file"]):
-        photo = Labelled(folder / row["file"], row["label"], row["coarse_label"])
-        by_split[row["split"]].setdefault(photo.label, []).append(photo)
-    halves = [(photos[: len(photos) // 2], photos[len(photos) // 2 :]) for photos in by_split["train"].values()]
+    splits = read_grocery(folder)
+    halves = [(photos[: len(photos) // 2], photos[len(photos) // 2 :]) for photos in splits["train"].values()]
     first, second = ([photo for half in side for photo in half] for side in zip(*halves, strict=True))
-    return first, second, [photo for photos in by_split["val"].values() for photo in photos]
+    return first, second, [photo for photos in splits["val"].values() for photo in photos]
 
 
 class Model:
@@ -90,41 +79,35 @@ class Model:
         with zipfile.ZipFile(archive) as members:
             members.extractall(self._scratch.name)
         folder = Path(self._scratch.name)
-        self.spec: Spec = read_spec(folder)
-        self._engine: Engine = load_engine(folder, "openvino", count_cpus())
+        self._spec, self._engine = read_spec(folder), load_engine(folder, "openvino", count_cpus())
 
-    def preprocess(self, photos: Sequence[Labelled]) -> Photos:
-        how = self.spec.preprocessing
+    def preprocess(self, photos: Sequence[GroceryPhoto]) -> Photos:
+        how = self._spec.preprocessing
         return np.stack([preprocess_photo(photo.path.read_bytes(), how, Limits()) for photo in photos])
 
     def preprocess_other(self) -> Photos:
         """Return pictures of no groceries: scikit-image's, and four corners of each."""
         pictures = [picture for whole in read_pictures() for picture in (whole, *_cut_corners(whole))]
-        return np.stack([preprocess_image(picture, self.spec.preprocessing) for picture in pictures])
+        return np.stack([preprocess_image(picture, self._spec.preprocessing) for picture in pictures])
 
-    def measure(self, photos_NHWC: Photos) -> Pool:
+    def learn_familiarity(self, train_NHWC: Photos, val_NHWC: Photos) -> Familiarity:
+        """Return what training learns from its photos: their principal directions, and the distances of val."""
+        train_ND, val_ND = (normalise(self._engine.run(photos).embeddings_BD) for photos in (train_NHWC, val_NHWC))
+        directions_DD = np.linalg.eigh(train_ND.T @ train_ND)[1][:, ::-1]
+        directions_DR = directions_DD[:, :_NUM_DIRECTIONS].astype(np.float32)
+        distances_N = Familiarity(directions_DR, np.ones((), np.float32)).score(val_ND)
+        return Familiarity(directions_DR, np.array(np.quantile(distances_N, 0.95), np.float32))
+
+    def measure(self, photos_NHWC: Photos, familiarity: Familiarity) -> Pool:
         outputs = self._engine.run(photos_NHWC)
-        ranked = rank_labels(outputs.logits_BK, self.spec)
-        probabilities_NK = np.array([one.probabilities for one in ranked], dtype=np.float32)
-        found = measure_photos(photos_NHWC)
-        statistics = {
-            "confidence": probabilities_NK[:, 0],
-            "entropy": measure_entropy(probabilities_NK),
-            "brightness": found.brightness_B,
-            "contrast": found.contrast_B,
-            "sharpness": found.sharpness_B,
-            "anisotropy": found.anisotropy_B,
-        }
-        return Pool(statistics, normalise(outputs.embeddings_BD))
+        scores = familiarity.score(outputs.embeddings_BD).tolist()
+        ranked = zip(rank_labels(outputs.logits_BK, self._spec), scores, strict=True)
+        rows = describe_photos(photos_NHWC, [best._replace(unfamiliarity=score) for best, score in ranked])
+        statistics = {name: np.array([getattr(row, name) for row in rows], dtype=np.float32) for name in STATISTICS}
+        return Pool(statistics, familiarity.project(outputs.embeddings_BD))
 
 
-def find_directions(embeddings_ND: Floats) -> Floats:
-    """Return directions_DR, the principal ones, as training takes them from the train photos."""
-    directions_DD = np.linalg.eigh(embeddings_ND.T @ embeddings_ND)[1][:, ::-1]
-    return directions_DD[:, :_NUM_DIRECTIONS].astype(np.float32)
-
-
-def answer(photos: Sequence[Labelled], labels: Sequence[str], wrong: float, seed: int) -> NDArray[np.int64]:
+def answer(photos: Sequence[GroceryPhoto], labels: Sequence[str], wrong: float, seed: int) -> NDArray[np.int64]:
     """Return the class index of each photo; a share of *wrong* is another label of the same coarse label."""
     rng = np.random.default_rng(seed)
     coarse = {photo.label: photo.coarse_label for photo in photos}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from benchmarks.drift_photos import CHANGES, Pool
 from handler.drift_reference import DriftReference, Histogram
 from handler.engine import Floats
-from handler.familiarity import Familiarity
 from monitoring.drift_level import Comparison
 from monitoring.drift_tests import Window, compare_window
 from monitoring.prediction_windows import cut_windows
@@ -28,15 +27,14 @@ class Setting:
     """A reference of one shop, and photos of other shops that are served; `labels_N` are the first labels."""
 
     reference: DriftReference
-    reference_MR: Floats
+    """As `make_reference` returns it."""
     labels: tuple[str, ...]
-    familiarity: Familiarity
     served: Mapping[str, Pool]
     """By kind: `as they are`, each change, and `other` pictures."""
     served_labels_N: NDArray[np.int64]
 
     def compare(self, window: Window) -> list[Comparison]:
-        return compare_window(window, self.reference, self.reference_MR, self.labels)
+        return compare_window(window, self.reference, self.reference.embeddings_ND, self.labels)
 
     def draw(
         self, rng: np.random.Generator, kind: str = "as they are", weights_K: Floats | None = None, others: int = 0
@@ -89,13 +87,11 @@ class Setting:
         if others:
             parts.append((self.served["other"], rng.choice(len(self.served["other"]), others, replace=False)))
             labels_N = np.concatenate([labels_N, rng.choice(self.served_labels_N, others)])
-        embeddings_ND = np.concatenate([pool.embeddings_ND[rows] for pool, rows in parts])
-        coordinates_NR = embeddings_ND @ self.familiarity.directions_DR
+        coordinates_NR = np.concatenate([pool.coordinates_NR[rows] for pool, rows in parts])
         statistics = {
             name: np.concatenate([pool.statistics[name][rows] for pool, rows in parts])
-            for name in parts[0][0].statistics
+            for name in self.served[kind].statistics
         }
-        statistics["unfamiliarity"] = self.familiarity.score_coordinates(coordinates_NR)
         counts_K = np.bincount(labels_N, minlength=len(self.labels)).astype(np.float32)
         return Window(statistics, counts_K, coordinates_NR)
 
@@ -110,14 +106,9 @@ def list_drifts(setting: Setting) -> dict[str, Draw]:
     }
 
 
-def make_reference(
-    val: Pool, val_labels_N: NDArray[np.int64], train_counts_K: Floats, familiarity: Familiarity
-) -> tuple[DriftReference, Floats]:
-    """Return the reference that training would have written, and its coordinates_MR."""
-    coordinates_NR = val.embeddings_ND @ familiarity.directions_DR
-    statistics = {**val.statistics, "unfamiliarity": familiarity.score_coordinates(coordinates_NR)}
+def make_reference(val: Pool, val_labels_N: NDArray[np.int64], train_counts_K: Floats) -> DriftReference:
+    """Return the reference that training would have written, with coordinates in place of embeddings."""
     shares_K = np.bincount(val_labels_N, minlength=len(train_counts_K)) / len(val)
-    histograms = {name: Histogram((), (1.0,), values_N[:_NUM_SAMPLES]) for name, values_N in statistics.items()}
-    samples_ND = val.embeddings_ND[:_NUM_SAMPLES]
-    reference = DriftReference(len(val), shares_K.astype(np.float32), train_counts_K, histograms, samples_ND)
-    return reference, coordinates_NR[:_NUM_SAMPLES]
+    histograms = {name: Histogram((), (1.0,), values_N[:_NUM_SAMPLES]) for name, values_N in val.statistics.items()}
+    coordinates_MR = val.coordinates_NR[:_NUM_SAMPLES]
+    return DriftReference(len(val), shares_K.astype(np.float32), train_counts_K, histograms, coordinates_MR)

@@ -2,12 +2,12 @@
 
 import csv
 import random
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+
+from benchmarks.grocery import GroceryPhoto, read_grocery
 
 NUM_NEW = 10
 NUM_KEPT = 3
@@ -18,37 +18,28 @@ NUM_CORRECTED = 10
 _MIN_TRAIN, _MIN_VAL = 25, 3
 
 
-class KnownPhoto(NamedTuple):
-    path: Path
-    label: str
-
-
 @dataclass(frozen=True)
 class StoryPhotos:
     new_labels: tuple[str, ...]
-    learned: Sequence[KnownPhoto]
+    learned: Sequence[GroceryPhoto]
     """Train of the other 71 labels, but for `NUM_KEPT` of each."""
-    val: Sequence[KnownPhoto]
+    val: Sequence[GroceryPhoto]
     """Val of the other 71 labels."""
-    known: Sequence[KnownPhoto]
+    known: Sequence[GroceryPhoto]
     """`val` and what was kept of train: both versions are measured on it."""
-    world: Sequence[KnownPhoto]
+    world: Sequence[GroceryPhoto]
     """The old world: photos of `known`, each label as often as in `learned`."""
-    corrected: Sequence[KnownPhoto]
+    corrected: Sequence[GroceryPhoto]
     """Train photos of the new labels, which come in and are corrected."""
-    measured: Sequence[KnownPhoto]
+    measured: Sequence[GroceryPhoto]
     """The other train photos of the new labels, which no version learns from."""
-    measured_val: Sequence[KnownPhoto]
+    measured_val: Sequence[GroceryPhoto]
     """Val of the new labels."""
 
 
 def choose_photos(grocery: Path) -> StoryPhotos:
     """Return the story of the photos in the folder *grocery*, which has labels.csv; the same each time."""
-    splits: dict[str, dict[str, list[KnownPhoto]]] = defaultdict(lambda: defaultdict(list))
-    with (grocery / "labels.csv").open(newline="") as lines:
-        for row in csv.DictReader(lines):
-            photo = KnownPhoto((grocery / row["file"]).resolve(), row["label"])
-            splits[row["split"]][photo.label].append(photo)
+    splits = read_grocery(grocery)
     train, val = splits["train"], splits["val"]
     shuffled = random.Random(0)  # noqa: S311, a benchmark repeats its choices
     often = sorted(label for label in train if len(train[label]) >= _MIN_TRAIN and len(val[label]) >= _MIN_VAL)
@@ -72,10 +63,11 @@ def choose_photos(grocery: Path) -> StoryPhotos:
 def write_data(photos: StoryPhotos, path: Path) -> None:
     """Write the manifest of the data that the first version learns."""
     splits = {"train": photos.learned, "val": photos.val}
-    _write(path, ("file", "label", "split"), [(*photo, split) for split, some in splits.items() for photo in some])
+    rows = [(photo.path, photo.label, split) for split, some in splits.items() for photo in some]
+    _write(path, ("file", "label", "split"), rows)
 
 
-def write_corrections(folder: Path, answers: Iterable[tuple[KnownPhoto, str]], version: str) -> Path:
+def write_corrections(folder: Path, answers: Iterable[tuple[GroceryPhoto, str]], version: str) -> Path:
     """Write what a person says of photos and the *answers* of *version* to them, with the photos beside it."""
     folder.mkdir()
     rows = []
@@ -92,5 +84,5 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]])
         csv.writer(lines).writerows([columns, *rows])
 
 
-def _join(photos: Iterable[Sequence[KnownPhoto]]) -> Sequence[KnownPhoto]:
+def _join(photos: Iterable[Sequence[GroceryPhoto]]) -> Sequence[GroceryPhoto]:
     return [photo for some in photos for photo in some]

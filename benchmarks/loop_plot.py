@@ -24,7 +24,6 @@ class Story:
     changed_s: float = 0.0
     detected_s: float = 0.0
     loop_s: float = 0.0
-    rolled_out_s: float = 0.0
 
 
 def draw_story(story: Story, path: Path) -> None:

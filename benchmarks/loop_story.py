@@ -18,10 +18,12 @@ import msgspec
 
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint, Photo
+from benchmarks.grocery import GROCERY, GroceryPhoto
 from benchmarks.load import run_in_background
-from benchmarks.loop_photos import KnownPhoto, StoryPhotos, choose_photos, write_corrections, write_data
+from benchmarks.loop_photos import StoryPhotos, choose_photos, write_corrections, write_data
 from benchmarks.loop_plot import Story, draw_story
 from benchmarks.loop_stream import ask_all, measure, send_photos, wait_for
+from benchmarks.measurement import measuring
 from benchmarks.server_process import ServerError, write_server_config
 from serving.model_store import ROOT, stage
 from serving.torchserve import MODEL, TorchServe
@@ -40,15 +42,16 @@ _DRIFT_FOUND = 3
 def main() -> None:
     """Tell the story, print its figures; exits with 1 if a request failed."""
     parser = argparse.ArgumentParser(description="Measure the loop from drift to the next version.")
-    parser.add_argument("--grocery", type=Path, default=ROOT.parent / "shared/data/grocery", help="the data set")
-    photos = choose_photos(parser.parse_args().grocery)
-    folder = OUT / "loop"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    story = Story(photos.new_labels)
-    figures = _build_first(photos, folder, story)
-    with _serve(folder) as url:
-        figures |= _tell(photos, url, folder, story)
+    parser.add_argument("--data", type=Path, default=GROCERY, help="the folder of Grocery Store")
+    data, folder = parser.parse_args().data, OUT / "loop"
+    with measuring("bench-loop"):
+        photos = choose_photos(data)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        story = Story(photos.new_labels)
+        figures = _build_first(photos, folder, story)
+        with _serve(folder) as url:
+            figures |= _tell(photos, url, folder, story)
     print(write_json(OUT / "loop.json", figures))
     draw_story(story, OUT / "loop.svg")
     sys.exit(1 if figures["failed"] else 0)
@@ -76,7 +79,7 @@ def _serve(folder: Path) -> Iterator[str]:
 
 
 def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
-    pools: list[Sequence[KnownPhoto]] = [photos.world]
+    pools: list[Sequence[GroceryPhoto]] = [photos.world]
     with send_photos(url, pools, story.asked):
         false_alarms = 0
         for _ in range(2):
@@ -96,7 +99,7 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
             story.loop_s = time.perf_counter()
             options = ("--log", "log", "--config", str(folder / "config.properties"))
             _run(folder, "scripts.loop", "data.csv", "corrections", *options, *_TRAINING, YES="1")
-            story.rolled_out_s = time.perf_counter()
+            loop_s = time.perf_counter() - story.loop_s
         wait_for(story.asked, 200)
     errors = [sample.error for sample in samples if sample.error] + [one.error for one in story.asked if one.error]
     return {
@@ -104,7 +107,7 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
         "detected_after_photos": detected_after,
         "before": before,
         "after": _measure_all(url, photos),
-        "loop_s": round(story.rolled_out_s - story.loop_s),
+        "loop_s": round(loop_s),
         "loop": msgspec.json.decode((folder / "build/loop/loops.jsonl").read_bytes()),
         "requests": len(samples) + len(story.asked),
         "failed": len(errors),

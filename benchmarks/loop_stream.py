@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import httpx
 
-from benchmarks.loop_photos import KnownPhoto
+from benchmarks.grocery import GroceryPhoto
 from serving.answers import NoLabel, read_first_label
 
 _PAUSE_S = 0.1
@@ -20,7 +20,7 @@ class Asked(NamedTuple):
 
     at_s: float
     """On `time.perf_counter`."""
-    photo: KnownPhoto
+    photo: GroceryPhoto
     answer: str = ""
     """The first label."""
     version: str = ""
@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def send_photos(url: str, pools: Sequence[Sequence[KnownPhoto]], asked: list[Asked]) -> Iterator[None]:
+def send_photos(url: str, pools: Sequence[Sequence[GroceryPhoto]], asked: list[Asked]) -> Iterator[None]:
     """Send a photo of one of *pools* at random, again and again, while the block runs; add what comes to *asked*."""
     stop = Event()
 
@@ -60,18 +60,18 @@ def wait_for(asked: Sequence[Asked], count: int) -> None:
         time.sleep(0.05)
 
 
-def ask_all(url: str, photos: Sequence[KnownPhoto]) -> list[tuple[KnownPhoto, str]]:
+def ask_all(url: str, photos: Sequence[GroceryPhoto]) -> list[tuple[GroceryPhoto, str]]:
     """Return *photos* with the first labels that the server at *url* gives them."""
     with httpx.Client(timeout=60) as client:
         return [(photo, _ask(client, url, photo).answer) for photo in photos]
 
 
-def measure(url: str, photos: Sequence[KnownPhoto]) -> float:
+def measure(url: str, photos: Sequence[GroceryPhoto]) -> float:
     """Return the accuracy of the server at *url* on *photos*."""
     return sum(answer == photo.label for photo, answer in ask_all(url, photos)) / len(photos)
 
 
-def _ask(client: httpx.Client, url: str, photo: KnownPhoto) -> Asked:
+def _ask(client: httpx.Client, url: str, photo: GroceryPhoto) -> Asked:
     at_s = time.perf_counter()
     try:
         response = client.post(url, content=photo.path.read_bytes())

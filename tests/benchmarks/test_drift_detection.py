@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.drift_detection import Rate, TripledLabel, main, print_table
-from benchmarks.drift_photos import CHANGES, Labelled, Pool, answer, read_grocery
+from benchmarks.drift_photos import CHANGES, Pool, answer, split_grocery
 from benchmarks.drift_windows import WINDOW, Setting, make_reference
-from handler.familiarity import Familiarity, normalise
+from benchmarks.grocery import GroceryPhoto
 from handler.photo_statistics import measure_photos
 
 LABELS = tuple(f"label {k}" for k in range(9))
@@ -21,18 +21,15 @@ NUM_PHOTOS = 900
 def make_pool(num_photos: int, seed: int) -> Pool:
     rng = np.random.default_rng(seed)
     statistics = {"brightness": rng.random(num_photos, np.float32)}
-    return Pool(statistics, normalise(rng.random((num_photos, 4), np.float32)))
+    return Pool(statistics, rng.random((num_photos, 2), np.float32))
 
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
     served, labels_N = make_pool(NUM_PHOTOS, seed=1), np.arange(NUM_PHOTOS) % len(LABELS)
-    familiarity = Familiarity(np.eye(4, 2, dtype=np.float32), np.array(0.5, np.float32))
-    reference, reference_MR = make_reference(
-        make_pool(200, seed=0), labels_N[:200], np.full(len(LABELS), 100, np.float32), familiarity
-    )
+    reference = make_reference(make_pool(200, seed=0), labels_N[:200], np.full(len(LABELS), 100, np.float32))
     pools = {"as they are": served, "other": make_pool(300, seed=2)}
-    return Setting(reference, reference_MR, LABELS, familiarity, pools, labels_N)
+    return Setting(reference, LABELS, pools, labels_N)
 
 
 def mean_shares(setting: Setting, *, tripled: int | None) -> list[float]:
@@ -73,7 +70,7 @@ def test_half_of_a_window_can_be_other_pictures(setting: Setting) -> None:
 
 
 def test_wrong_answers_are_other_labels_of_the_same_coarse_label() -> None:
-    photos = [Labelled(Path(), label, coarse) for label, coarse in (("a", "x"), ("b", "x"), ("c", "y"))] * 400
+    photos = [GroceryPhoto(Path(), label, coarse) for label, coarse in (("a", "x"), ("b", "x"), ("c", "y"))] * 400
 
     answers_N = answer(photos, ("a", "b", "c"), 0.25, seed=0).reshape(400, 3)
 
@@ -86,7 +83,7 @@ def test_halves_of_train_and_val_share_no_photo(tmp_path: Path) -> None:
     rows = [f"train/{label}_{number}.jpg,{label},{label},train" for label in "ab" for number in range(1, 6)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label,coarse_label,split", *rows, "val/a_1.jpg,a,a,val"]))
 
-    first, second, val = read_grocery(tmp_path)
+    first, second, val = split_grocery(tmp_path)
 
     assert [photo.path.name for photo in first] == ["a_1.jpg", "a_2.jpg", "b_1.jpg", "b_2.jpg"]
     assert [photo.path.name for photo in second] == ["a_3.jpg", "a_4.jpg", "a_5.jpg", "b_3.jpg", "b_4.jpg", "b_5.jpg"]

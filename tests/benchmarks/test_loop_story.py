@@ -2,7 +2,8 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.loop_photos import KnownPhoto, choose_photos, write_corrections, write_data
+from benchmarks.grocery import GroceryPhoto
+from benchmarks.loop_photos import choose_photos, write_corrections, write_data
 from benchmarks.loop_plot import Story, draw_story
 from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
 from tests.http_server import Request, serve_http
@@ -15,9 +16,9 @@ def write_grocery(folder: Path, labels: int = 20) -> Path:
         for number in range(32):
             split = "train" if number < 29 else "val"
             (folder / f"{label}-{number}.jpg").write_bytes(f"{label} {number}".encode())
-            rows.append((f"{label}-{number}.jpg", label, split))
+            rows.append((f"{label}-{number}.jpg", label, "Fruit", split))
     with (folder / "labels.csv").open("w", newline="") as lines:
-        csv.writer(lines).writerows([("file", "label", "split"), *rows])
+        csv.writer(lines).writerows([("file", "label", "coarse_label", "split"), *rows])
     return folder
 
 
@@ -82,7 +83,7 @@ def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> Non
 
 
 def test_a_failed_request_is_counted_as_one(tmp_path: Path) -> None:
-    photo = KnownPhoto(tmp_path / "a.jpg", "apple")
+    photo = GroceryPhoto(tmp_path / "a.jpg", "apple", "Apple")
     photo.path.write_bytes(b"apple 1")
     asked: list[Asked] = []
 
