@@ -29,13 +29,6 @@ class ScoreRun(NamedTuple):
     """The largest sum of the proportional set sizes of all processes, Ray's own included; 0 if it was not read."""
 
 
-class Kills(NamedTuple):
-    kills: int
-    missing: int
-    twice: int
-    num_photos: int
-
-
 def write_repeated(photos: Sequence[Path], count: int, path: Path) -> Path:
     """Write a manifest of *count* rows, which names *photos* again and again; return it."""
     rows = (str(photos[number % len(photos)]) for number in range(count))
@@ -63,10 +56,13 @@ def run_score(
     return ScoreRun(ended[0][1] + after_first, wall_s, rate, max_pss_mb)
 
 
-def kill_often(archive: Path, manifest: Path, destination: Path, kills: int, max_s: float, seed: int) -> Kills:
-    """Kill a run *kills* times at random moments, start it again each time, and count its photos at the end.
+def kill_often(
+    archive: Path, manifest: Path, destination: Path, kills: int, max_s: float, seed: int
+) -> tuple[int, int]:
+    """Kill a run *kills* times at random moments, start it again each time, and let it end.
 
-    A moment is in the start or up to six seconds after the first new part.
+    Return how many photos are missing then, and how many are there twice. A moment is in the start or up to six seconds
+    after the first new part.
     """
     moments = random.Random(seed)  # noqa: S311, not for secrets
     for _ in range(kills):
@@ -80,7 +76,7 @@ def kill_often(archive: Path, manifest: Path, destination: Path, kills: int, max
     seen = Counter(index for path in destination.glob("part-*") for index in pq.read_table(path)["index"].to_pylist())
     listed = manifest.read_text().count("\n") - 1
     missing = listed - sum(index in seen for index in range(listed))
-    return Kills(kills, missing, run.num_photos - len(seen), listed)
+    return missing, run.num_photos - len(seen)
 
 
 def _started(
