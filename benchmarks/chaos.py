@@ -5,7 +5,6 @@ import json
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmarks.container_load import Container, run_container
 from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Photo
 from benchmarks.faults import Fault, list_faults
-from benchmarks.load import Sample, run_in_background
+from benchmarks.load import Sample, count_errors, run_in_background
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.measurement import choose, measuring
 from benchmarks.scenarios import MIDDLE, make_photos
@@ -88,14 +87,14 @@ def try_fault(python: Path, photo: Photo, fault: Fault, lasts_s: float, warm_up_
             lifted_s = time.perf_counter() if fault.lift else injected_s
             exit_code, calm = _wait(container, samples, lifted_s)
         # Those that were under way at the end have been waited for, too.
-        ended_s = max((sample.started_s + sample.latency_s for sample in samples), default=lifted_s)
+        ended_s = max((sample.ended_s for sample in samples), default=lifted_s)
         # Until a worker's last words are in the log.
         time.sleep(2 * PAUSE_S)
-        seen = [sample for sample in samples if sample.started_s + sample.latency_s >= injected_s]
+        seen = [sample for sample in samples if sample.ended_s >= injected_s]
         return Trial(
             fault=fault.name,
             requests=len(seen),
-            failed=dict(Counter(sample.error for sample in seen if sample.error)) if exit_code is None else {},
+            failed=dict(count_errors(seen)) if exit_code is None else {},
             longest_s=round(max((sample.latency_s for sample in seen), default=0.0), 1),
             recovered_s=find_recovery(samples, lifted_s, ended_s) if calm else None,
             exit_code=exit_code,
@@ -121,8 +120,8 @@ def find_recovery(samples: Sequence[Sample], since_s: float, now_s: float) -> fl
 
     A stall is a time of more than a second without a right answer, for one client or for all.
     """
-    answers_s = sorted(one.started_s + one.latency_s for one in list(samples) if not one.error)
-    late_s = [one.started_s + one.latency_s for one in list(samples) if one.error or one.latency_s > _STALL_S]
+    answers_s = sorted(sample.ended_s for sample in list(samples) if not sample.error)
+    late_s = [sample.ended_s for sample in list(samples) if sample.error or sample.latency_s > _STALL_S]
     recovered_s = max([since_s, *late_s])
     times_s = [time_s for time_s in answers_s if time_s >= since_s]
     for before_s, after_s in zip([since_s, *times_s], times_s, strict=False):

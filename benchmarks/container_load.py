@@ -21,7 +21,7 @@ from rich.progress import track
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Endpoint, Photo
-from benchmarks.load import Sample, run_closed, run_in_background
+from benchmarks.load import Sample, count_errors, run_closed, run_in_background
 from benchmarks.measurement import measuring
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import ServerProcess, free_ports, run_server, write_server_config
@@ -164,9 +164,9 @@ def _stop(python: Path, photo: Photo) -> tuple[float, Sequence[Sample]]:
 
 def count_failures(samples: Sequence[Sample], refused: Sequence[str] = ()) -> dict[str, Any]:
     """Return how many requests were answered and failed; those with an error of *refused* did neither."""
-    errors = [sample.error for sample in samples if sample.error and sample.error not in refused]
+    failed = count_errors(sample for sample in samples if sample.error not in refused)
     answered = sum(not sample.error for sample in samples)
-    return {"answered": answered, "failed": len(errors), "failures": sorted(set(errors))}
+    return {"answered": answered, "failed": failed.total(), "failures": sorted(failed)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from benchmarks.container_load import Container, connect, hold_connections, run_
 from benchmarks.contenders import SERVE_PYTHON
 from benchmarks.endpoint import Photo
 from benchmarks.hostile_requests import KINDS, Kind
-from benchmarks.load import Sample, run_in_background
+from benchmarks.load import Sample, count_errors, run_in_background
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.measurement import choose, measuring
 from benchmarks.scenarios import MIDDLE, make_photos
@@ -81,7 +81,7 @@ def attack(container: Container, photo: Photo, kind: Kind, num_requests: int) ->
         sent=answers.total(),
         answers=dict(answers),
         honest=len(latencies_s),
-        honest_failed=dict(Counter(sample.error for sample in samples if sample.error)),
+        honest_failed=dict(count_errors(samples)),
         honest_p99_s=round(float(np.percentile(latencies_s, 99)), 2) if latencies_s else 0.0,
         workers_died=len(before - {worker.pid for worker in container.management.describe().workers}),
     )

@@ -7,9 +7,10 @@ import math
 import selectors
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from threading import Event, Thread
 from typing import NamedTuple
 
@@ -32,24 +33,32 @@ class Sample(NamedTuple):
     timing: str = ""
     """The header Server-Timing."""
 
+    @property
+    def ended_s(self) -> float:
+        return self.started_s + self.latency_s
+
+
+def count_errors(samples: Iterable[Sample]) -> Counter[str]:
+    """Return how often each error came."""
+    return Counter(sample.error for sample in samples if sample.error)
+
 
 @dataclass(frozen=True)
 class Load:
-    """What came back; an error, as a wrong label or any status but 200, has no latency."""
+    """What came back in *seconds*; an error, as a wrong label or any status but 200, has no latency."""
 
-    latencies_ms: Sequence[float]
+    samples: Sequence[Sample]
     seconds: float
-    errors: Mapping[str, int] = field(default_factory=dict)
     num_late: int = 0
     """Right answers after the end of a closed loop: they cost CPU time, and count for nothing else."""
 
-    @classmethod
-    def of(cls, samples: Sequence[Sample], seconds: float, end_s: float = math.inf) -> "Load":
-        """Return what *samples* say, apart from the answers that came after *end_s*."""
-        in_time = [sample for sample in samples if sample.started_s + sample.latency_s <= end_s]
-        latencies_ms = [sample.latency_s * 1000 for sample in in_time if not sample.error]
-        num_late = sum(not sample.error for sample in samples) - len(latencies_ms)
-        return cls(latencies_ms, seconds, Counter(one.error for one in in_time if one.error), num_late=num_late)
+    @cached_property
+    def latencies_ms(self) -> list[float]:
+        return [sample.latency_s * 1000 for sample in self.samples if not sample.error]
+
+    @cached_property
+    def errors(self) -> Counter[str]:
+        return count_errors(self.samples)
 
     @property
     def photos_per_s(self) -> float:
@@ -67,23 +76,19 @@ def run_closed(endpoint: Endpoint, photos: Sequence[Photo], clients: int, second
     with run_in_background(endpoint, photos, clients) as samples:
         time.sleep(seconds)
         end_s = time.perf_counter()
-    return Load.of(samples, end_s - started_s, end_s)
+    in_time = [sample for sample in samples if sample.ended_s <= end_s]
+    num_late = sum(not sample.error and sample.ended_s > end_s for sample in samples)
+    return Load(in_time, end_s - started_s, num_late)
 
 
 def run_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> Load:
     """Send *photos* in turn, *rate* a second on average; latencies count from the schedule, also if a server stalls."""
-    started_s = time.perf_counter()
-    samples = sample_open(endpoint, photos, rate, seconds)
-    return Load.of(samples, time.perf_counter() - started_s)
-
-
-def sample_open(endpoint: Endpoint, photos: Sequence[Photo], rate: float, seconds: float) -> list[Sample]:
-    """Return all requests of an open loop (`run_open`)."""
     # The usual one waits for whole milliseconds, which half of the requests would be late by.
-    selector = selectors.SelectSelector()
+    selector, arrivals = selectors.SelectSelector(), plan_arrivals(rate, seconds)
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
-        arrivals = plan_arrivals(rate, seconds)
-        return runner.run(_send_on_schedule(endpoint, photos, arrivals, time.perf_counter()))
+        started_s = time.perf_counter()
+        samples = runner.run(_send_on_schedule(endpoint, photos, arrivals, started_s))
+        return Load(samples, time.perf_counter() - started_s)
 
 
 @contextmanager

@@ -115,14 +115,12 @@ def run_soak(python: Path, minutes: float, capacity_s: float = 5.0, share: float
                 refused += not _roll_out(container)
                 rollouts += 1
         thread.join()
-    errors = Counter(loads[0].errors)
-    requests = len(loads[0].latencies_ms) + errors.total()
-    del errors[_RUBBISH]
+    failed = {error: count for error, count in loads[0].errors.items() if error != _RUBBISH}
     return Soak(
         minutes=minutes,
         photos_per_s=round(rate, 1),
-        requests=requests,
-        failed=dict(errors),
+        requests=len(loads[0].samples),
+        failed=failed,
         rollouts=rollouts,
         refused_rollouts=refused,
         readings=readings,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint
-from benchmarks.load import Sample, run_in_background
+from benchmarks.load import Sample, count_errors, run_in_background
 from benchmarks.scenarios import MIDDLE, make_photos
 from serving.management import Version, open_server
 from serving.model_store import ROOT, edit_archive
@@ -70,12 +70,12 @@ def describe(samples: Sequence[Sample], swaps: Swaps) -> dict[str, Any]:
     before = [one.latency_s for one in samples if one.started_s < swaps[0][0]]
     during = [one.latency_s for one in samples if any(a <= one.started_s <= b for a, b in swaps)]
     before_ms, during_ms = (float(np.percentile(latencies_s, 99)) * 1000 for latencies_s in (before, during))
-    errors = [sample.error for sample in samples if sample.error]
+    errors = count_errors(samples)
     return {
         "swaps": len(swaps),
         "requests": len(samples),
-        "failed": len(errors),
-        "failures": sorted(set(errors)),
+        "failed": errors.total(),
+        "failures": sorted(errors),
         "versions": sorted({sample.version for sample in samples if not sample.error}),
         "p99_before_ms": round(before_ms, 1),
         "p99_during_swaps_ms": round(during_ms, 1),

@@ -26,7 +26,7 @@ from benchmarks.capacity.service_times import (
 )
 from benchmarks.container_load import Container, run_container
 from benchmarks.endpoint import Photo
-from benchmarks.load import Load, run_open, sample_open
+from benchmarks.load import Load, run_open
 from benchmarks.measurement import BenchError
 from benchmarks.scenarios import MIDDLE, PHONE, WARM_UP_CLIENTS, make_photos
 from benchmarks.server_process import on_cores
@@ -110,9 +110,9 @@ def _run_rounds(container: Container, photos: Sequence[Photo], plan: MeasuringPl
             for clients in CLIENTS:
                 rounds.closed[clients].append(run_timed(container, photos, clients, plan.closed_s))
                 progress.advance(task)
-            samples = sample_open(container.proxy, photos, DURATIONS_SHARE * rounds.capacity, plan.durations_s)
+            load = run_open(container.proxy, photos, DURATIONS_SHARE * rounds.capacity, plan.durations_s)
             # Other work may have filled the queue for a moment; that says nothing of how long a batch takes.
-            rounds.durations.append(read_timings(sample for sample in samples if sample.error != "503"))
+            rounds.durations.append(read_timings(sample for sample in load.samples if sample.error != "503"))
             progress.advance(task)
             for share in SHARES:
                 container.server.wait_until_idle(_DRAIN_S)
@@ -149,7 +149,7 @@ def _describe_open(share: float, rounds: _Rounds, plan: MeasuringPlan) -> OpenLo
         seconds=plan.open_s,
         p50_ms=percentiles_ms[:, 0].tolist(),
         p99_ms=percentiles_ms[:, 1].tolist(),
-        errors=dict(sum((Counter(load.errors) for load in loads), Counter[str]())),
+        errors=dict(sum((load.errors for load in loads), Counter[str]())),
     )
 
 

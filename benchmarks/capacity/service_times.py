@@ -69,8 +69,7 @@ def read_timings(samples: Iterable[Sample]) -> list[TimedAnswer]:
         if sample.error:
             raise BenchError(f"a request failed with {sample.error}")
         times_ms = {name: float(ms) for name, ms in _DURATION.findall(sample.timing)}
-        received_s = sample.started_s + sample.latency_s
-        answers.append(TimedAnswer(received_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"]))
+        answers.append(TimedAnswer(sample.ended_s, 1000 * sample.latency_s, times_ms["handler"], times_ms["inference"]))
     return answers
 
 

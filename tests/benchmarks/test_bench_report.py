@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from benchmarks.bench_plot import draw_plot
 from benchmarks.bench_report import format_report, measure_targets
 from benchmarks.bench_results import Run, ScenarioResult, Trial, write_json
-from benchmarks.load import Load
+from benchmarks.load import Load, Sample
 from benchmarks.scenarios import CAPACITY
 from tests.benchmarks.round_figures import make_result, make_run
 
@@ -82,13 +82,17 @@ def test_errors_and_failures_are_listed() -> None:
     assert lines_of(format_report(make_run()), "- ") == []
 
 
+def answers(*latencies_ms: float) -> list[Sample]:
+    return [Sample(0.0, latency_ms / 1000) for latency_ms in latencies_ms]
+
+
 @pytest.mark.parametrize(
     ("load", "photos_per_s", "p50_ms", "cpu_ms"),
     [
-        (Load([1.0, 2.0, 3.0, 4.0], 2.0), 2.0, 2.5, 25.0),
+        (Load(answers(1.0, 2.0, 3.0, 4.0), 2.0), 2.0, 2.5, 25.0),
         # Late answers share the CPU time, and are not throughput.
-        (Load([1.0, 3.0], 2.0, num_late=2), 1.0, 2.0, 25.0),
-        (Load([], 2.0, {"503": 4}), 0.0, None, None),
+        (Load(answers(1.0, 3.0), 2.0, num_late=2), 1.0, 2.0, 25.0),
+        (Load([Sample(0.0, 0.1, "503")] * 4, 2.0), 0.0, None, None),
     ],
 )
 def test_a_load_becomes_throughput_percentiles_and_cpu_time_of_a_photo(

@@ -76,18 +76,17 @@ def test_a_load_in_the_background_grows_while_the_block_runs() -> None:
 
 @pytest.mark.parametrize(("percent", "enough"), [(50, 2), (95, 20), (99, 100)])
 def test_a_percentile_needs_enough_answers_to_have_one_beyond_it(percent: float, enough: int) -> None:
-    few, many = (Load([7.0] * count, seconds=1) for count in (enough - 1, enough))
+    few, many = (Load([Sample(0.0, 0.007)] * count, seconds=1) for count in (enough - 1, enough))
 
     assert few.percentile_ms(percent) is None
     assert many.percentile_ms(percent) == 7.0
 
 
 def test_an_answer_after_the_end_of_a_closed_loop_is_late_and_not_throughput() -> None:
-    samples = [Sample(0.0, 1.0), Sample(0.5, 2.0), Sample(0.5, 2.0, "503")]
+    with run_labelling_server(Behaviour(delay_s=0.4)) as endpoint:
+        load = run_closed(endpoint, [PHOTO], 2, 0.2)
 
-    load = Load.of(samples, seconds=2, end_s=2)
-
-    assert (load.latencies_ms, load.num_late, load.errors) == ([1000.0], 1, {})
+    assert (load.samples, load.num_late, load.photos_per_s) == ([], 2, 0.0)
 
 
 def test_a_lost_connection_a_refused_one_and_a_timeout_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
