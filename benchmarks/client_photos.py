@@ -24,14 +24,12 @@ _OPTIONS = {"scaled down": [], "original": ["--original"]}
 def main() -> None:
     """Measure both ways, print the figures and write them to the results' folder as JSON."""
     parser = argparse.ArgumentParser(description="Send 12-megapixel photos to a running server, scaled down and as is.")
-    parser.add_argument("--photos", type=int, default=1000, help="of each round (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of both ways in turn (default: %(default)s)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server's (default: %(default)s)")
     parser.add_argument("--mbit", type=float, help="Mbit/s of a link to it that is simulated (default: none)")
     given = parser.parse_args()
     link = contextlib.nullcontext(given.url) if given.mbit is None else limit_upload(given.url, given.mbit)
     with link as url:
-        figures = {"mbit_per_s": given.mbit, **measure(url, given.photos, given.rounds)}
+        figures = {"mbit_per_s": given.mbit, **measure(url, num_photos=1000, rounds=3)}
     print(write_json(OUT / "client_photos.json", figures))
 
 

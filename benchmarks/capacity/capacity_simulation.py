@@ -10,7 +10,7 @@ from benchmarks.capacity.capacity_results import ClosedLoop, FiveMinutes, Measur
 from benchmarks.capacity.cloud_run_model import Day, InstanceModel, ServiceSettings, simulate_day
 from benchmarks.capacity.cloud_run_service import PLATFORM_START_S, CloudRunService
 from benchmarks.capacity.container_rates import CLIENTS, FULL
-from benchmarks.capacity.day_traffic import DAY_S, Traffic
+from benchmarks.capacity.day_traffic import DAY_S, plan_day
 from benchmarks.capacity.server_model import ServerSettings, simulate_closed, simulate_open
 from benchmarks.load import plan_arrivals
 from benchmarks.scenarios import MIDDLE
@@ -31,7 +31,7 @@ def simulate(measured: Measured, service: CloudRunService) -> Simulated:
     """Return what follows from *measured* for *service*."""
     server = _describe_server(measured)
     capacity = find_full_load(measured, MIDDLE).photos_per_s
-    rates = Traffic().rates(capacity)
+    rates = plan_day(capacity)
     instances = [_describe_instance(measured, server, concurrency, service) for concurrency in CONCURRENCIES]
     start_s = median(measured.start_s) + PLATFORM_START_S
     days: list[tuple[Option, InstanceModel, Day]] = []

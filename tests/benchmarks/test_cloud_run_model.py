@@ -5,7 +5,7 @@ from benchmarks.capacity.capacity_results import Option
 from benchmarks.capacity.capacity_simulation import recommend
 from benchmarks.capacity.cloud_run_model import InstanceModel, ServiceSettings, simulate_day
 from benchmarks.capacity.cloud_run_service import read_service
-from benchmarks.capacity.day_traffic import DAY_S, Traffic
+from benchmarks.capacity.day_traffic import DAY_S, plan_day
 
 # 100 photos/s in 10 ms each, in 50 ms where it is busy for more than half of the time.
 INSTANCE = InstanceModel(
@@ -106,7 +106,7 @@ def test_all_requests_are_answered_rejected_or_still_waiting() -> None:
 
 
 def test_a_day_has_its_peak_at_dinner_and_a_burst_from_one_second_to_the_next() -> None:
-    rates = Traffic().rates(instance_rate=100.0)
+    rates = plan_day(instance_rate=100.0)
 
     before, after = rates[20 * 3600 - 1], rates[20 * 3600]
     assert len(rates) == DAY_S
