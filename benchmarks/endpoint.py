@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import httpx
@@ -60,5 +61,5 @@ def read_answer(content: bytes, labels: frozenset[str]) -> tuple[str | None, str
         texts = [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', content.decode(errors="replace"))]
     except ValueError:
         return None, ""
-    version = texts[texts.index("version") + 1] if "version" in texts else ""
+    version = next((value for key, value in pairwise(texts) if key == "version"), "")
     return next((text for text in texts if text in labels), None), version

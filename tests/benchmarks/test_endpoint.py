@@ -36,3 +36,8 @@ def test_a_photo_is_sent_raw_in_json_or_in_a_form() -> None:
 )
 def test_the_first_label_of_the_model_in_an_answer_is_the_predicted_one(answer: bytes, label: str | None) -> None:
     assert read_answer(answer, LABELS)[0] == label
+
+
+@pytest.mark.parametrize(("answer", "version"), [(b'{"version": "1.0"}', "1.0"), (b'{"version": 1}', ""), (b"", "")])
+def test_a_version_that_is_no_text_is_none(answer: bytes, version: str) -> None:
+    assert read_answer(answer, LABELS)[1] == version
