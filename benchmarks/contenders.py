@@ -36,7 +36,6 @@ class Contender:
     command: str  # with {bin}, {port} and {config}
     path: str = "/predict"
     form: Form = "raw"
-    field: str = "photo"
     config: Path | None = None  # the template of config.properties, if this is TorchServe
 
     def __str__(self) -> str:
@@ -53,7 +52,7 @@ CONTENDERS = (
     Contender("LitServe", "same engine", f"{_PYTHON}.litserve_server {{port}} same-engine", form="json"),
     Contender("BentoML", "same engine", f"{_BENTOML}.bentoml_server:SameEngine", form="multipart"),
     Contender("Ray Serve", "same engine", f"{_PYTHON}.ray_server {{port}} same-engine", "/"),
-    Contender("FastAPI", "usual way", f"{_FASTAPI}.fastapi_server:eager", form="multipart", field="file"),
+    Contender("FastAPI", "usual way", f"{_FASTAPI}.fastapi_server:eager", form="multipart"),
     Contender("LitServe", "usual way", f"{_PYTHON}.litserve_server {{port}} eager", form="json"),
     Contender("BentoML", "usual way", f"{_BENTOML}.bentoml_server:Eager", form="multipart"),
     Contender("Ray Serve", "usual way", f"{_PYTHON}.ray_server {{port}} eager", "/"),
@@ -97,4 +96,4 @@ def start(contender: Contender, place: Place, scratch: Path) -> Iterator[tuple[S
     environment["PYTHONPATH"] = "" if contender.config else f"{place.folder}{os.pathsep}{ROOT}"
     command = contender.command.format(bin=programs, port=port, config=config).split()
     with run_server(command, folder, environment) as server:
-        yield server, Endpoint(base + contender.path, place.labels, contender.form, contender.field)
+        yield server, Endpoint(base + contender.path, place.labels, contender.form)

@@ -31,7 +31,7 @@ class Endpoint:
     labels: frozenset[str] = frozenset()
     """All labels of the model: the first of them in an answer is the predicted one."""
     form: Form = "raw"
-    field: str = "photo"
+    """A form and JSON hold the photo as `photo`."""
 
 
 class Message(NamedTuple):
@@ -47,10 +47,10 @@ def encode_photo(endpoint: Endpoint, photo: Photo) -> Message:
         case "raw":
             return Message(photo.body, "image/jpeg", photo.label)
         case "json":
-            text = json.dumps({endpoint.field: base64.b64encode(photo.body).decode()})
+            text = json.dumps({"photo": base64.b64encode(photo.body).decode()})
             return Message(text.encode(), "application/json", photo.label)
         case "multipart":
-            files = {endpoint.field: ("photo.jpg", photo.body, "image/jpeg")}
+            files = {"photo": ("photo.jpg", photo.body, "image/jpeg")}
             request = httpx.Request("POST", endpoint.url, files=files)
             return Message(request.read(), request.headers["Content-Type"], photo.label)
 

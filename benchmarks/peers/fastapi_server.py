@@ -11,8 +11,8 @@ def eager() -> FastAPI:
     app, classifier = FastAPI(), load_classifier("eager", Path.cwd())
 
     @app.post("/predict")
-    async def predict(file: UploadFile) -> Answer:
-        return classifier.classify([await file.read()])[0]
+    async def predict(photo: UploadFile) -> Answer:
+        return classifier.classify([await photo.read()])[0]
 
     return app
 

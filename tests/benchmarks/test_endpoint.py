@@ -11,14 +11,13 @@ PHOTO = Photo("a", b"\xff\xd8photo")
 
 def test_a_photo_is_sent_raw_in_json_or_in_a_form() -> None:
     raw, (as_json, json_type, _), (form, form_type, _) = (
-        encode_photo(Endpoint("http://127.0.0.1:1/", form=form, field="image"), PHOTO)
-        for form in ("raw", "json", "multipart")
+        encode_photo(Endpoint("http://127.0.0.1:1/", form=form), PHOTO) for form in ("raw", "json", "multipart")
     )
 
     assert raw == (PHOTO.body, "image/jpeg", None)
-    assert (base64.b64decode(json.loads(as_json)["image"]), json_type) == (PHOTO.body, "application/json")
+    assert (base64.b64decode(json.loads(as_json)["photo"]), json_type) == (PHOTO.body, "application/json")
     assert form_type.startswith("multipart/form-data; boundary=")
-    assert b'name="image"; filename="photo.jpg"' in form
+    assert b'name="photo"; filename="photo.jpg"' in form
     assert b"\r\n\r\n" + PHOTO.body + b"\r\n--" in form
 
 
