@@ -182,8 +182,8 @@ def _check_together(config: Config) -> None:
 
 
 def _describe_value(values: Any, message: str) -> str:
-    """Return the value seen at the place that msgspec's *message* names (`… at `$.recipe.lr``)."""
-    place = message.rpartition("`$.")[2].rstrip("`") if "`$." in message else ""
+    """Return the value seen at the place that msgspec's *message* names (`… at `$.recipe.lr``), of a list all of it."""
+    place = message.rpartition("`$.")[2].rstrip("`").partition("[")[0] if "`$." in message else ""
     for key in filter(None, place.split(".")):
         values = values.get(key) if isinstance(values, Mapping) else None
     return f"it is {values!r}" if place and not isinstance(values, Mapping) else "see training/conf for what is allowed"

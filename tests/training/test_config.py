@@ -50,6 +50,7 @@ def test_a_missing_source_is_named() -> None:
     ("override", "message"),
     [
         ("recipe.batch=0", r"Expected `int` >= 1 - at `\$\.recipe\.batch`; it is 0"),
+        ("recipe.probe_zooms=[1.0,2.0]", r"at `\$\.recipe\.probe_zooms\[1\]`; it is \[1\.0, 2\.0\]"),
         ("network.size=many", r"at `\$\.network\.size`; it is 'many'"),
         ("recipe.method=magic", r"'magic' - at `\$\.recipe\.method`"),
         ("trainer.accelerator=gpuu", r"'gpuu' - at `\$\.trainer\.accelerator`"),
