@@ -152,9 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--lr", type=float, default=3e-4)
     options = parser.parse_args(arguments)
-    if not 0 < options.amount < 1 or options.epochs < 1:
-        asked = f"--amount {options.amount:g} --epochs {options.epochs}"
-        parser.error(f"--amount must be between 0 and 1 and --epochs at least 1, not {asked}")
+    if not 0 < options.amount < 1 or options.epochs < 1 or not options.lr > 0:
+        asked = f"--amount {options.amount:g} --epochs {options.epochs} --lr {options.lr:g}"
+        parser.error(f"--amount must be between 0 and 1, --epochs at least 1 and --lr above 0, not {asked}")
     try:
         pruned = prune_run(options.run, options.amount, options.epochs, options.lr)
     except (ConfigError, DataError, NetworkError, OSError, RunError, SpecError) as error:

@@ -98,7 +98,7 @@ def test_a_run_whose_val_cannot_show_the_cost_is_refused(
         main([str(run)])
 
 
-@pytest.mark.parametrize(("option", "value"), [("--amount", "1.5"), ("--epochs", "0")])
+@pytest.mark.parametrize(("option", "value"), [("--amount", "1.5"), ("--epochs", "0"), ("--lr", "0")])
 def test_an_option_out_of_range_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", option, value])
