@@ -41,14 +41,14 @@ def train(config: Config) -> Path | None:
     set_up_process(config.trainer)
     seed_everything(config.seed, workers=True, verbose=False)
     check_free(Path(config.runs) / config.id)
-    preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
-    photos = load_photo_set(config.data)
-    teacher = load_teacher(config.recipe, photos.labels)
-    evaluation_set = build_evaluation_set(config.data, photos, preprocessing)
     logs = Path(config.logs) / config.id
     if config.resume and not any(logs.glob("*.ckpt")):
         shared = "; every host needs it, so share this folder" if config.trainer.nodes > 1 else ""
         raise ConfigError(f"{logs} has no checkpoint to resume from; check id=…, or leave resume out{shared}")
+    preprocessing = default_preprocessing(config.network.architecture, config.network.size, config.network.crop)
+    photos = load_photo_set(config.data)
+    teacher = load_teacher(config.recipe, photos.labels)
+    evaluation_set = build_evaluation_set(config.data, photos, preprocessing)
     tracker = build_tracker(config.tracker, logs, config.id)
 
     network = start_network(config.network, config.recipe, len(photos.labels)).to(choose_device(config.trainer))

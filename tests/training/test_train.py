@@ -21,6 +21,7 @@ from tests.training.tiny_runs import (
     run_training,
     tiny_config,
 )
+from training.config import ConfigError
 from training.run_folder import RunError
 from training.training_run import train
 
@@ -195,6 +196,11 @@ def test_a_run_that_cannot_be_written_need_not_be_trained_again(
     with pytest.raises(SystemExit, match=rf"^error: .*disk is full[^\n]*\n  {command}$"):
         call_main(monkeypatch, photo_folder, tmp_path, "recipe.epochs=1", "recipe.warmup_epochs=0")
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_resume_without_a_checkpoint_is_refused_before_the_photos_are_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tiny has no checkpoint"):
+        train(tiny_config(tmp_path / "nowhere", tmp_path, "resume=true"))
 
 
 def test_a_run_id_that_exists_is_refused_before_training(photo_folder: Path, tmp_path: Path) -> None:
