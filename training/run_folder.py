@@ -34,7 +34,7 @@ from handler.spec import FAMILIARITY_FILE, PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_
 from training.config import Config, ConfigError, convert_config
 from training.evaluation.label_errors import LABEL_ERRORS_FILE
 from training.int8_photos import KeptPhotos, write_photos
-from training.network import build_network, load_weights, read_weights
+from training.network import NetworkError, build_network, load_weights, read_weights
 
 CONFIG_FILE = "config.yaml"
 REPORT_FILE = "report.html"
@@ -96,6 +96,11 @@ def read_run_config(run: Path) -> Config:
 
 def load_network(run: Path, spec: Spec) -> nn.Module:
     """Return the network of the folder *run* in evaluation mode; raise `NetworkError`."""
+    if spec.label_outputs is not None:
+        raise NetworkError(
+            f"the labels of {run} are sums of the network's outputs, which only its archive computes; build that with "
+            "make archive, and score photos with make score"
+        )
     path = run / WEIGHTS_FILE
     if spec.pruned:
         return rebuild_pruned(spec, read_weights(path))

@@ -4,8 +4,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from handler.spec import read_spec
+from handler.spec import Provenance, Spec, read_spec
+from tests.training.pictures import write_image_folder
 from training.default_model import CONFIG, DefaultModelError, compose_spec, main
+from training.evaluate_run import evaluate_run
+from training.network import NetworkError, build_network, default_preprocessing
+from training.run_folder import write_run
 
 
 def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
@@ -48,3 +52,22 @@ def test_the_command_writes_a_run_once(
     assert f"{len(spec.labels)} labels" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r" exists "):
         main()
+
+
+def test_a_network_whose_outputs_are_summed_to_labels_is_not_evaluated_by_its_outputs(tmp_path: Path) -> None:
+    food = write_image_folder(tmp_path / "food", {"apple": 1, "leek": 1})
+    spec = Spec(
+        name="fruity",
+        architecture="test_efficientnet",
+        num_outputs=3,
+        labels=("apple", "leek"),
+        label_outputs=((2,), (0, 1)),
+        preprocessing=default_preprocessing("test_efficientnet"),
+        threshold=0.5,
+        provenance=Provenance(weights="random"),
+    )
+    weights = build_network("test_efficientnet", "random", 3).state_dict()
+    run = write_run(tmp_path / "run", state_dict=weights, spec=spec, metrics={})
+
+    with pytest.raises(NetworkError, match="are sums of the network's outputs"):
+        evaluate_run(run, str(food), tmp_path / "cache")
