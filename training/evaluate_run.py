@@ -50,7 +50,7 @@ def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, S
             same = load_photo_set(msgspec.structs.replace(data, source=source, cache=str(cache)))
             if same.digest == spec.provenance.data_digest:
                 return {"val": same.of("val"), "test": same.of("test")}
-    photos = load_test_photos(source, spec.labels, cache=cache).photos
+    photos = load_test_photos(source, spec.labels, cache=cache)
     return {"test": leave_out(photos, read_digests(run, VAL_FILE), "the model was chosen by them")}
 
 

@@ -41,7 +41,7 @@ def build_evaluation_set(config: DataConfig, photos: PhotoSet, preprocessing: Pr
     if config.test is not None:
         # Val chooses penalties, epochs and the temperature, so a copy of its photos cannot test, either.
         cache, known = Path(config.cache), {photo.digest for photo in photos.photos}
-        test = load_test_photos(config.test, photos.labels, cache=cache, known=known).photos
+        test = load_test_photos(config.test, photos.labels, cache=cache, known=known)
     return EvaluationSet({"val": photos.of("val"), "test": test}, photos.labels, photos.groups, preprocessing)
 
 

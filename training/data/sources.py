@@ -36,25 +36,36 @@ def load_photos(
     listed = _list_source(source, cache)
     usable, skipped = find_usable(listed, cache)
     usable, copies = skip_copies(choose_splits(assign_scenes(usable), seed, val_share))
+    skipped += copies
     if corrections is not None:
         usable, not_added = add_corrections(usable, corrections, cache)
-        copies += not_added
-    _log_skipped(skipped + copies)
+        skipped += not_added
+    _log_skipped(skipped)
     check_labels(source, listed, usable)
-    labels = tuple(sorted({photo.label for photo in usable}))
-    photo_set = _assemble(source, usable, skipped + copies, labels, find_groups(source, usable, labels))
+    path, photos = Path(source).resolve(), _sort_by_content(usable)
+    labels = tuple(sorted({photo.label for photo in photos}))
+    photo_set = PhotoSet(
+        # A pattern of shards does not name the set.
+        name=path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv"),
+        photos=photos,
+        labels=labels,
+        groups=find_groups(source, photos, labels),
+        digest=_digest(photos),
+        skipped=tuple(skipped),
+        near_duplicates=tuple(find_near_duplicates(photos)),
+        licence=PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None,
+    )
     _print_summary(photo_set)
     return photo_set
 
 
 def load_test_photos(
-    source: str, labels: tuple[str, ...], *, cache: Path, known: Collection[str] = frozenset()
-) -> PhotoSet:
+    source: str, labels: Collection[str], *, cache: Path, known: Collection[str] = frozenset()
+) -> tuple[Photo, ...]:
     """Return photos to evaluate a model of *labels* on, all in the split test; raise `DataError`.
 
     If *source* has a test split, only that is returned. Files whose digests are in *known*, those of the model's own
-    data set, are left out. `groups` is None: a test set need not have photos of every label, so the model's own groups
-    apply.
+    data set, are left out.
     """
     listed = _list_source(source, cache)
     listed = [photo for photo in listed if photo.split == "test"] or listed
@@ -65,7 +76,7 @@ def load_test_photos(
     _log_skipped(skipped + copies)
     if not usable:
         raise DataError(f"{source} has no usable photo among {len(listed):,} files; see the reasons above")
-    return _assemble(source, [replace(photo, split="test") for photo in usable], skipped + copies, labels, None)
+    return _sort_by_content([replace(photo, split="test") for photo in usable])
 
 
 def _list_source(source: str, cache: Path) -> list[Photo]:
@@ -94,28 +105,9 @@ def _list_source(source: str, cache: Path) -> list[Photo]:
     return listed
 
 
-def _assemble(
-    source: str,
-    usable: Sequence[Photo],
-    skipped: Sequence[SkippedPhoto],
-    labels: tuple[str, ...],
-    groups: tuple[str, ...] | None,
-) -> PhotoSet:
-    # By content, not by path: the order decides batches, and moving the files must not change it.
-    photos = tuple(sorted(usable, key=lambda photo: (photo.label, photo.digest, photo.path)))
-    near_duplicates = tuple(find_near_duplicates(photos))
-    if near_duplicates:
-        _LOG.warning(
-            "%d photo(s) resemble one of an earlier split, so figures may be too high; the first is %s, like %s",
-            len(near_duplicates),
-            near_duplicates[0].photo.path,
-            near_duplicates[0].twin.path,
-        )
-    path = Path(source).resolve()
-    # A pattern of shards does not name the set.
-    name = path.parent.name if path.suffix == ".tar" else path.name.removesuffix(".csv")
-    licence = PUBLIC_SETS[source].licence if source in PUBLIC_SETS else None
-    return PhotoSet(name, photos, labels, groups, _digest(photos), tuple(skipped), near_duplicates, licence)
+def _sort_by_content(photos: Sequence[Photo]) -> tuple[Photo, ...]:
+    # Not by path: the order decides batches, and moving the files must not change it.
+    return tuple(sorted(photos, key=lambda photo: (photo.label, photo.digest, photo.path)))
 
 
 def _digest(photos: Sequence[Photo]) -> str:
@@ -128,6 +120,14 @@ def _print_summary(photo_set: PhotoSet) -> None:
     print_line(
         f"{photo_set.name}: {len(photo_set.photos):,} photos, {len(photo_set.labels):,} labels, {', '.join(counts)}"
     )
+    if photo_set.near_duplicates:
+        first = photo_set.near_duplicates[0]
+        _LOG.warning(
+            "%d photo(s) resemble one of an earlier split, so figures may be too high; the first is %s, like %s",
+            len(photo_set.near_duplicates),
+            first.photo.path,
+            first.twin.path,
+        )
     if absent := set(photo_set.labels) - {photo.label for photo in photo_set.of("val")}:
         _LOG.warning("val has no photo of %d label(s), %s: its figures ignore them", len(absent), list_labels(absent))
 

@@ -63,7 +63,7 @@ def test_those_that_are_held_out_are_not_learned_from_and_evaluate(photo_folder:
     folder = correct(tmp_path / "corrections", "carrot", *photos)
 
     learned = from_corrections(load(photo_folder, folder, tmp_path), folder)
-    held_out = load_test_photos(str(folder), ("carrot", "leek"), cache=tmp_path).photos
+    held_out = load_test_photos(str(folder), ("carrot", "leek"), cache=tmp_path)
 
     assert len(learned) + len(held_out) == 40
     assert {photo.path for photo in learned} & {photo.path for photo in held_out} == set()

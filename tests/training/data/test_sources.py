@@ -111,22 +111,22 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_only_the_test_split_is_used_if_there_is_one(photo_folder: Path, tmp_path: Path) -> None:
     photos = load_test_photos(str(photo_folder), tuple(GROUPS), cache=tmp_path)
-    assert len(photos.photos) == len(photos.of("test")) == 8
+    assert [photo.split for photo in photos] == ["test"] * 8
     food = write_image_folder(tmp_path / "food", {"leek": 2, "apple": 1})
     photos = load_test_photos(str(food), ("apple", "kiwi", "leek"), cache=tmp_path / "cache")
-    assert (photos.labels, photos.groups) == (("apple", "kiwi", "leek"), None)
-    assert [photo.label for photo in photos.of("test")] == ["apple", "leek", "leek"]
+    assert [(photo.label, photo.split) for photo in photos] == [("apple", "test"), ("leek", "test"), ("leek", "test")]
 
 
-def test_test_photos_that_the_data_set_has_are_left_out(photo_set: PhotoSet, tmp_path: Path) -> None:
+def test_test_photos_that_the_data_set_has_are_left_out(
+    photo_set: PhotoSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     field = write_image_folder(tmp_path / "field", {"apple": 1, "leek": 2}, first_seed=9000)
     shutil.copy(photo_set.of("train")[0].path, field / "leek" / "copy.jpg")
     known = {photo.digest for photo in photo_set.photos}
     photos = load_test_photos(str(field), tuple(GROUPS), cache=tmp_path, known=known)
-    assert len(photos.photos) == 3
-    assert [(photo.path.name, photo.reason) for photo in photos.skipped] == [
-        ("copy.jpg", "the same file is in data.source or the corrections")
-    ]
+    assert len(photos) == 3
+    copy = field / "leek" / "copy.jpg"
+    assert caplog.messages == [f"{copy} is skipped: the same file is in data.source or the corrections"]
 
 
 @pytest.mark.parametrize(
