@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,6 @@ from training.config import ConfigError
 from training.data.photo_set import DataError, Photo
 from training.data.sources import load_test_photos
 from training.evaluation.decision import Decision
-from training.evaluation.unfamiliarity import add_unfamiliar_shares
 from training.learned_photos import LEARNED_FILE, VAL_FILE, leave_out, read_digests
 from training.loader import load_photo_set
 from training.network import NetworkError
@@ -36,9 +34,8 @@ def evaluate_run(run: Path, source: str, cache: Path) -> EvaluationResult:
     decision = Decision(spec.temperature, spec.threshold)
     precision = read_run_config(run).evaluation.precision if splits.get("val") else None
     result = evaluate_decision(load_network(run, spec), evaluation_set, decision, precision)
-    if (familiarity := read_familiarity(run)) is None:
-        return result
-    return replace(result, figures=add_unfamiliar_shares(result.figures, result.predictions, familiarity))
+    familiarity = read_familiarity(run)
+    return result if familiarity is None else result.with_unfamiliar_shares(familiarity)
 
 
 def _find_unseen(run: Path, spec: Spec, source: str, cache: Path) -> dict[str, Sequence[Photo]]:

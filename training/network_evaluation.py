@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from handler.familiarity import Familiarity
 from handler.spec import Preprocessing
 from training.config import DataConfig, EvaluationConfig
 from training.data.photo_set import Photo, PhotoSet
@@ -60,6 +61,16 @@ class EvaluationResult:
     def unseen(self) -> Predictions:
         """The predictions of the network that is kept for photos of val that it has not learned from."""
         return self.held_back or self.predictions["val"]
+
+    def with_unfamiliar_shares(self, familiarity: Familiarity) -> "EvaluationResult":
+        """Return this with the share of photos in each summary that are unfamiliar to the network that is kept."""
+        kept = {**self.predictions, "val": self.held_back} if self.held_back else self.predictions
+        figures = {}
+        for split, found in kept.items():
+            share = float((familiarity.score(found.embeddings_ND) > 1.0).mean())
+            summary = {**self.figures[split]["summary"], "unfamiliar_share": share}
+            figures[split] = {**self.figures[split], "summary": summary}
+        return replace(self, figures=figures)
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:

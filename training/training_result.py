@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from training.evaluation.network_outputs import Features
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_mistakes, render_report
-from training.evaluation.unfamiliarity import add_unfamiliar_shares, embed_train, fit_familiarity, store_familiarity
+from training.evaluation.unfamiliarity import embed_train, fit_familiarity, store_familiarity
 from training.int8_photos import keep_photos
 from training.learned_photos import LEARNED_FILE, VAL_FILE, shorten_digests
 from training.linear_probe import embed_split
@@ -50,12 +49,9 @@ def write_result(
 ) -> Path:
     """Write and track the run and return its folder; raise `RunError`."""
     train = _embed_train(config, photos, evaluation_set, result.network)
-    unseen = result.evaluation.unseen
-    familiarity = fit_familiarity(train, unseen)
-    predictions = {**result.evaluation.predictions, "val": unseen}
-    figures = add_unfamiliar_shares(result.evaluation.figures, predictions, familiarity)
-    result = result._replace(evaluation=replace(result.evaluation, figures=figures))
-    evaluation = result.evaluation
+    familiarity = fit_familiarity(train, result.evaluation.unseen)
+    evaluation = result.evaluation.with_unfamiliar_shares(familiarity)
+    result = result._replace(evaluation=evaluation)
     spec = _build_spec(config, photos, evaluation_set, result)
     shown = "test" if evaluation_set.splits["test"] else "val"
     train_by_label = Counter(photo.label for photo in photos.of("train"))
@@ -72,7 +68,7 @@ def write_result(
         spec=spec,
         metrics=metrics,
         config=format_config(config),
-        reference=summarize_reference(unseen, train_counts_K, spec.temperature, familiarity, config.seed),
+        reference=summarize_reference(evaluation.unseen, train_counts_K, spec.temperature, familiarity, config.seed),
         familiarity=store_familiarity(familiarity),
         report=render_report(spec, metrics, mistakes, format_config(config)),
         photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),

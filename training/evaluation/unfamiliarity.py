@@ -3,7 +3,6 @@
 Axes: N photos, D embedding, R direction.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,14 +53,3 @@ def fit_familiarity(train: Features, val: Predictions) -> Familiarity:
 def store_familiarity(familiarity: Familiarity) -> dict[str, NDArray[Any]]:
     """Return the arrays of familiarity.npz."""
     return {"directions_DR": familiarity.directions_DR.astype(np.float16), "threshold": familiarity.threshold}
-
-
-def add_unfamiliar_shares(
-    figures: Mapping[str, Any], predictions: Mapping[str, Predictions], familiarity: Familiarity
-) -> dict[str, Any]:
-    """Return *figures*, by split, with the share of unfamiliar photos in each summary."""
-    shares = {name: float((familiarity.score(p.embeddings_ND) > 1.0).mean()) for name, p in predictions.items()}
-    return {
-        name: {**split, "summary": {**split["summary"], "unfamiliar_share": shares[name]}}
-        for name, split in figures.items()
-    }

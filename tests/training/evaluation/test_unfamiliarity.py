@@ -6,8 +6,10 @@ import pytest
 from handler.engine import Floats
 from handler.familiarity import read_familiarity
 from tests.training.tiny_runs import read_metrics
+from training.evaluation.decision import Decision
 from training.evaluation.network_outputs import Predictions
-from training.evaluation.unfamiliarity import add_unfamiliar_shares, fit_familiarity, store_familiarity
+from training.evaluation.unfamiliarity import fit_familiarity, store_familiarity
+from training.network_evaluation import EvaluationResult
 
 NUM_LABELS, WIDTH = 8, 160
 CENTRES_KD = np.random.default_rng(0).normal(size=(NUM_LABELS, WIDTH))
@@ -59,7 +61,9 @@ def test_the_share_of_unfamiliar_photos_is_a_figure_of_every_split() -> None:
     test.embeddings_ND[:50] = others(50)
     figures = {"val": {"summary": {"top1": 0.5}}, "test": {"summary": {"top1": 0.25}, "confusion": []}}
 
-    found = add_unfamiliar_shares(figures, {"val": val, "test": test}, familiarity)
+    result = EvaluationResult(Decision(1.0, 0.5), {"val": val, "test": test}, figures, {})
+
+    found = result.with_unfamiliar_shares(familiarity).figures
 
     assert found["val"] == {"summary": {"top1": 0.5, "unfamiliar_share": 0.05}}
     assert found["test"]["summary"]["unfamiliar_share"] >= 0.5
