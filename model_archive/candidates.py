@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from handler.spec import INVALID_JSON
+from handler.spec import INVALID_JSON, encode_sorted
 from model_archive.build_error import BuildError
 
 FRONTIER = Path("build/frontier")
@@ -57,7 +57,7 @@ def format_table(candidates: Sequence[Candidate]) -> str:
 
 
 def write_candidates(candidates: Sequence[Candidate], folder: Path) -> None:
-    (folder / FRONTIER_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(candidates), indent=1) + b"\n")
+    (folder / FRONTIER_FILE).write_bytes(encode_sorted(candidates))
 
 
 def read_candidates(folder: Path) -> list[Candidate]:

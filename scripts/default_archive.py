@@ -12,6 +12,7 @@ import zlib
 from importlib.metadata import version
 from pathlib import Path
 
+from handler.spec import encode_sorted
 from model_archive.build import build_archive, reseal_archive
 from model_archive.build_error import BuildError
 from model_archive.candidates import read_candidates
@@ -22,7 +23,7 @@ from serving.model_store import DEFAULT_ARCHIVES
 from training.data.fetch import PUBLIC_SETS
 from training.default_model import DefaultModelError, write_default_run
 from training.network import NetworkError
-from training.run_folder import RunError, format_json
+from training.run_folder import RunError
 
 VERSION = "1.0.0"
 FINE_TUNED = DEFAULT_ARCHIVES / "fruity-2.0.0.mar"
@@ -51,7 +52,7 @@ def rebuild_default_archive(out: Path) -> tuple[Path, str]:
         write_default_run(run)
         built, digest = build_archive(run, VERSION, ["openvino"], Path(scratch) / "built")
         shutil.copytree(built.parent, out, dirs_exist_ok=True)
-    (out / TOOLCHAIN_FILE).write_bytes(format_json(read_toolchain()))
+    (out / TOOLCHAIN_FILE).write_bytes(encode_sorted(read_toolchain()))
     return out / built.name, digest
 
 

@@ -15,7 +15,7 @@ from timm.data import ImageNetInfo  # type: ignore[attr-defined]  # re-exported 
 
 from handler.spec import Provenance, Spec
 from training.network import NetworkError, build_network, default_preprocessing
-from training.run_folder import RunError, write_run
+from training.run_folder import CONFIG_FILE, RunError, write_run
 
 CONFIG = Path(__file__).parent / "conf" / "default_model.yaml"
 
@@ -42,7 +42,7 @@ def write_default_run(run: Path) -> Spec:
     config = yaml.safe_load(config_text)
     spec = compose_spec(config, ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
     network = build_network(config["architecture"])
-    write_run(run, state_dict=network.state_dict(), spec=spec, metrics={}, config=config_text)
+    write_run(run, state_dict=network.state_dict(), spec=spec, metrics={}, texts={CONFIG_FILE: config_text})
     return spec
 
 

@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -30,9 +29,8 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from handler.spec import FAMILIARITY_FILE, PHOTOS_FILE, REFERENCE_FILE, WEIGHTS_FILE, Spec, write_spec
+from handler.spec import PHOTOS_FILE, WEIGHTS_FILE, Spec, encode_sorted, write_spec
 from training.config import Config, ConfigError, convert_config
-from training.evaluation.label_errors import LABEL_ERRORS_FILE
 from training.int8_photos import KeptPhotos, write_photos
 from training.network import NetworkError, build_network, load_weights, read_weights
 
@@ -50,17 +48,14 @@ def write_run(
     state_dict: Mapping[str, Tensor],
     spec: Spec,
     metrics: Mapping[str, Any],
-    config: str = "",
-    reference: Mapping[str, NDArray[Any]] | None = None,
-    familiarity: Mapping[str, NDArray[Any]] | None = None,
-    report: str | None = None,
+    texts: Mapping[str, str] = {},
+    statistics: Mapping[str, Mapping[str, NDArray[Any]]] = {},
+    digests: Mapping[str, NDArray[np.uint64]] = {},
     photos: KeptPhotos | None = None,
-    digests: Mapping[str, NDArray[np.uint64]] | None = None,
-    label_errors: str | None = None,
 ) -> Path:
     """Write the run *folder* and return it; raise `RunError` or `OSError`, after which nothing of it is left.
 
-    *state_dict* has the keys of timm's own model; *config* is YAML, *report* HTML. A part that is None is not written.
+    *state_dict* has the keys of timm's own model; *texts*, *statistics* (arrays by name) and *digests* are by file.
     """
     check_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,17 +66,15 @@ def write_run(
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
         (partial / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
         write_spec(spec, partial)
-        (partial / "metrics.json").write_bytes(format_json(metrics))
-        for name, arrays in {REFERENCE_FILE: reference, FAMILIARITY_FILE: familiarity}.items():
-            if arrays is not None:
-                np.savez_compressed(partial / name, allow_pickle=False, **arrays)
-        for name, text in {REPORT_FILE: report, LABEL_ERRORS_FILE: label_errors, CONFIG_FILE: config}.items():
-            if text is not None:
-                (partial / name).write_text(text, encoding="utf-8")
+        (partial / "metrics.json").write_bytes(encode_sorted(metrics))
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        for name, arrays in statistics.items():
+            np.savez_compressed(partial / name, allow_pickle=False, **arrays)
+        for name, digests_N in digests.items():
+            np.save(partial / name, np.sort(digests_N), allow_pickle=False)
         if photos is not None:
             write_photos(partial / PHOTOS_FILE, photos)
-        for name, digests_N in (digests or {}).items():
-            np.save(partial / name, np.sort(digests_N), allow_pickle=False)
         partial.rename(folder)
     return folder
 
@@ -141,11 +134,6 @@ def point_latest(folder: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
     link.replace(folder.parent / "latest")
-
-
-def format_json(value: Any) -> bytes:
-    """Return *value* as sorted, indented JSON: the same bytes for the same value."""
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n"
 
 
 def read_code_revision(checkout: Path) -> str | None:

@@ -10,10 +10,10 @@ import msgspec
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from handler.spec import Provenance, Spec
+from handler.spec import FAMILIARITY_FILE, REFERENCE_FILE, Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import Photo, PhotoSet
-from training.evaluation.label_errors import LabelError, format_label_errors
+from training.evaluation.label_errors import LABEL_ERRORS_FILE, LabelError, format_label_errors
 from training.evaluation.network_outputs import Features
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
@@ -23,7 +23,7 @@ from training.int8_photos import keep_photos
 from training.learned_photos import LEARNED_FILE, VAL_FILE, shorten_digests
 from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
-from training.run_folder import read_code_revision, write_run
+from training.run_folder import CONFIG_FILE, REPORT_FILE, read_code_revision, write_run
 from training.trackers import Picture, track_files, track_results
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -62,18 +62,20 @@ def write_result(
     }
     train_counts_K = [train_by_label[label] for label in photos.labels]
     mistakes = find_mistakes(evaluation.predictions[shown], evaluation_set.splits[shown], spec)
+    reference = summarize_reference(evaluation.unseen, train_counts_K, spec.temperature, familiarity, config.seed)
+    settings = format_config(config)
+    texts = {CONFIG_FILE: settings, REPORT_FILE: render_report(spec, metrics, mistakes, settings)}
+    if result.label_errors is not None:
+        texts[LABEL_ERRORS_FILE] = format_label_errors(result.label_errors)
     run = write_run(
         Path(config.runs) / config.id,
         state_dict=result.network.state_dict(),
         spec=spec,
         metrics=metrics,
-        config=format_config(config),
-        reference=summarize_reference(evaluation.unseen, train_counts_K, spec.temperature, familiarity, config.seed),
-        familiarity=store_familiarity(familiarity),
-        report=render_report(spec, metrics, mistakes, format_config(config)),
-        photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
-        label_errors=None if result.label_errors is None else format_label_errors(result.label_errors),
+        texts=texts,
+        statistics={REFERENCE_FILE: reference, FAMILIARITY_FILE: store_familiarity(familiarity)},
         digests={LEARNED_FILE: shorten_digests(result.learned), VAL_FILE: shorten_digests(photos.of("val"))},
+        photos=keep_photos(photos, evaluation_set.preprocessing, config.evaluation, config.seed),
     )
     if tracker is not None:
         confusion = Picture(rasterize_confusion(evaluation.figures[shown]["confusion"], spec.labels), shown)

@@ -12,6 +12,7 @@ from training.run_folder import RunError, point_latest, read_code_revision, writ
 
 SPEC = make_spec()
 WEIGHTS = {"classifier.weight": torch.randn(4, 3, 2, 2)}
+STATISTICS = {"reference.npz": {"mean": np.ones(3)}}
 
 
 def write(folder: Path, **parts: Any) -> Path:
@@ -19,7 +20,8 @@ def write(folder: Path, **parts: Any) -> Path:
 
 
 def test_a_run_folder_holds_everything_that_was_given(tmp_path: Path) -> None:
-    run = write(tmp_path / "runs" / "one", config="seed: 1\n", reference={"mean": np.ones(3)}, report="<!doctype html>")
+    texts = {"config.yaml": "seed: 1\n", "report.html": "<!doctype html>"}
+    run = write(tmp_path / "runs" / "one", texts=texts, statistics=STATISTICS)
 
     files = "config.yaml metrics.json model.safetensors reference.npz report.html spec.json"
     assert sorted(path.name for path in run.iterdir()) == files.split()
@@ -34,8 +36,8 @@ def test_a_run_folder_holds_everything_that_was_given(tmp_path: Path) -> None:
 
 def test_equal_runs_have_equal_bytes_also_with_channels_last_weights(tmp_path: Path) -> None:
     channels_last = {name: tensor.to(memory_format=torch.channels_last) for name, tensor in WEIGHTS.items()}
-    first = write(tmp_path / "one", reference={"mean": np.ones(3)})
-    second = write(tmp_path / "two", reference={"mean": np.ones(3)}, state_dict=channels_last)
+    first = write(tmp_path / "one", statistics=STATISTICS)
+    second = write(tmp_path / "two", statistics=STATISTICS, state_dict=channels_last)
 
     contents = [[path.read_bytes() for path in sorted(run.iterdir())] for run in (first, second)]
     assert contents[0] == contents[1]
@@ -50,7 +52,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
-        write(tmp_path / "one", report="\ud800")
+        write(tmp_path / "one", texts={"report.html": "\ud800"})
     assert list(tmp_path.iterdir()) == []
 
 
