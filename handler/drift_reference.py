@@ -12,7 +12,7 @@ from handler.engine import Floats
 from handler.spec import REFERENCE_FILE, SpecError
 
 STATISTICS = ("confidence", "entropy", "unfamiliarity", "brightness", "contrast", "sharpness", "anisotropy")
-"""The numbers of a photo that a reference may have."""
+"""The numbers of a photo that a reference has."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Histogram:
     edges: tuple[float, ...]
     """The inner ones: one fewer than bins."""
     shares: tuple[float, ...]
-    samples_N: Floats | None
-    """The values themselves, for the same photos as `embeddings_ND`; references of older archives have none."""
+    samples_N: Floats
+    """The values themselves, for the same photos as `embeddings_ND`."""
 
     def bin(self, value: float) -> int:
         """Return the index of the bin that *value* is in."""
@@ -36,16 +36,11 @@ class DriftReference:
     """Of val: what the shares are of."""
     label_shares_K: Floats
     """By class index, the share of the photos that have it as their first label."""
-    train_counts_K: Floats | None
-    """Train photos of each label, the mix that the model is for; references of older archives have none."""
+    train_counts_K: Floats
+    """Train photos of each label, the mix that the model is for."""
     histograms: Mapping[str, Histogram]
-    """By statistic; older references lack some."""
+    """By statistic."""
     embeddings_ND: Floats
-
-    def bin(self, statistic: str, value: float) -> int | None:
-        """Return the index of the bin of *value*, None if the reference lacks *statistic*."""
-        histogram = self.histograms.get(statistic)
-        return None if histogram is None else histogram.bin(value)
 
 
 def read_drift_reference(folder: Path) -> DriftReference | None:
@@ -60,8 +55,8 @@ def read_drift_reference(folder: Path) -> DriftReference | None:
         return DriftReference(
             num_photos=int(arrays["num_photos"]),
             label_shares_K=arrays["label_shares_K"],
-            train_counts_K=arrays.get("train_counts_K"),
-            histograms={name: _read_histogram(arrays, name) for name in STATISTICS if f"{name}_edges_E" in arrays},
+            train_counts_K=arrays["train_counts_K"],
+            histograms={name: _read_histogram(arrays, name) for name in STATISTICS},
             embeddings_ND=arrays["embeddings_ND"],
         )
     except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -72,4 +67,4 @@ def _read_histogram(arrays: Mapping[str, Floats], name: str) -> Histogram:
     edges, shares = arrays[f"{name}_edges_E"].tolist(), arrays[f"{name}_shares"].tolist()
     if len(shares) != len(edges) + 1:
         raise ValueError(f"{name} has {len(edges)} edges for {len(shares)} bins")
-    return Histogram(tuple(edges), tuple(shares), arrays.get(f"{name}_N"))
+    return Histogram(tuple(edges), tuple(shares), arrays[f"{name}_N"])

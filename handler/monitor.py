@@ -173,8 +173,8 @@ class Monitor:
             if (value := getattr(statistics, name)) is None:
                 continue
             sums.observe(f"fruity_{name}", value)
-            if self._reference is not None and (number := self._reference.bin(name, value)) is not None:
-                sums.count("fruity_reference_bin_total", name, str(number))
+            if self._reference is not None:
+                sums.count("fruity_reference_bin_total", name, str(self._reference.histograms[name].bin(value)))
 
     def _reference_bins(self, reference: DriftReference) -> Iterator[tuple[str, str, float]]:
         for name, histogram in reference.histograms.items():

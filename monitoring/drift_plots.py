@@ -23,15 +23,11 @@ _NUM_LABELS = 12
 @_styled
 def draw_statistics(histograms: Mapping[str, Histogram], statistics: Mapping[str, Floats]) -> str:
     """Draw the share of photos below each value, of val and of the window."""
-    names = [name for name in STATISTIC_TOLERANCES if name in histograms and len(statistics[name])]
+    names = [name for name in STATISTIC_TOLERANCES if len(statistics[name])]
     figure = Figure(figsize=(9.2, 2.4 * ((len(names) + 3) // 4)), layout="constrained")
     grid = list(figure.subplots((len(names) + 3) // 4, 4, squeeze=False).flat)
     for axes, name in zip(grid, names, strict=False):
-        histogram = histograms[name]
-        if histogram.samples_N is not None:
-            axes.ecdf(histogram.samples_N, color=_BEFORE, label="val")
-        else:
-            axes.plot(histogram.edges, np.cumsum(histogram.shares)[:-1], color=_BEFORE, label="val")
+        axes.ecdf(histograms[name].samples_N, color=_BEFORE, label="val")
         axes.ecdf(statistics[name], color=_AFTER, label="window")
         axes.set(xlabel=name, ylim=(0, 1))
     for axes in grid[len(names) :]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from handler.drift_reference import DriftReference, Histogram
+from handler.drift_reference import DriftReference
 from handler.engine import Floats
 from monitoring.drift_level import MIX_SHARE, NUM_PERMUTATIONS, Comparison, adjust
 from monitoring.embedding_tests import compare_embeddings
@@ -58,7 +58,7 @@ class Window:
 def compare_window(
     window: Window, reference: DriftReference, reference_MR: Floats | None, labels: Sequence[str]
 ) -> list[Comparison]:
-    """Return the result of each test that *reference* and *window* allow; *reference_MR* are its coordinates."""
+    """Return the result of each test that *window* allows; *reference_MR* are its coordinates."""
     results = [*_test_statistics(window, reference), *_test_labels(window.counts_K, reference, labels)]
     if window.coordinates_NR is not None and reference_MR is not None:
         results += compare_embeddings(window.coordinates_NR, reference_MR)
@@ -66,25 +66,25 @@ def compare_window(
 
 
 def known_mixes(reference: DriftReference) -> list[Floats]:
-    """Return the photos by label of train, which are more, and of val; older references lack those of train."""
-    val_K = np.rint(reference.label_shares_K * reference.num_photos)
-    return [val_K] if reference.train_counts_K is None else [reference.train_counts_K, val_K]
+    """Return the photos by label of train, which are more, and of val."""
+    return [reference.train_counts_K, np.rint(reference.label_shares_K * reference.num_photos)]
 
 
 def _test_statistics(window: Window, reference: DriftReference) -> Iterator[Comparison]:
-    tested = [name for name in STATISTIC_TOLERANCES if name in reference.histograms and len(window.statistics[name])]
+    tested = [name for name in STATISTIC_TOLERANCES if len(window.statistics[name])]
     for name in tested:
-        tolerance, histogram, values_N = STATISTIC_TOLERANCES[name], reference.histograms[name], window.statistics[name]
-        before_M, after_N = _make_comparable(histogram, values_N, reference.num_photos)
-        effect, p = _compare_samples(after_N, before_M, tolerance)
+        tolerance, before_M = STATISTIC_TOLERANCES[name], reference.histograms[name].samples_N
+        after_N = window.statistics[name]
+        # The reference's are rounded to float16, and the test must not see that.
+        effect, p = _compare_samples(after_N.astype(np.float16).astype(np.float32), before_M, tolerance)
         yield Comparison(
             "answer shift" if name in _ANSWERS else "photo shift",
             name,
             effect,
             tolerance.effect,
             adjust(p, len(tested)),
-            _median(histogram),
-            float(np.median(values_N)),
+            float(np.median(before_M)),
+            float(np.median(after_N)),
         )
 
 
@@ -96,24 +96,6 @@ def _compare_samples(after_N: Floats, before_M: Floats, tolerance: Tolerance) ->
     alternative = {"greater": "less", "less": "greater"}.get(tolerance.direction, "two-sided")
     found = stats.ks_2samp(after_N, before_M, alternative=alternative, method="asymp")
     return float(found.statistic), float(found.pvalue)
-
-
-def _median(histogram: Histogram) -> float:
-    if histogram.samples_N is not None:
-        return float(np.median(histogram.samples_N))
-    return float(np.median(histogram.edges))
-
-
-def _make_comparable(histogram: Histogram, values_N: Floats, num_photos: int) -> tuple[Floats, Floats]:
-    """Return samples of the reference and of the window: values, or bins where the reference has no values."""
-    if histogram.samples_N is not None:
-        # The reference's are rounded to float16, and the test must not see that.
-        return histogram.samples_N, values_N.astype(np.float16).astype(np.float32)
-    counts = np.rint(np.array(histogram.shares) * num_photos).astype(int)
-    return (
-        np.repeat(np.arange(len(counts)), counts).astype(np.float32),
-        np.searchsorted(histogram.edges, values_N, side="right").astype(np.float32),
-    )
 
 
 def _test_labels(after_K: Floats, reference: DriftReference, labels: Sequence[str]) -> Iterator[Comparison]:

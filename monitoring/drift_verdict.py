@@ -6,7 +6,6 @@ Axes: N photos of the window, M of the reference, K class, R direction of the em
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -16,7 +15,7 @@ from handler.engine import Floats
 from handler.prediction_log import LoggedPrediction
 from monitoring.drift_level import LEVEL, Comparison
 from monitoring.drift_tests import Window, compare_window
-from monitoring.prediction_windows import read_coordinates, read_time
+from monitoring.prediction_windows import read_coordinates
 from monitoring.watched_model import CannotSayError, WatchedModel
 
 # Of a normal distribution: 95 % lie above it, and 95 % below its negative.
@@ -58,11 +57,7 @@ class Verdict:
     photos: Sequence[LoggedPrediction]
     window: Window
     comparisons: Sequence[Comparison]
-    accuracy: AccuracyChange | None
-
-    @property
-    def start(self) -> datetime:
-        return read_time(self.photos[0])
+    accuracy: AccuracyChange
 
     @property
     def drifted(self) -> bool:
@@ -86,8 +81,7 @@ class Verdict:
             return "no drift: the photos and answers differ from those of val by no more than other shops' do"
         found = self.findings
         kinds = ", ".join(dict.fromkeys(one.kind for one in found))
-        harm = f"; {self.accuracy}" if self.accuracy else ""
-        return f"drift ({kinds}): {', '.join(describe(one) for one in found[:3])}{harm}"
+        return f"drift ({kinds}): {', '.join(describe(one) for one in found[:3])}; {self.accuracy}"
 
 
 def judge_window(photos: Sequence[LoggedPrediction], model: WatchedModel, reference_MR: Floats | None) -> Verdict:
@@ -135,13 +129,9 @@ def _stack_coordinates(photos: Sequence[LoggedPrediction], model: WatchedModel) 
     return np.stack(rows)
 
 
-def estimate_accuracy(window: Window, reference: DriftReference) -> AccuracyChange | None:
-    """Return how much less often answers are right than on val, None if the reference has no confidences."""
-    histogram = reference.histograms.get("confidence")
-    after_N = window.statistics["confidence"]
-    if histogram is None or histogram.samples_N is None or not len(after_N):
-        return None
-    before_M = histogram.samples_N
+def estimate_accuracy(window: Window, reference: DriftReference) -> AccuracyChange:
+    """Return how much less often answers are right than on val."""
+    before_M, after_N = reference.histograms["confidence"].samples_N, window.statistics["confidence"]
     change = float(after_N.mean() - before_M.mean())
     error = math.sqrt(after_N.var() / len(after_N) + before_M.var() / len(before_M))
     return AccuracyChange(change, change - _Z_95 * error, change + _Z_95 * error)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from handler.drift_reference import DriftReference, Histogram
+from handler.drift_reference import STATISTICS, DriftReference, Histogram
 from handler.monitor import Monitor
 from handler.observation import Observation
 from handler.problem import Problem
@@ -13,13 +13,15 @@ from handler.spec import Spec
 from tests.handler.worker import load_metrics
 from tests.specs import make_spec
 
+NO_SAMPLES = np.zeros(0, dtype=np.float32)
 REFERENCE = DriftReference(
     num_photos=8,
     label_shares_K=np.array([0.5, 0.25, 0.25, 0.0], dtype=np.float32),
-    train_counts_K=None,
+    train_counts_K=np.array([20.0, 10.0, 10.0, 10.0], dtype=np.float32),
     histograms={
-        "confidence": Histogram((0.5,), (0.25, 0.75), None),
-        "brightness": Histogram((0.25, 0.5, 0.75), (0.25, 0.25, 0.25, 0.25), None),
+        **{name: Histogram((), (1.0,), NO_SAMPLES) for name in STATISTICS},
+        "confidence": Histogram((0.5,), (0.25, 0.75), NO_SAMPLES),
+        "brightness": Histogram((0.25, 0.5, 0.75), (0.25, 0.25, 0.25, 0.25), NO_SAMPLES),
     },
     embeddings_ND=np.zeros((0, 2), dtype=np.float32),
 )

@@ -4,19 +4,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handler.drift_reference import read_drift_reference
+from handler.drift_reference import STATISTICS, read_drift_reference
 from handler.spec import SpecError
 
 
 def write_reference(folder: Path, **changes: Any) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "num_photos": np.array(4),
         "label_shares_K": np.array([0.75, 0.25], dtype=np.float32),
-        "confidence_edges_E": np.array([0.25, 0.5], dtype=np.float32),
-        "confidence_shares": np.array([0.25, 0.25, 0.5], dtype=np.float32),
+        "train_counts_K": np.array([7, 2]),
         "embeddings_ND": np.array([[1, 0], [0, 1]], dtype=np.float16),
-        **changes,
     }
+    for name in STATISTICS:
+        arrays[f"{name}_edges_E"] = np.array([0.25, 0.5], dtype=np.float32)
+        arrays[f"{name}_shares"] = np.array([0.25, 0.25, 0.5], dtype=np.float32)
+        arrays[f"{name}_N"] = np.array([0.5, 0.75], dtype=np.float16)
+    arrays |= changes
     np.savez(folder / "reference.npz", **{name: array for name, array in arrays.items() if array is not None})
 
 
@@ -31,28 +34,19 @@ def test_a_value_is_in_the_bin_between_its_edges(tmp_path: Path, value: float, i
     reference = read_drift_reference(tmp_path)
 
     assert reference is not None
-    assert reference.bin("confidence", value) == index
+    assert reference.histograms["confidence"].bin(value) == index
 
 
-def test_statistics_that_an_older_reference_lacks_are_left_out(tmp_path: Path) -> None:
+def test_all_that_training_writes_is_read(tmp_path: Path) -> None:
     write_reference(tmp_path)
 
     reference = read_drift_reference(tmp_path)
 
     assert reference is not None
-    assert set(reference.histograms) == {"confidence"}
-    assert reference.histograms["confidence"].samples_N is None
-    assert reference.bin("sharpness", 0.5) is None
-
-
-def test_the_samples_of_a_statistic_are_read(tmp_path: Path) -> None:
-    write_reference(tmp_path, confidence_N=np.array([0.5, 0.75], dtype=np.float16))
-
-    reference = read_drift_reference(tmp_path)
-
-    assert reference is not None
-    assert np.array_equal(reference.histograms["confidence"].samples_N, [0.5, 0.75])  # type: ignore[arg-type]
+    assert list(reference.histograms) == list(STATISTICS)
+    assert [histogram.samples_N.tolist() for histogram in reference.histograms.values()] == [[0.5, 0.75]] * 7
     assert reference.num_photos == 4
+    assert reference.train_counts_K.tolist() == [7, 2]
     assert reference.label_shares_K.tolist() == [0.75, 0.25]
     assert reference.embeddings_ND.tolist() == [[1, 0], [0, 1]]
 
@@ -60,7 +54,8 @@ def test_the_samples_of_a_statistic_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"label_shares_K": None}, "label_shares_K"),
+        ({"train_counts_K": None}, "train_counts_K"),
+        ({"sharpness_N": None}, "sharpness_N"),
         ({"confidence_shares": None}, "confidence_shares"),
         ({"confidence_shares": np.ones(2)}, "confidence has 2 edges for 2 bins"),
         ({"num_photos": np.array(["many"])}, "many"),

@@ -26,6 +26,7 @@ def test_a_worker_that_starts_emits_the_reference_and_zeros(log: pytest.LogCaptu
         ("confidence", "0"): 0.25,
         ("confidence", "1"): 0.75,
         **{("brightness", str(number)): 0.25 for number in range(4)},
+        **{(name, "0"): 1.0 for name in ("entropy", "unfamiliarity", "contrast", "sharpness", "anisotropy")},
         ("label", "apple"): 0.5,
         ("label", "banana"): 0.25,
         ("label", "cherry"): 0.25,

@@ -25,6 +25,7 @@ USUAL = {
     "contrast": 0.2,
     "sharpness": 0.03,
     "anisotropy": 0.5,
+    "unfamiliarity": 0.8,
 }
 
 
@@ -98,6 +99,7 @@ def _draw_statistics(rng: np.random.Generator) -> dict[str, float]:
         "contrast": float(rng.normal(0.2, 0.03)),
         "sharpness": float(rng.gamma(4.0, 0.01)),
         "anisotropy": float(rng.normal(0.52, 0.05)),
+        "unfamiliarity": 1 - confidence,
     }
 
 

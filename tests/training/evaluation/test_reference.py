@@ -29,12 +29,12 @@ def test_what_is_written_is_read_as_the_drift_reference(tmp_path: Path) -> None:
     assert set(reference.histograms) == set(STATISTICS)
     assert reference.num_photos == 30
     assert reference.label_shares_K.tolist() == [1.0, 0.0]
-    assert reference.train_counts_K.tolist() == [7, 2]  # type: ignore[union-attr]
+    assert reference.train_counts_K.tolist() == [7, 2]
     sharpness = reference.histograms["sharpness"]
     assert np.bincount([sharpness.bin(value) for value in predictions.sharpness_N]) / 30 == pytest.approx(
         sharpness.shares
     )
-    samples = {name: histogram.samples_N.tolist()[:3] for name, histogram in reference.histograms.items()}  # type: ignore[union-attr]
+    samples = {name: histogram.samples_N.tolist()[:3] for name, histogram in reference.histograms.items()}
     assert samples["confidence"] == pytest.approx([0.5, 0.881, 0.982], abs=1e-3)
     assert samples["entropy"] == pytest.approx([1.0, 0.527, 0.130], abs=1e-3)
     assert samples["unfamiliarity"] == [0.0, 2.0, 2.0]
