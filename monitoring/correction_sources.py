@@ -1,20 +1,17 @@
-"""Where corrections are collected from: a CSV, a folder of corrections, and the sink's folder or bucket.
-
-All of it comes from outside: each photo is decoded within the limits of serving, and compressed again.
-"""
+"""Where corrections are collected from: a CSV, a folder of corrections, and the sink's folder or bucket."""
 
 import csv
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from handler.problem import Problem
 from handler.spec import INVALID_JSON
 from model_archive.storage import RegistryError, Storage, open_storage
-from monitoring.correction import Correction, CorrectionError, clean_photo, make_correction
+from monitoring.correction import Correction, CorrectionError, make_correction
 from monitoring.correction_folder import CORRECTIONS_FILE, read_corrections
 
 RECEIVED = "received"
@@ -25,12 +22,12 @@ _DELIMITERS = ",;\t"
 
 
 class FoundCorrection(NamedTuple):
-    """One correction of a source, and how to get its cleaned photo."""
+    """One correction of a source, and how to read its photo."""
 
     place: str
     correction: Correction
     read_photo: Callable[[], bytes]
-    """Raises `CorrectionError`."""
+    """Raises `CorrectionError` or `RegistryError`."""
 
 
 class Refused(NamedTuple):
@@ -84,13 +81,13 @@ def _parse_row(row: dict[str, str | None], place: str, folder: Path) -> FoundCor
         correction = make_correction(digest, row.get("label") or "", "csv", **texts)
     except (CorrectionError, ValueError) as error:  # a path with a zero byte is a ValueError
         return Refused(place, str(error))
-    return FoundCorrection(place, correction, lambda: _clean(content))
+    return FoundCorrection(place, correction, lambda: content)
 
 
 def _read_folder(folder: Path) -> Iterator[FoundCorrection]:
     for correction in read_corrections(folder):
         photo = folder / correction.photo
-        yield FoundCorrection(str(photo), correction, lambda photo=photo: _clean(_read_file(photo)))  # type: ignore[misc]
+        yield FoundCorrection(str(photo), correction, partial(_read_file, photo))
 
 
 def _read_received(uri: str) -> Iterator[FoundCorrection | Refused]:
@@ -103,8 +100,7 @@ def _read_received(uri: str) -> Iterator[FoundCorrection | Refused]:
             except INVALID_JSON as error:
                 yield Refused(place, str(error))
                 continue
-            photo = correction.photo
-            yield FoundCorrection(place, correction, lambda photo=photo: _clean(_read_object(storage, photo)))  # type: ignore[misc]
+            yield FoundCorrection(place, correction, partial(_read_object, storage, correction.photo))
     except RegistryError as error:
         raise CorrectionError(str(error)) from error
 
@@ -120,10 +116,3 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CorrectionError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _clean(photo: bytes) -> bytes:
-    try:
-        return clean_photo(photo)
-    except Problem as problem:
-        raise CorrectionError(str(problem)) from problem

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from handler.problem import Problem
 from model_archive.identity import ArchiveError, read_identity
 from model_archive.storage import RegistryError
-from monitoring.correction import Correction, CorrectionError, photo_name
+from monitoring.correction import Correction, CorrectionError, clean_photo, photo_name
 from monitoring.correction_folder import add_correction, latest_corrections, read_corrections, write_manifest
 from monitoring.correction_sources import FoundCorrection, Refused, read_source
 
@@ -76,8 +77,9 @@ def collect(folder: Path, found: Iterable[FoundCorrection | Refused]) -> tuple[i
             continue
         try:
             check_time(correction)
-            photo = None if (folder / correction.photo).exists() else item.read_photo()
-        except (CorrectionError, RegistryError) as error:
+            # It comes from outside: decoded within the limits of serving, and compressed again.
+            photo = None if (folder / correction.photo).exists() else clean_photo(item.read_photo())
+        except (CorrectionError, Problem, RegistryError) as error:
             refused.append(Refused(item.place, str(error)))
             continue
         add_correction(folder, correction, photo)
