@@ -44,11 +44,11 @@ def _send(photo: NamedPhoto, prediction: Prediction, label: str, who: str, conne
 
     Raises `CorrectionError` with why it could not be saved.
     """
-    fields = {"label": label, "who": who, "version": prediction.version, "answer": prediction.best.label}
+    answered = {"who": who, "version": prediction.version, "answer": prediction.best.label}
     try:
         response = httpx.post(
             f"{connection.url.rstrip('/')}/corrections",
-            data=fields,
+            data={"label": label, **answered},
             files={"photo": (photo.name, photo.content)},
             headers={"X-API-Key": connection.key} if connection.key else {},
             timeout=_TIMEOUT_S,
@@ -59,13 +59,12 @@ def _send(photo: NamedPhoto, prediction: Prediction, label: str, who: str, conne
         return "at the server"
     if response.status_code != httpx.codes.NOT_FOUND:
         raise CorrectionError(f"the server answered {response.status_code}: {response.text[:200]}")
-    return _keep(photo, label, who, prediction)
+    return _keep(photo, label, answered)
 
 
-def _keep(photo: NamedPhoto, label: str, who: str, prediction: Prediction) -> str:
+def _keep(photo: NamedPhoto, label: str, answered: dict[str, str]) -> str:
     folder = Path(os.environ.get("CORRECTIONS") or "corrections")
     digest = hashlib.sha256(photo.content).hexdigest()
-    answered = {"who": who, "version": prediction.version, "answer": prediction.best.label}
     try:
         add_correction(folder, make_correction(digest, label, "playground", **answered), clean_photo(photo.content))
     except (OSError, Problem) as error:
