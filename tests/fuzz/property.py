@@ -1,5 +1,8 @@
 """What every property of tests/fuzz has: examples that are the same in each run of the gate, and earlier finds."""
 
+import atexit
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,14 @@ def gate(max_examples: int = 60) -> settings:
         max_examples=max_examples,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+
+
+@functools.cache
+def folder() -> Path:
+    """Return a folder of this process, which is removed at its end."""
+    temporary = tempfile.TemporaryDirectory(prefix="fruity-fuzz-")
+    atexit.register(temporary.cleanup)
+    return Path(temporary.name)
 
 
 def finds(kind: str) -> Callable[[Any], Any]:

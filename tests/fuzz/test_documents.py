@@ -1,11 +1,9 @@
 """Any spec, archive, signature and registry entry: read as it is, or refused with the error that callers expect."""
 
-import atexit
 import base64
 import functools
 import io
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,19 +29,12 @@ from model_archive.signature import (
 from model_archive.storage import RegistryError
 from tests.archives import write_archive
 from tests.fuzz.broken_bytes import ANY_JSON, broken_bytes, broken_json
-from tests.fuzz.property import finds, gate
+from tests.fuzz.property import finds, folder, gate
 from tests.specs import make_spec
 
 # Deeper than Python's stack, and not UTF-8.
 _DEEP = st.sampled_from((b"[" * 5_000, b'{"schema":' * 2_500, b'{"schema": 1, "name": "\xff"}', b"\xff\xfe"))
 _SPEC: dict[str, Any] = msgspec.to_builtins(make_spec())
-
-
-@functools.cache
-def folder() -> Path:
-    temporary = tempfile.TemporaryDirectory(prefix="fruity-fuzz-")
-    atexit.register(temporary.cleanup)
-    return Path(temporary.name)
 
 
 @functools.cache

@@ -1,11 +1,7 @@
 """Any prediction log, correction and form of one: each line is counted, each correction is kept or refused."""
 
-import atexit
-import functools
 import io
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 from hypothesis import given
@@ -20,7 +16,7 @@ from monitoring.prediction_windows import read_log
 from monitoring.sink import keep, read_form
 from tests.fuzz.broken_bytes import broken_bytes, broken_json
 from tests.fuzz.broken_photos import broken_photos
-from tests.fuzz.property import finds, gate
+from tests.fuzz.property import finds, folder, gate
 from tests.monitoring.prediction_logs import log_photo
 
 _LOGGED = msgspec.to_builtins(log_photo(embedding=bytes(12)))
@@ -36,13 +32,6 @@ _WORD = {
     "source": "post",
 }
 _LINES = st.lists(broken_json(_LOGGED) | broken_json(_WORD) | st.binary(max_size=40), max_size=6).map(b"\n".join)
-
-
-@functools.cache
-def folder() -> Path:
-    temporary = tempfile.TemporaryDirectory(prefix="fruity-fuzz-")
-    atexit.register(temporary.cleanup)
-    return Path(temporary.name)
 
 
 @gate(100)

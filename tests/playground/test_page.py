@@ -142,12 +142,6 @@ def test_many_photos_get_a_line_each_and_a_file_that_is_no_photo_says_why(page: 
     expect(page.get_by_role("cell", name="75.0%")).to_have_count(5)
 
 
-def test_a_file_that_is_no_photo_gets_the_reason_in_words(page: Page) -> None:
-    upload(page, ("letter.pdf", b"%PDF-1.7"))
-
-    expect(page.get_by_text("This file cannot be used: this is a PDF.")).to_be_visible()
-
-
 def test_a_wrong_key_is_asked_for_and_then_used(page: Page, server: FakeServer) -> None:
     server.key = "secret"
     expect(page.get_by_text("The server asks for an API key.")).to_be_visible()

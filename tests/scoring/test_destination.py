@@ -78,13 +78,6 @@ def test_a_bucket_is_a_destination(bucket: storage.Bucket) -> None:
     assert bucket.blob("scores/part-000000.jsonl").download_as_bytes() == b"rows"
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-
-    with pytest.raises(DestinationError, match=r"holds other files, as thesis\.txt; name a new or empty folder"):
-        Destination(str(tmp_path)).read_settings()
-
-
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -129,16 +122,6 @@ def test_a_full_disk_keeps_what_is_complete(tmp_path: Path, monkeypatch: pytest.
         destination.write_part(1, b"rows", "jsonl", retry=False)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["_scoring", "part-000000.jsonl"]
-
-
-def test_a_destination_below_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with (
-        pytest.raises(DestinationError, match="file/scores cannot be written"),
-        Destination(str(tmp_path / "file" / "scores")).locked(),
-    ):
-        pass
 
 
 @pytest.mark.parametrize("uri", ["photos", "photos/scores", "other/../photos/scores"])
