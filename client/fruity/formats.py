@@ -57,7 +57,14 @@ def _write_csv(out: TextIO) -> Writer:
     rows.writeheader()
 
     def write(photo: Photo, answer: Answer) -> None:
-        rows.writerow({name: "" if value is None else value for name, value in _describe(photo, answer).items()})
+        row: dict[str, object] = {"photo": _name(photo)}
+        if isinstance(answer, PhotoRefused):
+            row["error"] = answer.detail
+        else:
+            best = answer.best
+            row |= {"label": best.label, "probability": best.probability, "confident": answer.confident}
+            row |= {"unfamiliar": answer.unfamiliar, "version": answer.version}
+        rows.writerow(row)
         out.flush()
 
     return write
@@ -81,19 +88,6 @@ WRITERS: dict[str, Callable[[TextIO], Writer]] = {
     "csv": _write_csv,
     "jsonl": _write_json_lines,
 }
-
-
-def _describe(photo: Photo, answer: Answer) -> dict[str, object]:
-    if isinstance(answer, PhotoRefused):
-        return {"photo": _name(photo), "error": answer.detail}
-    return {
-        "photo": _name(photo),
-        "label": answer.best.label,
-        "probability": answer.best.probability,
-        "confident": answer.confident,
-        "unfamiliar": answer.unfamiliar,
-        "version": answer.version,
-    }
 
 
 def _name(photo: Photo) -> str:
