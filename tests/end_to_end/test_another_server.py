@@ -45,7 +45,7 @@ def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, [port] = tmp_path_factory.mktemp("archive"), free_ports(1)
     shutil.copy(DEFAULT_ARCHIVE, folder)
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning"]
-    command += ["--factory", "tests.end_to_end.handler_server:serve"]
+    command += ["--factory", "benchmarks.peers.handler_server:serve"]
     url = f"http://127.0.0.1:{port}"
     with run_server(command, folder, {"PYTHONPATH": str(ROOT)}) as server:
         photo = Photo("coffee", coffee(), ESPRESSO)

@@ -1,4 +1,4 @@
-"""uvicorn --factory tests.end_to_end.handler_server:serve, in a folder with an archive.
+"""uvicorn --factory benchmarks.peers.handler_server:serve, in a folder with an archive.
 
 The archive's handler without TorchServe: the plan for the day when TorchServe cannot be kept (SECURITY.md). One request
 a batch. It has neither management API, metrics nor gRPC; KServe's routes and those of tensors are the reverse proxy's.
