@@ -14,7 +14,7 @@ from serving.rollout.thresholds import read_thresholds
 Edit = Callable[[bytes], bytes]
 
 HANDLER = "fruity_handler.py"
-_HANDLES = b"        requests = ["
+_HANDLES = b"        with self._activity.busy():"
 
 
 def write_version(folder: Path, version: str, edits: dict[str, Edit] | None = None) -> Path:
@@ -74,7 +74,7 @@ def _rename(label: str) -> str:
 
 
 def _insert(handler: bytes, statement: bytes) -> bytes:
-    assert handler.count(_HANDLES) == 1, "the handler has another first statement now"
+    assert handler.count(_HANDLES) == 1, "the handler says otherwise now where it begins to work"
     return handler.replace(_HANDLES, b"        " + statement + b"\n" + _HANDLES)
 
 
