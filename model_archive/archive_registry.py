@@ -9,25 +9,25 @@ from pathlib import Path
 from filelock import FileLock
 
 from model_archive.entry import ARCHIVE_SUFFIX, Entry, describe_archive, hash_file
-from model_archive.entry_store import EntryStore, local_errors
+from model_archive.entry_store import EntryStore, Report, local_errors
 from model_archive.identity import MODEL, ArchiveError, check_version, file_name, identify, is_version, version_order
 from model_archive.signature import SIGNATURE_SUFFIX, SignatureError, check_signed, signature_path, verify_archive
 from model_archive.storage import RegistryError, Storage, open_storage
 
-__all__ = ["Entry", "Registry", "RegistryError", "open_registry"]
+__all__ = ["Entry", "Registry", "RegistryError", "Report", "open_registry"]
 
 
-def open_registry(uri: str, *, must_exist: bool = False) -> "Registry":
+def open_registry(uri: str, report: Report | None = None, *, must_exist: bool = False) -> "Registry":
     """Return the registry at *uri*, a folder (which *must_exist*) or `gs://bucket/prefix`; raise `RegistryError`."""
-    return Registry(open_storage(uri, must_exist=must_exist))
+    return Registry(open_storage(uri, must_exist=must_exist), report)
 
 
 class Registry:
     """Every method raises `RegistryError`, or `SignatureError` for a signature that does not verify."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, report: Report | None = None) -> None:
         self._uri = storage.uri
-        self._entries = EntryStore(storage, Entry, MODEL)
+        self._entries = EntryStore(storage, Entry, MODEL, report)
 
     def publish(self, archive: Path) -> Entry:
         """Return the entry of *archive*, published with the files beside it now, or before if it is the same."""

@@ -8,26 +8,27 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic
-
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from handler.spec import encode_sorted
 from model_archive.entry import ENTRY_SUFFIX, AnyEntry, File, decode_entry, hash_file
 from model_archive.storage import MissingObjectError, RegistryError, Storage
 
+Report = Callable[[str, int, int], None]
+"""Gets a file's name, the number of bytes transferred, and its size."""
+
 
 class EntryStore(Generic[AnyEntry]):
     """Every method raises `RegistryError` or `OSError`."""
 
-    def __init__(self, storage: Storage, kind: type[AnyEntry], folder: str = "") -> None:
+    def __init__(self, storage: Storage, kind: type[AnyEntry], folder: str = "", report: Report | None = None) -> None:
         self._storage = storage
         self._kind = kind
         self._folder = folder
+        self._report = report or (lambda what, num_done, num_bytes: None)
 
     def keys(self) -> list[str]:
         names = self._storage.list_names(self._folder)
@@ -51,15 +52,16 @@ class EntryStore(Generic[AnyEntry]):
 
     def download(self, entry: AnyEntry, name: str, path: Path) -> None:
         """Download the rest of the file *name* of *entry* to *path*, verified."""
+        wanted = entry.files[name]
         try:
-            _download(self._storage, self._name(entry, name), entry.files[name], path)
+            _download(self._storage, self._name(entry, name), wanted, path, self._progress(path.name, wanted.size))
         except MissingObjectError as error:
             raise RegistryError(
                 f"{error}: {entry.title} is incomplete; delete its entry, then publish it again"
             ) from error
 
     def _upload(self, name: str, file: File, path: Path) -> None:
-        with _show_progress() as progress, progress.open(path, "rb", description=path.name) as content:
+        with _ReportingFile(path, self._progress(path.name, file.size)) as content:
             is_new = self._storage.create(name, content, file.size)
         if not is_new and hashlib.sha256(b"".join(self._storage.read(name))).hexdigest() != file.digest:
             raise RegistryError(f"{self._storage.uri}/{name} is damaged; delete it, then publish again")
@@ -71,12 +73,27 @@ class EntryStore(Generic[AnyEntry]):
     def _place(self, name: str) -> str:
         return f"{self._folder}/{name}" if self._folder else name
 
+    def _progress(self, what: str, num_bytes: int) -> Callable[[int], None]:
+        return lambda num_done: self._report(what, num_done, num_bytes)
 
-def _download(storage: Storage, name: str, wanted: File, path: Path) -> None:
+
+class _ReportingFile(io.FileIO):
+    """A file that reports how far it was read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(path)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self._progress(self.tell())
+        return content
+
+
+def _download(storage: Storage, name: str, wanted: File, path: Path, progress: Callable[[int], None]) -> None:
     """Download the rest of *name* to *path*; raise `OSError`, or `RegistryError` if it is not *wanted*."""
     held = path.exists() and path.stat().st_size > 0
-    with path.open("ab") as file, _show_progress() as progress:
-        task = progress.add_task(path.name, total=wanted.size)
+    with path.open("ab") as file:
         missing, free = wanted.size - file.tell(), shutil.disk_usage(path.parent).free
         if free < missing:
             raise RegistryError(
@@ -85,7 +102,7 @@ def _download(storage: Storage, name: str, wanted: File, path: Path) -> None:
         chunks = storage.read(name, file.tell()) if missing > 0 else ()
         for chunk in chunks:
             file.write(chunk)
-            progress.update(task, completed=file.tell())
+            progress(file.tell())
             # An object that is larger than the published one is wrong.
             if file.tell() > wanted.size:
                 break
@@ -98,14 +115,7 @@ def _download(storage: Storage, name: str, wanted: File, path: Path) -> None:
             "publish it under another name"
         )
     # A crash may have damaged the beginning.
-    _download(storage, name, wanted, path)
-
-
-def _show_progress() -> Progress:
-    """Return what draws the bar of a file on a terminal; elsewhere it prints nothing."""
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    _download(storage, name, wanted, path, progress)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from model_archive.entry import Digest
-from model_archive.entry_store import local_errors
+from model_archive.entry_store import Report, local_errors
 from model_archive.identity import is_version
 from model_archive.run_entry import RunFolderError, RunId, describe_run
 from model_archive.run_registry import check_digest, open_runs
@@ -58,7 +58,7 @@ def name_run(folder: Path, version: str, path: Path = RELEASE_FILE) -> Release:
     return release
 
 
-def take_run(release: Release, runs: Path, uri: str | None = None) -> Path:
+def take_run(release: Release, runs: Path, uri: str | None = None, report: Report | None = None) -> Path:
     """Return the folder of the run of *release*: the one in the folder *runs*, or fetched into it.
 
     It is fetched from *uri*, by default from where the release says. Raises `ReleaseError` or `RegistryError`.
@@ -70,7 +70,7 @@ def take_run(release: Release, runs: Path, uri: str | None = None) -> Path:
         with local_errors(folder, RunFolderError):
             check_digest(folder, release.digest)
         return folder
-    return open_runs(uri or release.runs, must_exist=True).fetch(release.run, runs, release.digest)
+    return open_runs(uri or release.runs, report, must_exist=True).fetch(release.run, runs, release.digest)
 
 
 def _decode(text: str, path: Path) -> Release:

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from model_archive.entry_store import EntryStore, local_errors
+from model_archive.entry_store import EntryStore, Report, local_errors
 from model_archive.run_entry import RunEntry, RunFolderError, check_run, describe_run, is_run_id
 from model_archive.storage import FolderStorage, RegistryError, Storage, open_storage
 
 __all__ = ["RegistryError", "RunRegistry", "open_runs"]
 
 
-def open_runs(uri: str, *, must_exist: bool = False) -> "RunRegistry":
+def open_runs(uri: str, report: Report | None = None, *, must_exist: bool = False) -> "RunRegistry":
     """Return the runs at *uri*, a folder (which *must_exist*) or `gs://bucket/prefix`; raise `RegistryError`."""
-    return RunRegistry(open_storage(uri, must_exist=must_exist))
+    return RunRegistry(open_storage(uri, must_exist=must_exist), report)
 
 
 class RunRegistry:
     """Every method raises `RegistryError`."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, report: Report | None = None) -> None:
         self._storage = storage
-        self._entries = EntryStore(storage, RunEntry)
+        self._entries = EntryStore(storage, RunEntry, report=report)
 
     def publish(self, folder: Path) -> RunEntry:
         """Return the entry of the run *folder*, published now, or before if it is the same."""

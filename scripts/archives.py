@@ -10,7 +10,7 @@ from rich.table import Table
 from model_archive.archive_registry import Entry, RegistryError, open_registry
 from model_archive.identity import ArchiveError, identify
 from model_archive.signature import SignatureError, verify_archive
-from scripts.transfers import exit_on_failure
+from scripts.transfers import exit_on_failure, show_transfers
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def publish(arguments: argparse.Namespace) -> None:
         raise ArchiveError(f"{arguments.archive} holds version {found}, VERSION is {arguments.version}")
     if arguments.public_key:
         verify_archive(arguments.archive, arguments.public_key)
-    entry = open_registry(arguments.registry).publish(arguments.archive)
+    with show_transfers() as report:
+        entry = open_registry(arguments.registry, report).publish(arguments.archive)
     signed = "signed" if entry.signed else "not signed"
     published = f"{entry.published:%Y-%m-%d %H:%M} UTC"
     print(f"{arguments.registry} has {entry.name} {entry.version}, {signed}, published {published}, {entry.digest}")
@@ -50,8 +51,9 @@ def list_versions(arguments: argparse.Namespace) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a version, verified, with its card, bill of materials and signature."""
-    registry = open_registry(arguments.registry, must_exist=True)
-    archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
+    with show_transfers() as report:
+        registry = open_registry(arguments.registry, report, must_exist=True)
+        archive = registry.fetch(arguments.version, arguments.into, arguments.public_key)
     proof = f"signature verified with {arguments.public_key}" if arguments.public_key else "signature not checked"
     print(f"{archive}, digest verified, {proof}")
 

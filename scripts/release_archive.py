@@ -9,7 +9,7 @@ from model_archive.build import build_archive, print_contents
 from model_archive.build_error import BuildError
 from model_archive.release_file import ReleaseError, read_release, take_run
 from model_archive.signature import SignatureError, load_signer, sign_archive
-from scripts.transfers import exit_on_failure
+from scripts.transfers import exit_on_failure, show_transfers
 
 _FAILURES = (ReleaseError, RegistryError, SignatureError, BuildError, SpecError, OSError)
 
@@ -34,14 +34,16 @@ def build_release(asked: argparse.Namespace) -> None:
     if asked.signing_key:
         load_signer(asked.signing_key)
     release = read_release()
-    run = take_run(release, asked.into, asked.runs)
+    with show_transfers() as report:
+        run = take_run(release, asked.into, asked.runs, report)
     archive, digest = build_archive(run, release.version, ["openvino"], asked.out, precision="int8")
     if asked.signing_key:
         sign_archive(archive, asked.signing_key)
     print_contents(archive, digest)
     print(f"run     {run}, digest {release.digest}")
     if asked.registry:
-        entry = open_registry(asked.registry).publish(archive)
+        with show_transfers() as report:
+            entry = open_registry(asked.registry, report).publish(archive)
         print(f"{asked.registry} has {entry.title}, {'signed' if entry.signed else 'not signed'}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_archive.release_file import RELEASE_FILE, ReleaseError, name_run, read_release
 from model_archive.run_registry import RegistryError, open_runs
-from scripts.transfers import exit_on_failure
+from scripts.transfers import exit_on_failure, show_transfers
 
 
 def main() -> None:
@@ -17,7 +17,8 @@ def main() -> None:
 def publish(arguments: argparse.Namespace) -> None:
     """Publish a finished run under its id, the name of its folder; a published run never changes."""
     uri = arguments.runs or read_release().runs
-    entry = open_runs(uri).publish(arguments.run)
+    with show_transfers() as report:
+        entry = open_runs(uri, report).publish(arguments.run)
     published = f"{entry.published:%Y-%m-%d %H:%M} UTC"
     print(
         f"{uri} has {entry.title}, {len(entry.files)} files, {entry.size:,} bytes, published {published}, "
@@ -28,7 +29,9 @@ def publish(arguments: argparse.Namespace) -> None:
 def fetch(arguments: argparse.Namespace) -> None:
     """Fetch a run, every file verified; it appears whole or not at all."""
     uri = arguments.runs or read_release().runs
-    run = open_runs(uri, must_exist=True).fetch(arguments.id, arguments.into, arguments.digest)
+    with show_transfers() as report:
+        runs = open_runs(uri, report, must_exist=True)
+        run = runs.fetch(arguments.id, arguments.into, arguments.digest)
     print(f"{run}, all digests verified")
 
 
