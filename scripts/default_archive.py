@@ -19,14 +19,13 @@ from model_archive.candidates import read_candidates
 from model_archive.card import CardRun
 from model_archive.identity import ArchiveError
 from model_archive.release_file import ReleaseError, read_release
-from serving.model_store import DEFAULT_ARCHIVES
+from serving.model_store import DEFAULT_ARCHIVES, FINE_TUNED_ARCHIVE
 from training.data.fetch import PUBLIC_SETS
 from training.default_model import DefaultModelError, write_default_run
 from training.network import NetworkError
 from training.run_folder import RunError
 
 VERSION = "1.0.0"
-FINE_TUNED = DEFAULT_ARCHIVES / "fruity-2.0.0.mar"
 TOOLCHAIN_FILE = "toolchain.json"
 
 # The packages that determine the archive's bytes: its weights, the pictures of its golden set, its zip.
@@ -63,7 +62,7 @@ def _replace_handler(out: Path) -> tuple[Path, str]:
     licence, candidates = PUBLIC_SETS["grocery"].licence, read_candidates(DEFAULT_ARCHIVES)
     run = CardRun(str(release.run), str(release.digest), licence, candidates)
     with tempfile.TemporaryDirectory() as scratch:
-        sealed, digest = reseal_archive(FINE_TUNED, Path(scratch), run)
+        sealed, digest = reseal_archive(FINE_TUNED_ARCHIVE, Path(scratch), run)
         shutil.copytree(sealed.parent, out, dirs_exist_ok=True)
     return out / sealed.name, digest
 

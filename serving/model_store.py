@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 DEFAULT_ARCHIVES = ROOT / "model_archive" / "default"
 DEFAULT_ARCHIVE = DEFAULT_ARCHIVES / "fruity-1.0.0.mar"
+FINE_TUNED_ARCHIVE = DEFAULT_ARCHIVES / "fruity-2.0.0.mar"
 STORE = BUILD / "model_store"
 SERVED_NAME = "fruity.mar"
 TRIAL_NAME = "trial.mar"

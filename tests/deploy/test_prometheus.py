@@ -11,17 +11,16 @@ import httpx
 import pytest
 from PIL import Image
 
+from benchmarks.grocery import GROCERY
 from model_archive.archive_registry import open_registry
 from scripts.dashboards import DASHBOARDS
-from serving.model_store import ROOT
+from serving.model_store import FINE_TUNED_ARCHIVE
 from serving.torchserve import Addresses
 from tests.deploy.manifests import read_yaml
 from tests.deploy.running_prometheus import RunningPrometheus, run_prometheus
 from tests.serving.container.running_container import RunningContainer, run_container
 from tests.serving.container.running_proxy import PREDICT
 
-GROCERY = ROOT.parent / "shared" / "data" / "grocery" / "val"
-ARCHIVE = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
 ANSWERED = 'sum(fruity_photos_total{Outcome=~"confident|unsure"})'
 PSI = "version_statistic:fruity_psi:1h"
 
@@ -46,9 +45,9 @@ class Watched:
 def watched(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A container of 2.0.0 that got each val photo once, and then three times at half the light."""
     folder = tmp_path_factory.mktemp("watched")
-    open_registry(str(folder / "registry")).publish(ARCHIVE)
+    open_registry(str(folder / "registry")).publish(FINE_TUNED_ARCHIVE)
     uri, log = f"{folder}/registry/2.0.0", f"{folder}/predictions"
-    photos = [path.read_bytes() for path in sorted(GROCERY.rglob("*.jpg"))]
+    photos = [path.read_bytes() for path in sorted((GROCERY / "val").rglob("*.jpg"))]
     with run_container(folder, MODEL_URI=uri, PREDICTION_LOG=log) as container:
         metrics = urlsplit(Addresses.read(container.config).metrics).port or 0
         ports = {"fruity": metrics, "fruity_container": container.metrics_port}
@@ -117,7 +116,7 @@ def test_the_proxys_latency_is_counted_by_route_and_code(watched: Watched) -> No
     result = watched.prometheus.ask("sum by (route, code) (fruity_proxy_request_seconds_count) > 0")
     counted = {(labels["route"], labels["code"]): value for labels, value in result}
 
-    num_photos = len(list(GROCERY.rglob("*.jpg")))
+    num_photos = len(list((GROCERY / "val").rglob("*.jpg")))
     assert counted == {
         ("predictions", "200"): 4 * num_photos,
         ("predictions", "415"): 1,
@@ -138,4 +137,4 @@ def test_the_pod_monitor_reads_the_rules_metrics_from_federate(watched: Watched)
 def test_the_probes_of_readiness_are_not_among_the_photos(watched: Watched) -> None:
     ((_, photos),) = watched.prometheus.ask(ANSWERED)
 
-    assert photos == 4 * len(list(GROCERY.rglob("*.jpg"))) + 1
+    assert photos == 4 * len(list((GROCERY / "val").rglob("*.jpg"))) + 1

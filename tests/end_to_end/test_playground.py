@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
-from serving.model_store import ROOT
+from serving.model_store import FINE_TUNED_ARCHIVE
 from serving.torchserve import TorchServe
 from tests.playground.browser import CHROMIUM, WAIT_MS, choose, open_browser, record_errors, run_page, upload
 
@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed (apt package chromium)"),
 ]
 
-FINE_TUNED = ROOT / "model_archive" / "default" / "fruity-2.0.0.mar"
 DESKTOP: ViewportSize = {"width": 1280, "height": 1000}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 _FREQUENT = 128
@@ -84,9 +83,9 @@ def shrink(image: Image.Image) -> Image.Image:
 @pytest.fixture(scope="module")
 def two_versions(server: TorchServe, server_folder: Path) -> Iterator[str]:
     """The session's server with 2.0.0 beside its default 1.0.0; yields its URL."""
-    shutil.copyfile(FINE_TUNED, server_folder / "model_store" / FINE_TUNED.name)
+    shutil.copyfile(FINE_TUNED_ARCHIVE, server_folder / "model_store" / FINE_TUNED_ARCHIVE.name)
     models = f"{server.addresses.management}/models"
-    options: dict[str, str | int] = {"url": FINE_TUNED.name, "initial_workers": 1, "synchronous": True}
+    options: dict[str, str | int] = {"url": FINE_TUNED_ARCHIVE.name, "initial_workers": 1, "synchronous": True}
     httpx.post(models, params=options, timeout=120).raise_for_status()
     yield server.addresses.inference
     httpx.delete(f"{models}/fruity/2.0.0", timeout=120).raise_for_status()

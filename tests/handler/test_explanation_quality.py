@@ -13,15 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.grocery import GROCERY
 from handler.answer import softmax
 from handler.engine import Engine, load_engine
 from handler.explain import draw_heatmap
 from handler.preprocess import preprocess_image
 from handler.spec import Spec, read_spec
-from serving.model_store import ROOT
+from serving.model_store import FINE_TUNED_ARCHIVE
 from tests.conftest import unpack
-
-GROCERY = ROOT.parent / "shared" / "data" / "grocery" / "val"
 
 # A square photo of OBJECT pixels is pasted on a grey square of CANVAS pixels.
 CANVAS, OBJECT = 512, 220
@@ -69,7 +68,7 @@ def hide(photo_HWC: NDArray[np.uint8], map_HW: NDArray[np.uint8]) -> NDArray[np.
 
 
 def read_groceries() -> Iterator[Image.Image]:
-    files = sorted(GROCERY.rglob("*.jpg"))
+    files = sorted((GROCERY / "val").rglob("*.jpg"))
     for file in files[:: len(files) // NUM_PHOTOS][:NUM_PHOTOS]:
         with Image.open(file) as image:
             yield image.convert("RGB").crop((0, 0, min(image.size), min(image.size)))
@@ -87,7 +86,7 @@ def test_the_hottest_place_is_on_the_cup(default_folder: Path, coffee: bytes) ->
 
 @pytest.mark.skipif(not GROCERY.exists(), reason="the Grocery Store photos are not at ../shared/data/grocery")
 def test_the_hottest_place_is_on_the_grocery_and_hiding_it_costs_most(tmp_path: Path) -> None:
-    folder = unpack(ROOT / "model_archive" / "default" / "fruity-2.0.0.mar", tmp_path)
+    folder = unpack(FINE_TUNED_ARCHIVE, tmp_path)
     spec, engine = read_spec(folder), load_engine(folder, "openvino", threads=1)
     rng = np.random.default_rng(0)
 

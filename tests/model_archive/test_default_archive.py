@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.grocery import GROCERY
 from handler.engine import Floats, load_engine
 from handler.preprocess import preprocess_photo
 from handler.settings import Limits
@@ -25,7 +26,6 @@ from training.default_model import write_default_run
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-GROCERY = ROOT.parent / "shared" / "data" / "grocery"
 NUM_PHOTOS = 64
 
 

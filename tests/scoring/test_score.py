@@ -10,17 +10,14 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from benchmarks.grocery import GROCERY
 from benchmarks.score_runs import kill_often, write_repeated
 from scoring.destination import PART_PHOTOS
 from scripts.score import main
-from serving.model_store import DEFAULT_ARCHIVE, DEFAULT_ARCHIVES, ROOT, edit_archive
+from serving.model_store import DEFAULT_ARCHIVE, FINE_TUNED_ARCHIVE, edit_archive
 from tests.end_to_end.server import run_server
 from tests.pictures import draw_corners, draw_waves, encode
 from tests.scoring.scored_rows import read_parquet_rows, read_rows
-
-GROCERY = ROOT.parent / "shared" / "data" / "grocery"
-FINE_TUNED = DEFAULT_ARCHIVES / "fruity-2.0.0.mar"
-
 
 on_ray = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -107,12 +104,12 @@ def test_rows_are_the_answers_of_the_server(score: Score, coffee: bytes, cat: by
 @pytest.mark.server
 @pytest.mark.skipif(not GROCERY.exists(), reason="the Grocery Store photos are not at ../shared/data/grocery")
 def test_rows_of_the_grocery_photos_are_the_answers_of_the_server(score: Score, tmp_path: Path) -> None:
-    done = score(GROCERY / "val", tmp_path / "scores", archive=FINE_TUNED)
+    done = score(GROCERY / "val", tmp_path / "scores", archive=FINE_TUNED_ARCHIVE)
 
     assert done.code == 0, done.err
     rows = read_parquet_rows(tmp_path / "scores")
     assert [row["index"] for row in rows] == list(range(296))
-    with run_server(tmp_path, FINE_TUNED) as server:
+    with run_server(tmp_path, FINE_TUNED_ARCHIVE) as server:
         for row in rows[::3]:
             photo = (GROCERY / "val" / row["photo"]).read_bytes()
             compare(row, ask(server.addresses.inference, photo))

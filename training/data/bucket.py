@@ -17,6 +17,7 @@ from training.progress import show_progress
 
 # The default ends a transfer after five minutes; shards take longer.
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=60.0)
+_CHUNK_BYTES = 1 << 20
 
 
 def mirror_bucket(url: str, cache: Path) -> Path:
@@ -77,8 +78,12 @@ def _remove_others(folder: Path, paths: set[Path]) -> None:
 def _is_current(path: Path, entry: dict[str, str]) -> bool:
     if not path.exists():
         return False
-    checksum = google_crc32c.value(path.read_bytes()).to_bytes(4, "big")
-    return base64.b64encode(checksum).decode() == entry.get("crc32c")
+    checksum = 0
+    with path.open("rb") as file:
+        # A shard may be larger than the memory.
+        while chunk := file.read(_CHUNK_BYTES):
+            checksum = google_crc32c.extend(checksum, chunk)
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode() == entry.get("crc32c")
 
 
 def _explain(url: str, error: Exception) -> str:
