@@ -1,18 +1,22 @@
 # `make` alone lists the targets. CI runs the same ones.
 
+# === What a caller may set, as in make predict PHOTO=banana.jpg
+
+# The packages
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
+EXTRA ?= dev
+LOCK ?= requirements.lock
 TORCH_INDEX ?=
 
+# Passed on to the command as it is: make train ARGS="recipe.epochs=3"
+ARGS ?=
+
+# Photos, training and runs; the names in small letters are choices among training/conf/
 DATA ?= data/photos
 CORRECTIONS ?=
 INBOX ?=
-LOG ?= build/predictions
-WINDOW ?= 200
-REPORT ?=
-LOOP_THRESHOLDS ?=
-YES ?=
 experiment ?= quick
 network ?=
 augment ?=
@@ -22,41 +26,54 @@ tracker ?=
 TRIALS ?= 20
 AMOUNT ?= 0.3
 RUN ?= runs/latest
+RUNS ?=
 RUN_ID ?=
 DIGEST ?=
-RUNS ?=
+
+# Archives
 VERSION ?=
-ENGINES ?= openvino
-REGISTRY ?= registry
 ARCHIVE ?= build/fruity-$(NAMED).mar
+ENGINES ?= openvino
+PRECISION ?= auto
+MODEL_CONFIG ?=
+REGISTRY ?= registry
+SIGNING_KEY ?=
+PUBLIC_KEY ?=
+
+# The running server, its versions and its log of predictions
+URL ?= http://127.0.0.1:8080
+CONFIG ?= config.properties
+PHOTO ?= photo.jpg
+WORKERS ?= 2
+SHADOW ?=
+THRESHOLDS ?=
+LOG ?= build/predictions
+WINDOW ?= 200
+REPORT ?=
+LOOP_THRESHOLDS ?=
+YES ?=
+
+# Scoring many photos
 SRC ?=
 DST ?=
 FORMAT ?= parquet
-SIGNING_KEY ?=
-PUBLIC_KEY ?=
-PRECISION ?= auto
-MODEL_CONFIG ?=
-PHOTO ?= photo.jpg
-URL ?= http://127.0.0.1:8080
-CONFIG ?= config.properties
-SHADOW ?=
-THRESHOLDS ?=
-WORKERS ?= 2
-SWAPS ?= 20
-MINUTES ?=
-# Passed on to the command as it is: make train ARGS="recipe.epochs=3"
-ARGS ?=
 
-# The target of a deployment (docs/deploy.md)
+# The container, and the target of a deployment (docs/deploy.md)
+CONTAINER ?=
+DEVICE ?= cpu
+LOCAL_IMAGE ?= fruity:latest
 PROJECT ?=
 REGION ?= europe-west1
 ZONE ?= $(REGION)-b
 IMAGE ?= $(REGION)-docker.pkg.dev/$(PROJECT)/fruity/fruity:$(NAMED)
-LOCAL_IMAGE ?= fruity:latest
 API_KEYS ?=
-DEVICE ?= cpu
 DRY_RUN ?=
-CONTAINER ?=
+
+# Benchmarks
+MINUTES ?=
+SWAPS ?= 20
+
+# === What the targets share
 
 # A variable that is not above would be ignored in silence, so it is an error.
 known = SHELL $(shell sed -n 's/^\([A-Za-z_]*\) ?=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
@@ -65,45 +82,50 @@ unknown = $(strip $(filter-out $(known) MAKEFLAGS MFLAGS MAKEOVERRIDES,$(set)))
 $(if $(unknown),$(error unknown variable $(firstword $(unknown)); values of the training configuration go into \
   ARGS, as in make train ARGS="recipe.epochs=3 network.size=96"))
 
-BIN = $(VENV)/bin
-CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(NAMED)
-VERIFY = $(call option,public-key,PUBLIC_KEY)
-# Any value but 0 is a dry run: a typing error must not start a build.
-PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
-EXTRA ?= dev
-LOCK ?= requirements.lock
 # True if the caller set the variable $(1); its default does not count.
 given = $(filter command line environment,$(origin $(1)))
+# In quotes for the shell: file names may hold any character.
+escaped = $(subst ','\'',$(1))
+quoted = '$(escaped)'
+# The same for Hydra, inside the shell's quotes.
+hydra_quoted = "$(subst ",\",$(call escaped,$(1)))"
+# The option --$(1) with the variable $(2), if that has a value.
+option = $(if $($(2)),--$(1) $(call quoted,$($(2))))
+# What an operator runs on a server in trouble installs nothing that is there, also if it is not the newest.
+missing = $(if $(wildcard $(VENV)/.$(1)),,$(VENV)/.$(1))
+
+BIN = $(VENV)/bin
 # What acts on a version or an archive needs it named; only `make archive` has a default.
 NAMED = $(or $(VERSION),$(error make $@ needs VERSION=…, as in make $@ VERSION=1.1.0))
 BUILT = $(or $(VERSION),1.1.0)
-# In quotes for the shell, and once more for Hydra: file names may hold any character.
-escaped = $(subst ','\'',$(1))
-quoted = '$(escaped)'
-# The option --$(1) with the variable $(2), if that has a value.
-option = $(if $($(2)),--$(1) $(call quoted,$($(2))))
-SOURCE = 'data.source="$(subst ",\",$(call escaped,$(DATA)))"'
-# Choices among training/conf/ that the caller made, such as tracker=wandb, and other Hydra overrides.
-groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
-CORRECTED = $(if $(CORRECTIONS),'data.corrections="$(subst ",\",$(call escaped,$(CORRECTIONS)))"')
-OVERRIDES = $(SOURCE) $(CORRECTED) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
 RUN_NAMED = $(or $(RUN_ID),$(error make $@ needs RUN_ID=…, the name of the run's folder))
-FROM_RUNS = $(call option,runs,RUNS)
-FROM = $(if $(call given,REGISTRY),--registry $(call quoted,$(REGISTRY)))
-FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
-SIGNED = $(call option,signing-key,SIGNING_KEY)
 GIVEN_ARCHIVE = $(if $(call given,ARCHIVE),--archive $(call quoted,$(ARCHIVE)))
+FROM = $(if $(call given,REGISTRY),--registry $(call quoted,$(REGISTRY)))
+FROM_RUNS = $(call option,runs,RUNS)
+SIGNED = $(call option,signing-key,SIGNING_KEY)
+VERIFY = $(call option,public-key,PUBLIC_KEY)
+FINISHED_RUNS = $(filter-out runs/latest,$(patsubst %/spec.json,%,$(wildcard runs/*/spec.json)))
+
+# Hydra's overrides of a training: the choices among training/conf/ that the caller made, and ARGS.
+groups = $(foreach group,network augment recipe trainer tracker,$(if $($(group)),$(group)=$($(group))))
+SOURCE = 'data.source=$(call hydra_quoted,$(DATA))'
+CORRECTED = $(if $(CORRECTIONS),'data.corrections=$(call hydra_quoted,$(CORRECTIONS))')
+OVERRIDES = $(SOURCE) $(CORRECTED) $(if $(call given,experiment),experiment=$(experiment)) $(groups) $(ARGS)
+
+# The packages for registries and signatures are installed once they are needed.
+VERSIONS_VENV = $(call missing,$(if $(FROM)$(VERIFY),registry,serve))
+ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(call option,shadow,SHADOW) $(call option,thresholds,THRESHOLDS)
 LOGGED = $(if $(shell test -e $(call quoted,$(LOG)) && echo yes),--log $(call quoted,$(LOG)))
 LOOP_OPTIONS = $(LOGGED) $(VERIFY) $(SIGNED) $(GIVEN_ARCHIVE) $(call option,shadow,SHADOW) \
   $(call option,rollout-thresholds,THRESHOLDS) $(call option,thresholds,LOOP_THRESHOLDS) \
   --config $(call quoted,$(CONFIG)) --experiment $(experiment)
 # What served the photos of LOG: the archive that `make serve` and `make rollout` put there, unless another is named.
 WATCHED = $(if $(call given,ARCHIVE)$(VERSION),$(ARCHIVE),build/model_store/fruity.mar)
-# What an operator runs on a server in trouble installs nothing that is there, also if it is not the newest.
-missing = $(if $(wildcard $(VENV)/.$(1)),,$(VENV)/.$(1))
-# The packages for registries and signatures are installed once they are needed.
-VERSIONS_VENV = $(call missing,$(if $(FROM)$(VERIFY),registry,serve))
-ROLLOUT_OPTIONS = $(FROM) $(VERIFY) $(call option,shadow,SHADOW) $(call option,thresholds,THRESHOLDS)
+
+CLOUD = --project=$(PROJECT) --image=$(IMAGE) --model-uri=$(REGISTRY)/$(NAMED)
+# Any value but 0 is a dry run: a typing error must not start a build.
+PRINT = $(if $(filter-out 0,$(DRY_RUN)),@echo '$$')
+
 # Which extras an extra includes; pyproject.toml says the same.
 INCLUDED_IN_registry = serve
 INCLUDED_IN_train = registry monitor serve
