@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -19,9 +19,11 @@ from serving.rollout.record import RolloutError
 from serving.rollout.thresholds import Figure, Thresholds, check
 
 CANARY = "canary.json"
+CANARY_FAILURES = "canary_failures.log"
 
 _POLL_S = 0.2
-_INTERVAL_S = 0.5
+_WATCH_INTERVAL_S = 0.5
+_CANARY_INTERVAL_S = 2.0  # its failures reach no client, and each reading takes time of the cores that serve
 _GRACE_S = 5.0  # how long the proxy follows the file that a killed rollout leaves, after its end
 _QUEUE_S = 10.0
 _MAX_READS = 20  # of metrics, while a worker's figures are there in part
@@ -86,7 +88,7 @@ def _total(samples: Iterable[Sample], name: str, **labels: str) -> float:
 def wait_for_queue(change: VersionChange) -> None:
     """Return once the old version has answered what waited while the new one loaded, or after ten seconds.
 
-    Loading takes cores from the old version. What its full queue refuses would count as the new version's errors.
+    Loading takes cores from the old version; what comes next would be measured against its full queue.
     """
     deadline = time.monotonic() + _QUEUE_S
     with change.journal.step("queue", f"waiting until {change.old.version} has none"):
@@ -95,7 +97,10 @@ def wait_for_queue(change: VersionChange) -> None:
 
 
 def send_canary(change: VersionChange, proxy: Path) -> None:
-    """Send a share of live traffic to the new version; raise `RolloutError` if it breaks a threshold."""
+    """Send a share of live traffic to the new version; raise `RolloutError` if it breaks a threshold.
+
+    The proxy counts what it failed: TorchServe counts 5xx without the version, and a busy old version has some.
+    """
     thresholds, metrics = change.thresholds, change.server.metrics
     share, seconds = thresholds.canary_share, thresholds.canary_seconds
     versions = (change.old.version, change.new.version)
@@ -103,12 +108,12 @@ def send_canary(change: VersionChange, proxy: Path) -> None:
         change.journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
         send_share(proxy, change.new.version, share, seconds),
     ):
-        starts = [read_traffic(metrics, version) for version in versions]
-        for _ in _intervals(seconds):
+        starts, failed_before = [read_traffic(metrics, version) for version in versions], count_failures(proxy)
+        for _ in _intervals(seconds, _CANARY_INTERVAL_S):
             ends = [read_traffic(metrics, version) for version in versions]
             since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
             figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
-            # TorchServe counts errors without the version: each counts as the new version's.
+            since_new = replace(since_new, errors=count_failures(proxy) - failed_before)
             figures |= check(compare_traffic(since_old, since_new, thresholds, since_new.by_number))
 
 
@@ -119,7 +124,7 @@ def watch(change: VersionChange, before: Traffic, start: Traffic) -> None:
     """
     server, new, thresholds = change.server, change.new.version, change.thresholds
     with change.journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
-        for _ in _intervals(thresholds.watch_seconds):
+        for _ in _intervals(thresholds.watch_seconds, _WATCH_INTERVAL_S):
             since = read_traffic(server.metrics, new) - start
             figures |= {"requests": round(since.requests), "photos": round(since.photos)}
             figures |= check(compare_traffic(before, since, thresholds, since.requests))
@@ -143,6 +148,11 @@ def compare_traffic(old: Traffic, new: Traffic, thresholds: Thresholds, requests
 def find_proxy(config: Path) -> Path | None:
     """Return the run folder of the reverse proxy, in the container also that of *config*; None if there is none."""
     return config.parent if (config.parent / "nginx.pid").is_file() else None
+
+
+def count_failures(folder: Path) -> int:
+    """Return how many requests of canaries failed since the proxy started; the default version answered them."""
+    return (folder / CANARY_FAILURES).read_bytes().count(b"\n")
 
 
 @contextmanager
@@ -199,10 +209,10 @@ def check_not_default(server: Server, version: str) -> None:
         raise DefaultAgainError(f"another process made {version} the default again")
 
 
-def _intervals(seconds: float) -> Iterator[None]:
+def _intervals(seconds: float, interval_s: float) -> Iterator[None]:
     """Yield at an interval for *seconds*, the last time at their end."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while (left_s := deadline - time.monotonic()) > 0:
         yield
-        time.sleep(_INTERVAL_S)
+        time.sleep(min(interval_s, left_s))
     yield

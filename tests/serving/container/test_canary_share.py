@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.rollout.traffic import CANARY, find_proxy, send_share
+from serving.rollout.traffic import CANARY, count_failures, find_proxy, send_share
 from tests.serving.container.running_proxy import PREDICT, RunningProxy
 from tests.serving.container.upstream import Upstream
 
@@ -78,6 +78,24 @@ def test_a_problem_of_the_photo_is_not_retried(client: httpx.Client, upstream: U
         assert client.post(PREDICT, content=b"photo").status_code == 415
 
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(("choice", "status"), [("never", 503), ("never", 507), ("always", 415)])
+def test_only_what_the_canary_failed_is_counted(
+    client: httpx.Client, upstream: Upstream, folder: Path, choice: str, status: int
+) -> None:
+    failed_before = count_failures(folder)
+    upstream.statuses += [status, 500] if status != 507 else [507, 200, 500]
+
+    with send_share(folder, "1.1.0", 0.0, 60):
+        client.post(PREDICT, content=b"photo", headers={"X-Canary": choice})
+        ask(client, choice="always")
+    # nginx writes its log after the answer.
+    deadline = time.monotonic() + 10
+    while count_failures(folder) == failed_before and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert count_failures(folder) == failed_before + 1
 
 
 def test_a_body_of_unknown_length_goes_to_the_default_version(client: httpx.Client, folder: Path) -> None:

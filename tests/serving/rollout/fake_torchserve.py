@@ -15,7 +15,7 @@ from handler.spec import write_spec
 from model_archive.golden import GoldenSample, write_golden
 from model_archive.identity import MANIFEST
 from serving.management import Management, Server
-from serving.rollout.traffic import CANARY
+from serving.rollout.traffic import CANARY, CANARY_FAILURES
 from tests.http_server import Request, serve_http
 from tests.pictures import draw_corners, encode
 from tests.specs import LABELS, make_spec
@@ -79,6 +79,7 @@ class FakeTorchServe:
             None  # run folder of a proxy: while it has a canary, the metrics grow by 100 requests for it at each scrape
         )
         self.canary_errors = 0  # so many of the 100 fail
+        self.busy_errors = 0  # answers of 5xx by the default version at each of these scrapes
         self.is_up = True
         self.dead_workers = 0  # workers of a version that die when it becomes the default
         self.response_timeout = 0
@@ -192,7 +193,9 @@ class FakeTorchServe:
     def _metrics(self) -> str:
         if self.proxy and (canary := self.proxy / CANARY).exists():
             self.versions[json.loads(canary.read_bytes())["version"]].asked += 100
-            self.errors += self.canary_errors
+            self.errors += self.busy_errors
+            with (self.proxy / CANARY_FAILURES).open("a") as failures:
+                failures.write("502 : 200\n" * self.canary_errors)
         names = ("Requests5XX", "fruity_confidence_bucket", "fruity_confidence_count", "fruity_confidence_sum")
         lines = [*(f"# TYPE {name} counter" for name in names), f'Requests5XX{{Level="Host",}} {self.errors}']
         for name, version in self.versions.items():

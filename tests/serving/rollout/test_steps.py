@@ -10,6 +10,7 @@ from model_archive.golden import GoldenSample
 from serving.model_store import read_archive
 from serving.rollout.record import RolloutError, hold_lock, read_record
 from serving.rollout.steps import roll_back
+from serving.rollout.traffic import CANARY, CANARY_FAILURES
 from tests.pictures import draw_waves, encode
 from tests.serving.rollout.conftest import Place
 from tests.serving.rollout.fake_torchserve import GOLDEN, FakeVersion, write_archive
@@ -211,6 +212,7 @@ def proxy(place: Place) -> Path:
     """The run folder of a reverse proxy before the server."""
     place.torchserve.proxy = place.folder / "proxy"
     place.torchserve.proxy.mkdir()
+    (place.torchserve.proxy / CANARY_FAILURES).touch()
     return place.torchserve.proxy
 
 
@@ -220,7 +222,7 @@ def test_a_share_of_live_traffic_comes_before_all_of_it(place: Place, proxy: Pat
     names, canary = list(place.steps), place.steps["canary"]
     assert names.index("compare") < names.index("canary") < names.index("promote")
     assert (canary["requests"] >= 100, canary["error_rate"]) == (True, 0)
-    assert not list(proxy.iterdir())
+    assert not (proxy / CANARY).exists()
     assert place.torchserve.default == "1.1.0"
 
 
@@ -231,4 +233,13 @@ def test_a_version_that_fails_on_its_share_never_becomes_the_default(place: Plac
         place.roll_out(proxy=proxy)
 
     assert place.torchserve.changes == ["register 1.1.0", "unregister 1.1.0"]
-    assert not list(proxy.iterdir())
+    assert not (proxy / CANARY).exists()
+
+
+def test_errors_of_the_busy_old_version_are_not_the_canarys(place: Place, proxy: Path) -> None:
+    place.torchserve.busy_errors = 50
+
+    place.roll_out(proxy=proxy)
+
+    assert place.steps["canary"]["error_rate"] == 0
+    assert place.torchserve.default == "1.1.0"
