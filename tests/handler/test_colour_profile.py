@@ -98,6 +98,13 @@ def test_a_broken_or_wrong_profile_is_ignored(profile: bytes, mode: str) -> None
     assert decode_photo(encode(image, "TIFF", icc_profile=profile), Limits(), 32).getpixel((9, 9)) == ORANGE
 
 
+@pytest.mark.parametrize("tag", ["D2B1", "B2D0"])
+def test_a_profile_with_a_chain_is_not_even_read(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageCms, "buildTransform", lambda *_: pytest.fail("Little CMS got the profile"))
+
+    assert decode_colour(ORANGE, icc_profile=with_tag(P3, tag)) == ORANGE
+
+
 def test_a_very_long_image_keeps_its_colours() -> None:
     image = Image.new("RGB", (200_000, 32), ORANGE)
 

@@ -159,6 +159,13 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert read_log_settings({"PREDICTION_LOG": "/log", **given}) == LogSettings(Path("/log"), 0.1, 5_000_000, True)
 
 
+@pytest.mark.parametrize(("share", "megabytes"), [("0", "1"), ("1", "1000000")])
+def test_the_ends_of_a_range_belong_to_it(share: str, megabytes: str) -> None:
+    given = {"PREDICTION_LOG": "/log", "PREDICTION_LOG_SHARE": share, "PREDICTION_LOG_MB": megabytes}
+
+    assert read_log_settings(given) == LogSettings(Path("/log"), float(share), int(megabytes) * 1_000_000, False)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
