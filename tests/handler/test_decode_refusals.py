@@ -43,12 +43,25 @@ def outcome_of(photo: bytes) -> str | int:
         (b"just some text", NotAPhoto, "these 14 bytes"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", NotAPhoto, "not an image that fruity reads"),
         (b"\0\0\0\x18ftypheic" + bytes(40), UnusablePhoto, "broken or cut short"),
+        (encode(draw_corners(), "GIF")[:12], UnusablePhoto, "has no whole header"),
+        (encode(draw_corners(), "TIFF")[:8], UnusablePhoto, "has no whole header"),
         (encode(Image.new("RGB", (1, 1))), UnusablePhoto, "1x1 pixels, each side must have at least 16"),
         (encode(Image.new("RGB", (400, 15))), UnusablePhoto, "400x15 pixels, each side must have at least 16"),
         (bytes(16 * 2**20 + 1), TooLarge, "16,777,217 bytes, the limit is 16,777,216;"),
         (make_png_bomb(8_000), TooLarge, "8000x8000 pixels, the limit is 50,000,000"),
     ],
-    ids=["empty", "text", "SVG", "HEIC without content", "1x1", "a side too short", "bytes", "pixels"],
+    ids=[
+        "empty",
+        "text",
+        "SVG",
+        "HEIC without content",
+        "start of a GIF",
+        "start of a TIFF",
+        "1x1",
+        "a side too short",
+        "bytes",
+        "pixels",
+    ],
 )
 def test_an_unusable_photo_is_refused_with_the_reason(photo: bytes, problem: type[Problem], detail: str) -> None:
     with pytest.raises(problem) as refusal:
