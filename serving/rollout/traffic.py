@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,24 +49,39 @@ class Traffic:
 
 
 def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
-    """Return the counts for *version*; raise `ManagementError` if the metrics cannot be read.
+    """Return the counts for *version*; raise `ManagementError` if the metrics cannot be read."""
+    (traffic,) = read_traffics(metrics, [version])
+    return traffic
+
+
+def read_traffics(metrics: httpx.Client, versions: Sequence[str]) -> list[Traffic]:
+    """Return the counts for each of *versions* at one moment; raise `ManagementError` if they cannot be read.
 
     A worker emits the figures of five seconds at once, and TorchServe adds them one by one: first a histogram's
     buckets, then its sum, then its count. Read in between, they would give another mean confidence, so they are read
     again until the last bucket, which has all photos, is equal to the count.
     """
-    ours = {"ModelName": MODEL, "ModelVersion": version}
     for _ in range(_MAX_READS):
         samples = _read_samples(metrics)
-        photos = _total(samples, "fruity_confidence_count", **ours)
-        if _total(samples, "fruity_confidence_bucket", le="+Inf", **ours) == photos:
+        if all(_is_whole(samples, version) for version in versions):
             break
         time.sleep(_POLL_S)
+    return [_count_traffic(samples, version) for version in versions]
+
+
+def _is_whole(samples: Iterable[Sample], version: str) -> bool:
+    ours = {"ModelName": MODEL, "ModelVersion": version}
+    photos = _total(samples, "fruity_confidence_count", **ours)
+    return _total(samples, "fruity_confidence_bucket", le="+Inf", **ours) == photos
+
+
+def _count_traffic(samples: Iterable[Sample], version: str) -> Traffic:
+    ours = {"ModelName": MODEL, "ModelVersion": version}
     return Traffic(
         requests=_total(samples, "ts_inference_requests_total", model_name=MODEL),
         by_number=_total(samples, "ts_inference_requests_total", model_name=MODEL, model_version=version),
         errors=_total(samples, "Requests5XX"),
-        photos=photos,
+        photos=_total(samples, "fruity_confidence_count", **ours),
         confidence_sum=_total(samples, "fruity_confidence_sum", **ours),
     )
 
@@ -88,7 +103,7 @@ def _total(samples: Iterable[Sample], name: str, **labels: str) -> float:
 def wait_for_queue(change: VersionChange) -> None:
     """Return once the old version has answered what waited while the new one loaded, or after ten seconds.
 
-    Loading takes cores from the old version; what comes next would be measured against its full queue.
+    Loading takes cores from the old version. With its queue full, the comparison that follows would time the queue.
     """
     deadline = time.monotonic() + _QUEUE_S
     with change.journal.step("queue", f"waiting until {change.old.version} has none"):
@@ -99,7 +114,8 @@ def wait_for_queue(change: VersionChange) -> None:
 def send_canary(change: VersionChange, proxy: Path) -> None:
     """Send a share of live traffic to the new version; raise `RolloutError` if it breaks a threshold.
 
-    The proxy counts what it failed: TorchServe counts 5xx without the version, and a busy old version has some.
+    The proxy writes down which requests the new version failed. TorchServe counts 5xx without the version, and a busy
+    old version has some.
     """
     thresholds, metrics = change.thresholds, change.server.metrics
     share, seconds = thresholds.canary_share, thresholds.canary_seconds
@@ -108,9 +124,9 @@ def send_canary(change: VersionChange, proxy: Path) -> None:
         change.journal.step("canary", f"{share:.0%} of live traffic for {seconds:g} s") as figures,
         send_share(proxy, change.new.version, share, seconds),
     ):
-        starts, failed_before = [read_traffic(metrics, version) for version in versions], count_failures(proxy)
+        starts, failed_before = read_traffics(metrics, versions), count_failures(proxy)
         for _ in _intervals(seconds, _CANARY_INTERVAL_S):
-            ends = [read_traffic(metrics, version) for version in versions]
+            ends = read_traffics(metrics, versions)
             since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
             figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
             since_new = replace(since_new, errors=count_failures(proxy) - failed_before)
