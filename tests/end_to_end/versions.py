@@ -74,7 +74,7 @@ def _rename(label: str) -> str:
 
 
 def _insert(handler: bytes, statement: bytes) -> bytes:
-    assert handler.count(_HANDLES) == 1, "the handler says otherwise now where it begins to work"
+    assert handler.count(_HANDLES) == 1, f"the handler must have the line {_HANDLES!r} once"
     return handler.replace(_HANDLES, b"        " + statement + b"\n" + _HANDLES)
 
 
