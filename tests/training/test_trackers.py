@@ -68,6 +68,7 @@ def test_wandb_keeps_the_archive_with_the_run_it_was_built_from(
     keep_archive(tmp_path, "wandb", monkeypatch)
 
     assert "fruity-1.1.0.mar" in capsys.readouterr().out
+    wandb.teardown()  # A finished run's record is complete only then: its service writes it from another process.
     (record,) = (tmp_path / "logs" / "tiny" / "wandb").glob("offline-run-*/run-tiny.wandb")
     assert b"fruity-archive" in record.read_bytes()
     assert b"fruity-1.1.0.mar" in record.read_bytes()
