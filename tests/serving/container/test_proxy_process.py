@@ -24,21 +24,28 @@ from tests.serving.container.running_proxy import PREDICT, RunningProxy, run_pro
 from tests.serving.container.upstream import Upstream
 
 
-def test_each_request_has_a_log_line_without_query_and_key(proxy: RunningProxy, client: httpx.Client) -> None:
+def test_each_request_has_a_log_line_without_query_and_key(proxy: RunningProxy) -> None:
     headers = {"X-API-Key": "secret", "X-Request-Id": "id-1", "User-Agent": 'a "quoted" agent'}
-    client.post(f"{PREDICT}?token=secret", content=b"photo", headers=headers)
-    client.get("/readyz")
-    client.get("/models")
+    with httpx.Client(base_url=proxy.url, headers=headers) as client:
+        client.post(f"{PREDICT}?token=secret", content=b"photo")
+        client.get("/readyz")
+        client.get("/models")
 
-    [first, second] = proxy.logged(2)
+    [success, failure] = proxy.logged(2)
 
-    assert (first["severity"], first["request_id"]) == ("INFO", "id-1")
-    assert {"requestMethod": "POST", "requestUrl": PREDICT, "status": 200, "userAgent": 'a "quoted" agent'}.items() <= (
-        first["httpRequest"].items()
-    )
-    assert second["severity"] == "WARNING"
-    assert {"requestMethod": "GET", "requestUrl": "/models", "status": 404}.items() <= second["httpRequest"].items()
+    assert (success["severity"], success["request_id"]) == ("INFO", "id-1")
+    assert {"requestMethod": "POST", "requestUrl": PREDICT, "status": 200}.items() <= success["httpRequest"].items()
+    assert failure["severity"] == "WARNING"
+    agent = {"requestMethod": "GET", "requestUrl": "/models", "status": 404, "userAgent": 'a "quoted" agent'}
+    assert agent.items() <= failure["httpRequest"].items()
     assert "secret" not in proxy.log.read_text()
+
+
+def test_the_log_line_of_an_answered_photo_is_shorter_than_250_bytes(proxy: RunningProxy) -> None:
+    httpx.post(f"{proxy.url}{PREDICT}", content=b"photo")
+
+    proxy.logged(1)
+    assert len(proxy.log.read_bytes().splitlines()[-1]) < 250
 
 
 def test_the_checkout_and_the_run_folder_may_have_spaces_in_their_names(
