@@ -73,7 +73,8 @@ class TrainedNetwork(NamedTuple):
 def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
     """Return *network* fine-tuned on the job's train photos; raise `InterruptionError`, `LostProcessError`."""
     config = job.config
-    trainer = _build_trainer(job)
+    resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
+    trainer = _build_trainer(job, is_new=resumed is None)
     mixing = build_mixing(config.augment, len(job.photos.labels))
     if config.trainer.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -81,7 +82,6 @@ def fine_tune(network: nn.Module, job: Job) -> TrainedNetwork:
         weigh_classes(job.photos.of("train"), job.photos.labels) if config.recipe.class_weighting else None
     )
     module = FineTuning(network, config.recipe, job.preprocessing, mixing, config.seed, class_weights_K, job.teacher)
-    resumed = str(job.checkpoint) if config.resume and job.checkpoint.exists() else None
     with warnings.catch_warnings(), explain_lost_process(), catch_interrupts():
         for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
@@ -119,7 +119,7 @@ def _build_data(job: Job) -> PhotoData:
     return PhotoData(train, val, config.recipe.batch, config.trainer.workers, config.seed)
 
 
-def _build_trainer(job: Job) -> Trainer:
+def _build_trainer(job: Job, *, is_new: bool) -> Trainer:
     # Lightning's hints are for the author of the trainer, not for its user.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer, patience = job.config.trainer, job.config.recipe.patience
@@ -138,7 +138,8 @@ def _build_trainer(job: Job) -> Trainer:
         callbacks=[*job.callbacks, EpochProgress(job.name), *stopping, Interruptible(job.checkpoint)],
         enable_progress_bar=False,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
+        # All of val before the first step: what training must not fall below.
+        num_sanity_val_steps=-1 if is_new else 0,
         log_every_n_steps=1,
     )
 

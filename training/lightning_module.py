@@ -71,26 +71,8 @@ class FineTuning(LightningModule):
         return self.best_network
 
     def on_train_start(self) -> None:
-        if not self.epochs:
-            self._measure_start()
         # A run that resumes within an epoch does not get on_train_epoch_start.
         self._freeze_layers()
-
-    def _measure_start(self) -> None:
-        """Note val loss and top-1 before the first step: what training must not fall below."""
-        self.network.eval()
-        sums, num_photos = torch.zeros(2, dtype=torch.float64), 0
-        with torch.inference_mode(), self.trainer.precision_plugin.val_step_context():
-            for batch in self.trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]  # set by fit()
-                figures = self._measure_batch(batch)
-                num_photos += len(batch[1])
-                sums += torch.stack([*figures.values()]).cpu().double() * len(batch[1])
-        start = dict(zip(figures, (sums / num_photos).tolist(), strict=True))
-        self.epochs.append({"epoch": 0, **start})
-        self._note_best(start["val_top1"])
-        if self.logger is not None:
-            self.logger.log_metrics({"epoch": 0, **start}, step=0)
-        print_line(f"start: val loss {start['val_loss']:.3f}, val top-1 {start['val_top1']:.3f}")
 
     def on_train_epoch_start(self) -> None:
         # A checkpoint of an epoch's end still holds the mean of that epoch.
@@ -123,24 +105,29 @@ class FineTuning(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        # Every process sees all of val, so there is nothing to gather.
-        self.log_dict(self._measure_batch(batch), batch_size=len(batch[1]), sync_dist=False)
-
-    def _measure_batch(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        photos_BCHW, classes_B = (part.to(self.device) for part in batch)
-        inputs_BCHW = scale_batch(photos_BCHW, self._preprocessing, photos_BCHW.shape[-1])
-        logits_BK = self.best_network(inputs_BCHW).float()
+        photos_BCHW, classes_B = batch
+        logits_BK = self.best_network(scale_batch(photos_BCHW, self._preprocessing, photos_BCHW.shape[-1])).float()
         top1 = (logits_BK.argmax(dim=1) == classes_B).float().mean()
-        return {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
+        figures = {"val_loss": functional.cross_entropy(logits_BK, classes_B), "val_top1": top1}
+        # Every process sees all of val, so there is nothing to gather.
+        self.log_dict(figures, batch_size=len(classes_B), sync_dist=False)
+
+    def on_validation_end(self) -> None:
+        if self.trainer.sanity_checking:
+            start = self._note_epoch(0)
+            if self.logger is not None:
+                self.logger.log_metrics(start, step=0)
+            print_line(f"start: val loss {start['val_loss']:.3f}, val top-1 {start['val_top1']:.3f}")
 
     def on_train_epoch_end(self) -> None:
-        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": self.current_epoch + 1, **figures})
-        self._note_best(figures["val_top1"])
+        self._note_epoch(self.current_epoch + 1)
 
-    def _note_best(self, val_top1: float) -> None:
-        if self._recipe.keep == "best" and val_top1 > self._best["val_top1"]:
-            self._best = {"val_top1": val_top1, "state_dict": copy.deepcopy(self.best_network.state_dict())}
+    def _note_epoch(self, number: int) -> dict[str, float]:
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": number, **figures})
+        if self._recipe.keep == "best" and figures["val_top1"] > self._best["val_top1"]:
+            self._best = {"val_top1": figures["val_top1"], "state_dict": copy.deepcopy(self.best_network.state_dict())}
+        return self.epochs[-1]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint.update(epochs=self.epochs, best=self._best)
