@@ -1,21 +1,18 @@
-"""Write the model that comes with fruity as a run: python -m training.default_model --run runs/default.
+"""The model that comes with fruity, as a run.
 
 ImageNet's network without further training: its outputs are summed into foods, drinks and `not food`.
 """
 
-import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from timm.data import ImageNetInfo  # type: ignore[attr-defined]  # re-exported without __all__
 
 from handler.spec import Provenance, Spec
-from training.network import NetworkError, build_network, default_preprocessing
-from training.run_folder import CONFIG_FILE, RunError, write_run
+from training.network import build_network, default_preprocessing
+from training.run_folder import CONFIG_FILE, write_run
 
 CONFIG = Path(__file__).parent / "conf" / "default_model.yaml"
 
@@ -24,26 +21,13 @@ class DefaultModelError(Exception):
     """The configuration names a synset that ImageNet does not have, or one twice."""
 
 
-def main() -> None:
-    """Write the run."""
-    parser = argparse.ArgumentParser(description="Write the model that comes with fruity as a run.")
-    parser.add_argument("--run", type=Path, default=Path("runs/default"), help="its folder (default: %(default)s)")
-    run: Path = parser.parse_args().run
-    try:
-        spec = write_default_run(run)
-    except (DefaultModelError, NetworkError, OSError, RunError) as error:
-        sys.exit(f"default model: {error}")
-    Console().print(f"default model: {len(spec.labels)} labels, written to {run}")
-
-
-def write_default_run(run: Path) -> Spec:
-    """Write the run and return its spec; raise `DefaultModelError`, `NetworkError`, `OSError` or `RunError`."""
+def write_default_run(run: Path) -> None:
+    """Write the run; raise `DefaultModelError`, `NetworkError`, `OSError` or `RunError`."""
     config_text = CONFIG.read_text()
     config = yaml.safe_load(config_text)
     spec = compose_spec(config, ImageNetInfo().label_names())  # type: ignore[no-untyped-call]
     network = build_network(config["architecture"])
     write_run(run, state_dict=network.state_dict(), spec=spec, metrics={}, texts={CONFIG_FILE: config_text})
-    return spec
 
 
 def compose_spec(config: Mapping[str, Any], synsets: list[str]) -> Spec:
@@ -67,7 +51,3 @@ def compose_spec(config: Mapping[str, Any], synsets: list[str]) -> Spec:
         threshold=config["threshold"],
         provenance=Provenance(weights=config["weights"]),
     )
-
-
-if __name__ == "__main__":
-    main()

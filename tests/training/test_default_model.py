@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -6,10 +5,10 @@ import yaml
 
 from handler.spec import Provenance, Spec, read_spec
 from tests.training.pictures import write_image_folder
-from training.default_model import CONFIG, DefaultModelError, compose_spec, main
+from training.default_model import CONFIG, DefaultModelError, compose_spec, write_default_run
 from training.evaluate_run import evaluate_run
 from training.network import NetworkError, build_network, default_preprocessing
-from training.run_folder import write_run
+from training.run_folder import RunError, write_run
 
 
 def test_each_label_sums_its_synsets_and_the_other_one_all_the_rest() -> None:
@@ -37,21 +36,17 @@ def test_unknown_and_repeated_synsets_are_named(labels: dict[str, list[str]], me
         compose_spec(config, ["n01", "n02"])
 
 
-def test_the_command_writes_a_run_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_run_is_written_once(tmp_path: Path) -> None:
     run = tmp_path / "default"
-    monkeypatch.setattr(sys, "argv", ["default_model", "--run", str(run)])
 
-    main()
+    write_default_run(run)
 
     spec = read_spec(run)
     assert spec.labels[-1] == "not food"
     assert {"banana", "espresso", "granny smith apple", "pizza"} < set(spec.labels)
     assert {path.name for path in run.iterdir()} == {"config.yaml", "metrics.json", "model.safetensors", "spec.json"}
-    assert f"{len(spec.labels)} labels" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r" exists "):
-        main()
+    with pytest.raises(RunError, match=r" exists "):
+        write_default_run(run)
 
 
 def test_a_network_whose_outputs_are_summed_to_labels_is_not_evaluated_by_its_outputs(tmp_path: Path) -> None:
