@@ -16,7 +16,6 @@ import hydra
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 from torch.profiler import profile
 
 from training.config import Config, ConfigError, read_config
@@ -124,8 +123,7 @@ def main(node: DictConfig) -> None:
         sys.exit(f"error: {error}")
     except (InterruptionError, KeyboardInterrupt):
         sys.exit("error: stopped; nothing was written")
-    picture = Path(config.logs) / config.id / "profile.svg"
-    Console().print(f"{speed}\npicture: {picture}", soft_wrap=True, highlight=False)
+    sys.stdout.write(f"{speed}\npicture: {Path(config.logs) / config.id / 'profile.svg'}\n")
 
 
 if __name__ == "__main__":

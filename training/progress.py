@@ -1,5 +1,6 @@
 """Progress on stderr: a bar on a terminal; elsewhere, as in a log file or CI, a line now and then."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ Item = TypeVar("Item")
 @rank_zero_only
 def print_line(line: str) -> None:
     """Print *line* to stderr, only in the first of several processes."""
-    Console(stderr=True).print(line, soft_wrap=True, highlight=False)
+    sys.stderr.write(f"{line}\n")
 
 
 @contextmanager

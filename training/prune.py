@@ -16,7 +16,6 @@ import numpy as np
 import openvino
 import torch
 import torch_pruning  # type: ignore[import-untyped]  # ships no types
-from rich.console import Console
 from torch import nn
 
 from handler.spec import Spec, SpecError, read_spec
@@ -163,8 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("error: stopped; nothing was written")
     spec = read_spec(pruned)
     print_summary(spec.metrics, spec.intervals)
-    lines = f"run     {pruned}\nreport  {pruned / REPORT_FILE}\narchive make archive RUN={pruned}"
-    Console().print(lines, soft_wrap=True, highlight=False)
+    sys.stdout.write(f"run     {pruned}\nreport  {pruned / REPORT_FILE}\narchive make archive RUN={pruned}\n")
 
 
 if __name__ == "__main__":

@@ -16,14 +16,7 @@ from typing import Any, NamedTuple
 
 import optuna
 import yaml
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    check_distribution_compatibility,
-)
-from rich.console import Console
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from handler.spec import read_spec
 from training.config import format_override
@@ -116,7 +109,7 @@ def _check_same(study: optuna.Study, sweep: Sweep) -> None:
         )
     for key, before in {key: one for trial in study.trials for key, one in trial.distributions.items()}.items():
         try:
-            check_distribution_compatibility(before, sweep.space.get(key, before))
+            optuna.distributions.check_distribution_compatibility(before, sweep.space.get(key, before))
         except ValueError as error:
             raise SweepError(
                 f"{sweep.folder} holds trials with {key} from {before}, not from {sweep.space[key]}; choose another "
@@ -191,8 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit("error: stopped; the same command resumes with the trials that are left")
     values = " ".join(f"{key}={value}" for key, value in study.best_params.items())
-    best = f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {values}"
-    Console().print(best, soft_wrap=True, highlight=False)
+    sys.stdout.write(f"best val top-1 {study.best_value:.4f} in trial {study.best_trial.number}: {values}\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import numpy as np
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
-from rich.console import Console
 
 from training.config import ConfigError, TrackerConfig
 from training.run_folder import read_run_config
@@ -73,7 +72,6 @@ def track_files(tracker: Logger | None, name: str, kind: str, *paths: Path) -> N
 
 
 def main() -> None:
-    """Keep the archive that the command line names."""
     parser = argparse.ArgumentParser(description="Keep a run's archive in Weights & Biases, if it tracked the run.")
     parser.add_argument("run", type=Path, help="the run's folder, for example runs/latest")
     parser.add_argument("version", help="the archive's, as 1.1.0")
@@ -90,7 +88,7 @@ def main() -> None:
         sys.exit(f"archive: {archive} does not exist; make archive builds it")
     tracker = build_tracker(config.tracker, Path(config.logs) / config.id, config.id)
     track_files(tracker, f"{config.name}-archive", "model", archive, archive.with_suffix(".md"))
-    Console().print(f"wandb   {archive.name} is an artifact of the run {config.id}", highlight=False)
+    sys.stdout.write(f"wandb   {archive.name} is an artifact of the run {config.id}\n")
 
 
 if __name__ == "__main__":

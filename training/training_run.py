@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 from lightning import seed_everything
-from rich.console import Console
 from torch import nn
 
 from handler.spec import Preprocessing, read_spec
@@ -102,8 +101,7 @@ def train_and_report(config: Config) -> None:
         spec = read_spec(run)
         print_summary(spec.metrics, spec.intervals)
         release = f"make publish-run RUN={run}\n        make set-release RUN={run} VERSION=…  (docs/deploy.md)"
-        lines = f"run     {run}\nreport  {run / REPORT_FILE}\nrelease {release}"
-        Console().print(lines, soft_wrap=True, highlight=False)
+        sys.stdout.write(f"run     {run}\nreport  {run / REPORT_FILE}\nrelease {release}\n")
 
 
 def _explain(error: LostProcessError | RunError | OSError) -> str:

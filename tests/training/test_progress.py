@@ -1,7 +1,13 @@
 import pytest
 
 from training import progress
-from training.progress import format_left, show_progress, track
+from training.progress import format_left, print_line, show_progress, track
+
+
+def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("runs/[bold]green[/bold] :smile:")
+
+    assert capsys.readouterr() == ("", "runs/[bold]green[/bold] :smile:\n")
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
