@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
-from handler.spec import Preprocessing, Spec, SpecError, read_spec
+from handler.spec import Preprocessing, SpecError, read_spec
 from training.config import ConfigError, RecipeConfig
 from training.run_folder import load_network
 
@@ -26,7 +26,6 @@ class Teacher:
 
     @property
     def size(self) -> int:
-        """The side of the photos that it is given."""
         return self._preprocessing.size
 
     def loss(self, photos_BCHW: Tensor, logits_BK: Tensor) -> Tensor:
@@ -53,7 +52,12 @@ def load_teacher(recipe: RecipeConfig, labels: Sequence[str]) -> Teacher | None:
         spec = read_spec(run)
     except SpecError as error:
         raise ConfigError(f"recipe.teacher must be a finished run's folder: {error}") from error
-    _check_labels(spec, labels, run)
+    if spec.labels != tuple(labels):
+        different = sorted(set(spec.labels) ^ set(labels))
+        raise ConfigError(
+            f"recipe.teacher={run} knows {len(spec.labels)} labels, these photos have {len(labels)}, and the first "
+            f"difference is {different[0]!r}; train the teacher with the same photos"
+        )
     return Teacher(load_network(run, spec), spec.preprocessing, recipe.teacher_temperature)
 
 
@@ -64,12 +68,3 @@ def scale_batch(photos_BCHW: Tensor, preprocessing: Preprocessing, size: int) ->
         photos_BCHW = functional.interpolate(photos_BCHW, size=(size, size), mode="bilinear", antialias=True)
     normalised: Tensor = normalize(photos_BCHW / 255.0, list(preprocessing.mean), list(preprocessing.std))
     return normalised
-
-
-def _check_labels(spec: Spec, labels: Sequence[str], run: Path) -> None:
-    if tuple(spec.labels) != tuple(labels):
-        different = sorted(set(spec.labels) ^ set(labels))
-        raise ConfigError(
-            f"recipe.teacher={run} knows {len(spec.labels)} labels, these photos have {len(labels)}, and the first "
-            f"difference is {different[0]!r}; train the teacher with the same photos"
-        )

@@ -14,12 +14,10 @@ LEARNED_FILE = "learned_photos.npy"
 VAL_FILE = "val_photos.npy"
 """The same of val, which has chosen its epoch, penalty, temperature and threshold."""
 
-_NUM_DIGITS = 16
-
 
 def shorten_digests(photos: Sequence[Photo]) -> NDArray[np.uint64]:
     """Return the first 8 bytes of each photo's SHA-256."""
-    return np.array([int(photo.digest[:_NUM_DIGITS], 16) for photo in photos], dtype=np.uint64)
+    return np.array([int(photo.digest[:16], 16) for photo in photos], dtype=np.uint64)
 
 
 def read_digests(run: Path, file: str) -> NDArray[np.uint64] | None:

@@ -22,14 +22,12 @@ from torch import nn
 from handler.spec import Preprocessing
 from training.config import Config
 from training.data.photo_set import PhotoSet
-from training.evaluation.calibration import mean_nll
+from training.evaluation.calibration import Floats, mean_nll
 from training.evaluation.network_outputs import Features, predict_batches
 from training.learned_photos import shorten_digests
 from training.loader import serve_batches
 from training.network import NetworkError, classifier_prefixes
 from training.progress import track
-
-Floats = NDArray[np.floating]
 
 _STRENGTHS = (0.1, 0.3, 1.0)
 """Inverse weights of the L2 penalty that are tried, on features of unit variance over all."""

@@ -98,7 +98,12 @@ def evaluate_network(network: nn.Module, evaluation_set: EvaluationSet, config: 
     if warning:
         print_line(f"warning: {warning}")
         figures["val"]["warning"] = warning
-    robustness = _measure_robustness(network, evaluation_set, config.robustness_photos)
+    robustness = {}
+    if config.robustness_photos:
+        val = evaluation_set.splits["val"]
+        chosen = val[:: math.ceil(len(val) / config.robustness_photos)]
+        print_line(f"evaluating robustness on {len(chosen)} photos")
+        robustness = measure_robustness(network, chosen, evaluation_set.labels, evaluation_set.preprocessing, _BATCH)
     return EvaluationResult(decision, predictions, figures, robustness)
 
 
@@ -166,14 +171,3 @@ def _measure(
         name: evaluate_split(found, evaluated.splits[name], evaluated.labels, evaluated.groups, decided[name])
         for name, found in predictions.items()
     }
-
-
-def _measure_robustness(
-    network: nn.Module, evaluation_set: EvaluationSet, num_photos: int
-) -> dict[str, dict[str, float]]:
-    if not num_photos:
-        return {}
-    val = evaluation_set.splits["val"]
-    chosen = val[:: math.ceil(len(val) / num_photos)]
-    print_line(f"evaluating robustness on {len(chosen)} photos")
-    return measure_robustness(network, chosen, evaluation_set.labels, evaluation_set.preprocessing, _BATCH)

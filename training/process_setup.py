@@ -13,16 +13,6 @@ _NEVER = -1
 
 def set_up_process(config: TrainerConfig) -> None:
     """Set this process up to train as *config* says; raise `ConfigError` if this machine cannot train so."""
-    _check_devices(config)
-    known = ("auto", *StrategyRegistry.available_strategies())
-    if config.strategy not in known:
-        raise ConfigError(f"configuration: trainer.strategy is {config.strategy}; it must be one of {', '.join(known)}")
-    torch.set_num_threads(config.threads)
-    keep_freed_memory()
-
-
-def _check_devices(config: TrainerConfig) -> None:
-    """Raise `ConfigError` if *config* asks for GPUs that are not here."""
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if config.accelerator in ("gpu", "cuda") and not num_gpus:
         raise ConfigError("configuration: trainer.accelerator is gpu, but torch finds no GPU here; use trainer=cpu")
@@ -32,6 +22,11 @@ def _check_devices(config: TrainerConfig) -> None:
             f"configuration: trainer.devices is {config.devices}, but torch finds {num_gpus} GPU(s) here; set "
             f"trainer.devices={num_gpus}"
         )
+    known = ("auto", *StrategyRegistry.available_strategies())
+    if config.strategy not in known:
+        raise ConfigError(f"configuration: trainer.strategy is {config.strategy}; it must be one of {', '.join(known)}")
+    torch.set_num_threads(config.threads)
+    keep_freed_memory()
 
 
 def choose_device(config: TrainerConfig) -> torch.device:

@@ -14,14 +14,12 @@ from handler.spec import FAMILIARITY_FILE, REFERENCE_FILE, Provenance, Spec
 from training.config import Config, format_config
 from training.data.photo_set import Photo, PhotoSet
 from training.evaluation.label_errors import LABEL_ERRORS_FILE, LabelError, format_label_errors
-from training.evaluation.network_outputs import Features
 from training.evaluation.plots import rasterize_confusion
 from training.evaluation.reference import summarize_reference
 from training.evaluation.run_report import Mistake, find_mistakes, render_report
 from training.evaluation.unfamiliarity import embed_train, fit_familiarity, store_familiarity
 from training.int8_photos import keep_photos
 from training.learned_photos import LEARNED_FILE, VAL_FILE, shorten_digests
-from training.linear_probe import embed_split
 from training.network_evaluation import EvaluationResult, EvaluationSet
 from training.run_folder import CONFIG_FILE, REPORT_FILE, read_code_revision, write_run
 from training.trackers import Picture, track_files, track_results
@@ -48,7 +46,7 @@ def write_result(
     config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult, tracker: Logger | None
 ) -> Path:
     """Write and track the run and return its folder; raise `RunError`."""
-    train = _embed_train(config, photos, evaluation_set, result.network)
+    train = embed_train(result.network, config, photos, evaluation_set.preprocessing)
     familiarity = fit_familiarity(train, result.evaluation.unseen)
     evaluation = result.evaluation.with_unfamiliar_shares(familiarity)
     result = result._replace(evaluation=evaluation)
@@ -107,13 +105,6 @@ def _track(
     summary = {f"{split}/{name}": value for split, s in evaluation.summary.items() for name, value in s.items()}
     wrong = [Picture(m.pixels_HWC, f"{m.label} taken for {m.answer} ({m.probability:.2f})") for m in mistakes]
     track_results(tracker, msgspec.to_builtins(config), summary, {"confusion": [confusion], "mistakes": wrong})
-
-
-def _embed_train(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, network: nn.Module) -> Features:
-    if config.recipe.method == "probe" and config.recipe.probe_zooms[0] == 1.0:
-        # The probe was fitted to them, so they are in the cache.
-        return embed_split(network, "train", config, photos, evaluation_set.preprocessing)
-    return embed_train(network, photos, evaluation_set.preprocessing, config.seed)
 
 
 def _build_spec(config: Config, photos: PhotoSet, evaluation_set: EvaluationSet, result: TrainingResult) -> Spec:

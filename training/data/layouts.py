@@ -5,8 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.data import manifest
-from training.data.manifest import check_existence, read_manifest
+from training.data.manifest import FILE_NAMES, check_existence, read_manifest
 from training.data.photo_set import PHOTO_KINDS, SPLIT_NAMES, SPLITS, DataError, Photo
 
 _LOG = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ def list_folder(folder: Path) -> list[Photo]:
     """
     if not folder.is_dir():
         raise DataError(f"the folder {folder} does not exist; check its path (now in {Path.cwd()})")
-    for name in manifest.FILE_NAMES:
+    for name in FILE_NAMES:
         if (folder / name).is_file():
             return read_manifest(folder / name)
     for landmark, read in (("classes.csv", _read_grocery), ("meta/train.txt", _read_food101)):
@@ -60,7 +59,7 @@ def _read_image_folder(folder: Path) -> Iterator[Photo]:
     folders = _list_folders(folder)
     if not folders:
         raise DataError(
-            f"{folder} has neither {' nor '.join(manifest.FILE_NAMES)} nor folders; "
+            f"{folder} has neither {' nor '.join(FILE_NAMES)} nor folders; "
             "put the photos of each label into a folder with the label's name"
         )
     splits = [SPLIT_NAMES.get(inner.name.lower(), "") for inner in folders]

@@ -19,8 +19,6 @@ from training.data.photo_set import Photo
 
 _LOG = logging.getLogger(__name__)
 
-_Pair = tuple[int, int]
-
 
 def assign_scenes(photos: Sequence[Photo]) -> list[Photo]:
     """Return *photos*, each with its scene.
@@ -39,7 +37,7 @@ def assign_scenes(photos: Sequence[Photo]) -> list[Photo]:
     return [replace(photo, scene=names[scene]) for photo, scene in zip(photos, scenes_N.tolist(), strict=True)]
 
 
-def _pair_certain(photos: Sequence[Photo]) -> Iterator[_Pair]:
+def _pair_certain(photos: Sequence[Photo]) -> Iterator[tuple[int, int]]:
     """Yield each photo with the first one of the same scene by its source, and with the first equal file."""
     first: dict[Hashable, int] = {}
     for index, photo in enumerate(photos):

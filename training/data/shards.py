@@ -12,11 +12,9 @@ from filelock import FileLock
 from webdataset.shardlists import expand_urls  # type: ignore[import-untyped]  # ships no types
 from webdataset.tariterators import group_by_keys, tar_file_expander  # type: ignore[import-untyped]
 
-from training.data.manifest import read_manifest, write_manifest
+from training.data.manifest import FILE_NAMES, read_manifest, write_manifest
 from training.data.photo_set import PHOTO_KINDS, SPLITS, DataError, Photo
 from training.progress import track
-
-_MANIFEST = "labels.csv"
 
 
 def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
@@ -30,7 +28,7 @@ def unpack_shards(pattern: str, cache: Path) -> list[Photo]:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock"):
         folders = [_unpack(path, cache) for path in track(paths, "Unpacking", "shards")]
-    return [photo for folder in folders for photo in read_manifest(folder / _MANIFEST)]
+    return [photo for folder in folders for photo in read_manifest(folder / FILE_NAMES[0])]
 
 
 def _find_shards(pattern: str) -> list[Path]:
@@ -52,7 +50,7 @@ def _unpack(shard_path: Path, cache: Path) -> Path:
         with TemporaryDirectory(prefix=".", dir=cache) as temporary:
             draft = Path(temporary) / "shard"
             draft.mkdir()
-            write_manifest(draft / _MANIFEST, _write_photos(shard_path, split, draft))
+            write_manifest(draft / FILE_NAMES[0], _write_photos(shard_path, split, draft))
             draft.rename(folder)
     return folder
 

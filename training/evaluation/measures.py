@@ -9,8 +9,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # type: ignore[import-untyped]
 
 from training.data.photo_set import Photo
-from training.evaluation import calibration
-from training.evaluation.calibration import to_probabilities
+from training.evaluation.calibration import calibration_error, mean_nll, reliability_bins, to_probabilities
 from training.evaluation.decision import Decided
 from training.evaluation.intervals import interval_of_calibration_error, interval_of_share
 from training.evaluation.network_outputs import Predictions
@@ -41,10 +40,10 @@ def evaluate_split(
         "photos": len(photos),
         **{name: found_N.mean() for name, found_N in right.items()},
         **{f"macro_{name}": np.mean([row[name] for row in present]) for name in ("precision", "recall", "f1")},
-        "nll": calibration.mean_nll(logits_NK, classes_N),
-        "nll_scaled": calibration.mean_nll(decided.logits_NK, classes_N),
-        "ece": calibration.calibration_error(raw_N, right_N),
-        "ece_scaled": calibration.calibration_error(scaled_N, right_N),
+        "nll": mean_nll(logits_NK, classes_N),
+        "nll_scaled": mean_nll(decided.logits_NK, classes_N),
+        "ece": calibration_error(raw_N, right_N),
+        "ece_scaled": calibration_error(scaled_N, right_N),
         "confident_share": confident_N.mean(),
         **({"confident_precision": right_N[confident_N].mean()} if confident_N.any() else {}),
     }
@@ -53,8 +52,8 @@ def evaluate_split(
         "intervals": _measure_intervals(right, confident_N, scaled_N),
         "per_class": per_class,
         "confusion": confusion_matrix(classes_N, answers_N, labels=range(len(labels))).tolist(),
-        "reliability": calibration.reliability_bins(raw_N, right_N),
-        "reliability_scaled": calibration.reliability_bins(scaled_N, right_N),
+        "reliability": reliability_bins(raw_N, right_N),
+        "reliability_scaled": reliability_bins(scaled_N, right_N),
         "coverage": measure_coverage(scaled_N, right_N),
         "by_short_side": slice_accuracy(read_short_sides(photos), right_N),
         "by_brightness": slice_accuracy(predictions.brightness_N, right_N),

@@ -26,8 +26,6 @@ _SMALL_CALIBRATION_ERROR = 0.03
 
 
 class Mistake(NamedTuple):
-    """A wrong answer."""
-
     pixels_HWC: NDArray[np.uint8]
     path: str
     label: str

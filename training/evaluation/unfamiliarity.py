@@ -11,9 +11,11 @@ from torch import nn
 
 from handler.familiarity import Familiarity, normalise
 from handler.spec import Preprocessing
+from training.config import Config
 from training.data.photo_set import PhotoSet
 from training.evaluation.network_outputs import Features, Predictions, predict_batches
 from training.int8_photos import draw_evenly
+from training.linear_probe import embed_split
 from training.loader import serve_batches
 from training.progress import track
 
@@ -27,9 +29,12 @@ _MIN_WIDTH_PER_DIRECTION = 8
 _BATCH = 32
 
 
-def embed_train(network: nn.Module, photos: PhotoSet, preprocessing: Preprocessing, seed: int) -> Predictions:
-    """Return the predictions for at most 2,000 photos of train, drawn evenly by label."""
-    chosen = draw_evenly(photos.of("train"), _MAX_PHOTOS, seed)
+def embed_train(network: nn.Module, config: Config, photos: PhotoSet, preprocessing: Preprocessing) -> Features:
+    """Return the features of train: all those that a probe was fitted to, else of 2,000 photos, evenly by label."""
+    if config.recipe.method == "probe" and config.recipe.probe_zooms[0] == 1.0:
+        # They are in the cache.
+        return embed_split(network, "train", config, photos, preprocessing)
+    chosen = draw_evenly(photos.of("train"), _MAX_PHOTOS, config.seed)
     batches = serve_batches(chosen, photos.labels, preprocessing, _BATCH)
     return predict_batches(network, track(batches, "embedding photos of train"), preprocessing)
 
