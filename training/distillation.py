@@ -22,11 +22,7 @@ class Teacher:
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, temperature: float) -> None:
         self._network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-        self._preprocessing, self._temperature = preprocessing, temperature
-
-    @property
-    def size(self) -> int:
-        return self._preprocessing.size
+        self._preprocessing, self._temperature, self.size = preprocessing, temperature, preprocessing.size
 
     def loss(self, photos_BCHW: Tensor, logits_BK: Tensor) -> Tensor:
         """Return how far *logits_BK* are from the teacher's for *photos_BCHW*, in [0, 255]: their mean KL divergence.
