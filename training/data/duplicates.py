@@ -37,7 +37,10 @@ def find_near_duplicates(photos: Sequence[Photo]) -> Iterator[NearDuplicate]:
 
 
 def find_similar(photos: Sequence[Photo], max_bits: int) -> Iterator[NDArray[np.intp]]:
-    """Yield pairs_P2, some at a time: *photos* that differ in at most *max_bits* bits, the larger index first."""
+    """Yield pairs_P2, some at a time: each two *photos* whose fingerprints differ in at most *max_bits* bits.
+
+    The larger index is the first.
+    """
     prints_N = _read_fingerprints(photos)
     for start in range(0, len(prints_N), _NUM_ROWS):
         rows = prints_N[start : start + _NUM_ROWS]

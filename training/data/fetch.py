@@ -64,7 +64,10 @@ def main() -> int:
 
 
 def fetch_set(name: str, into: Path) -> Path:
-    """Return the folder *into*/*name*, complete, downloaded if it does not exist; raise `DataError`."""
+    """Return the folder *into*/*name*, downloaded if it does not exist; it appears once it is complete.
+
+    Raises `DataError`, also if the archive does not have the digest that is known of it.
+    """
     folder, archive_path, public = into / name, into / f".{name}.tar.gz", PUBLIC_SETS[name]
     try:
         into.mkdir(parents=True, exist_ok=True)

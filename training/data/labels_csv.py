@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_labels(source: str, out: Path | None, **chosen: Any) -> Path:
-    """Return the new labels.csv of the folder *source*, or *out* with what `load_photos` returns; raise `DataError`."""
+    """Return the new labels.csv of the folder *source*, or *out*, with what `load_photos` returns; raise `DataError`.
+
+    Without *out* also if the folder has a manifest already.
+    """
     for name in FILE_NAMES:
         if out is None and (Path(source) / name).exists():
             raise DataError(f"{Path(source) / name} exists and is never overwritten; edit it, or move it away first")

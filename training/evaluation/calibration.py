@@ -66,7 +66,10 @@ def reliability_bins(confidences_N: Floats, right_N: NDArray[np.bool_]) -> list[
 
 
 def calibration_error(confidences_N: Floats, right_N: NDArray[np.bool_], counts_N: Floats | None = None) -> float:
-    """Return the expected calibration error of 15 equal bins, in [0, 1]; a photo counts *counts_N* times, or once."""
+    """Return the expected calibration error over 15 equal bins, in [0, 1]; each photo counts *counts_N* times, or once.
+
+    Also a perfect model has one above 0 on few photos.
+    """
     counts_N = np.ones(len(right_N)) if counts_N is None else counts_N
     gaps = np.bincount(bin_confidences(confidences_N), weights=counts_N * (confidences_N - right_N))
     return float(np.abs(gaps).sum() / counts_N.sum())
