@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -93,12 +93,11 @@ def read_identity(archive: Path) -> Identity:
 
 def read_members(archive: Path, *names: str) -> list[bytes]:
     """Return the small members *names* of *archive*; raise `ArchiveError` or `OSError`."""
-    with _open(archive) as file:
-        try:
-            with _seek_errors(), zipfile.ZipFile(file) as members:
-                return [_read_member(members, name) for name in names]
-        except _DAMAGES as error:
-            raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
+    try:
+        with _open(archive) as members:
+            return [_read_member(members, name) for name in names]
+    except _DAMAGES as error:
+        raise ArchiveError(f"{archive.name} is not an archive ({error}); {_suggest(archive)}") from error
 
 
 def check_members(archive: Path) -> None:
@@ -113,36 +112,28 @@ def find_damage(archive: Path) -> str | None:
     Raises `ArchiveError` if it does not exist, or `OSError`.
     """
     place = "its table of contents"
-    with _open(archive) as file:
-        try:
-            with _seek_errors(), zipfile.ZipFile(file) as members:
-                for place in members.namelist():
-                    with members.open(place) as member:
-                        while member.read(1 << 20):
-                            pass
-        except _DAMAGES as error:
-            return f"{archive} is damaged at {place} ({error})"
+    try:
+        with _open(archive) as members:
+            for place in members.namelist():
+                with members.open(place) as member:
+                    while member.read(1 << 20):
+                        pass
+    except _DAMAGES as error:
+        return f"{archive} is damaged at {place} ({error})"
     return None
 
 
 @contextmanager
-def _open(archive: Path) -> Iterator[BinaryIO]:
+def _open(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        file = archive.open("rb")
+        with zipfile.ZipFile(archive) as members:
+            yield members
     except FileNotFoundError as error:
         raise ArchiveError(f"{archive} does not exist; `make archive` builds one, REGISTRY=… fetches one") from error
-    with file:
-        yield file
-
-
-@contextmanager
-def _seek_errors() -> Iterator[None]:
-    """Raise `BadZipFile` where the table of contents names a place before the file's start."""
-    try:
-        yield
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+        # A seek to a place before the file's start.
         raise zipfile.BadZipFile("its table of contents names a place outside it") from error
 
 
