@@ -1,8 +1,8 @@
-"""A registry in a Google Cloud Storage bucket."""
+"""A registry in a Google Cloud Storage bucket, and what all that reads or writes buckets has in common."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO
 
 from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, Unauthorized
 from google.api_core.retry import Retry
@@ -21,19 +21,11 @@ _RETRY = DEFAULT_RETRY.with_timeout(60.0)
 class BucketStorage:
     def __init__(self, uri: str, retry: Retry = _RETRY) -> None:
         """*uri* is `gs://bucket/prefix`."""
-        name, _, prefix = uri.removeprefix("gs://").strip("/").partition("/")
-        if not name:
-            raise RegistryError(f"{uri!r} does not name a bucket; write gs://bucket/prefix")
+        name, self._prefix = split_uri(uri, RegistryError)
         self.uri = uri.rstrip("/")
-        self._prefix = f"{prefix}/" if prefix else ""
         self._retry = retry
         with self._errors("read"):
-            try:
-                # A bucket's name is enough; a project is not needed.
-                self._bucket = storage.Client(project=None).bucket(name)
-            except DefaultCredentialsError:
-                # Public buckets need no credentials.
-                self._bucket = storage.Client.create_anonymous_client().bucket(name)
+            self._bucket = connect().bucket(name)
 
     def list_names(self, folder: str) -> list[str]:
         start = f"{self._prefix}{folder}/" if folder else self._prefix
@@ -65,20 +57,42 @@ class BucketStorage:
                 return False
         return True
 
-    @contextmanager
-    def _errors(self, act: str) -> Iterator[None]:
-        try:
-            yield
-        except (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption) as error:
-            # Proxies answer with HTML pages.
-            reason = str(error).partition("\n")[0]
-            raise RegistryError(f"{self.uri} could not be {act} ({reason}); {_advise(act, error)}") from error
+    def _errors(self, act: str) -> AbstractContextManager[None]:
+        return bucket_errors(act, lambda text: RegistryError(f"{self.uri} {text}"))
+
+
+def split_uri(uri: str, failure: type[Exception]) -> tuple[str, str]:
+    """Return the bucket of `gs://bucket/prefix`, and what the names of its objects begin with; raise *failure*."""
+    name, _, prefix = uri.removeprefix("gs://").strip("/").partition("/")
+    if not name:
+        raise failure(f"{uri!r} does not name a bucket; write gs://bucket/prefix")
+    return name, f"{prefix}/" if prefix else ""
+
+
+def connect() -> Any:
+    """Return a client, without credentials where none are set up: public buckets need none."""
+    try:
+        # A bucket's name is enough; a project is not needed.
+        return storage.Client(project=None)
+    except DefaultCredentialsError:
+        return storage.Client.create_anonymous_client()
+
+
+@contextmanager
+def bucket_errors(act: str, make_failure: Callable[[str], Exception]) -> Iterator[None]:
+    """Turn an error of the client into what *make_failure* makes of one line: what could not be *act*, why, the fix."""
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption) as error:
+        # Proxies answer with HTML pages.
+        reason = str(error).partition("\n")[0]
+        raise make_failure(f"could not be {act} ({reason}); {_advise(act, error)}") from error
 
 
 def _advise(act: str, error: Exception) -> str:
     if isinstance(error, NotFound):
-        return "check the bucket's name"
+        return "check the bucket's name and the prefix"
     if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not isinstance(error, TransportError):
-        role = "Storage Object Viewer" if act == "read" else "Storage Object User"
+        role = "Storage Object User" if act in ("written", "removed") else "Storage Object Viewer"
         return f"run `gcloud auth application-default login`, or ask its owner for the role {role}"
-    return "check the network, then run the command again to continue"
+    return "check the network, then run the same command again to continue"

@@ -1,6 +1,6 @@
 """The files of a source or a destination: a folder here, or a prefix of a Google Cloud Storage bucket.
 
-Nothing of ours is imported: an actor gets its `handler` from the archive.
+Nothing is imported that imports `handler`: an actor gets it from the archive.
 """
 
 import os
@@ -11,10 +11,9 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
-from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
-from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
-from requests import RequestException
+from google.api_core.exceptions import NotFound
+
+from model_archive.bucket_storage import bucket_errors, connect, split_uri
 
 BUCKET_SCHEME = "gs://"
 _PARTIAL = ".partial"
@@ -38,7 +37,6 @@ class FolderFiles:
     """Names are relative to the root, with slashes. All methods raise `FileError`."""
 
     def __init__(self, folder: Path) -> None:
-        self.uri = str(folder)
         self._folder = folder
 
     def list_names(self) -> Iterator[str]:
@@ -70,9 +68,8 @@ class FolderFiles:
                     os.fsync(partial.fileno())
                     Path(partial.name).chmod(0o644)
                     Path(partial.name).replace(path)
-                except OSError:
+                finally:
                     Path(partial.name).unlink(missing_ok=True)
-                    raise
 
     def remove(self, name: str) -> None:
         """Remove the file if it exists."""
@@ -115,16 +112,12 @@ class BucketFiles:
 
     def __init__(self, uri: str) -> None:
         """*uri* is `gs://bucket/prefix`."""
-        name, _, prefix = uri.removeprefix(BUCKET_SCHEME).strip("/").partition("/")
-        if not name:
-            raise FileError(f"{uri!r} does not name a bucket; write gs://bucket/prefix")
-        self.uri = uri.rstrip("/")
-        self._prefix = f"{prefix}/" if prefix else ""
-        with self._errors("read"):
-            self._bucket = _connect().bucket(name)
+        name, self._prefix = split_uri(uri, FileError)
+        with bucket_errors("read", FileError):
+            self._bucket = _client().bucket(name)
 
     def list_names(self) -> Iterator[str]:
-        with self._errors("listed"):
+        with bucket_errors("listed", FileError):
             # In pages, of names only.
             for blob in self._bucket.list_blobs(prefix=self._prefix, fields="items(name),nextPageToken"):
                 name = blob.name.removeprefix(self._prefix)
@@ -134,7 +127,7 @@ class BucketFiles:
     def read(self, name: str, start: int = 0, num_bytes: int | None = None) -> bytes:
         if num_bytes == 0:
             return b""
-        with self._errors("read"):
+        with bucket_errors("read", FileError):
             end = None if num_bytes is None else start + num_bytes - 1
             # A part of an object has no checksum to compare.
             checksum = None if start or end is not None else "auto"
@@ -142,16 +135,16 @@ class BucketFiles:
             return content
 
     def open(self, name: str) -> IO[bytes]:
-        with self._errors("read"):
+        with bucket_errors("read", FileError):
             opened: IO[bytes] = self._blob(name).open("rb", chunk_size=_STREAM_CHUNK_BYTES)
             return opened
 
     def write(self, name: str, content: bytes) -> None:
-        with self._errors("written"):
+        with bucket_errors("written", FileError):
             self._blob(name).upload_from_string(content, content_type="application/octet-stream")
 
     def remove(self, name: str) -> None:
-        with self._errors("removed"):
+        with bucket_errors("removed", FileError):
             try:
                 self._blob(name).delete()
             except NotFound:
@@ -160,32 +153,8 @@ class BucketFiles:
     def _blob(self, name: str) -> Any:
         return self._bucket.blob(self._prefix + name)
 
-    @contextmanager
-    def _errors(self, act: str) -> Iterator[None]:
-        try:
-            yield
-        except (GoogleAPIError, GoogleAuthError, RequestException) as error:
-            # Proxies answer with HTML pages.
-            reason = str(error).partition("\n")[0]
-            raise FileError(f"could not be {act} ({reason}); {_advise(act, error)}") from error
-
 
 Files = FolderFiles | BucketFiles
 
-
-@cache
-def _connect() -> Any:
-    """Return the one client of this process, without credentials where none are set up: public buckets need none."""
-    try:
-        return storage.Client(project=None)
-    except DefaultCredentialsError:
-        return storage.Client.create_anonymous_client()
-
-
-def _advise(act: str, error: Exception) -> str:
-    if isinstance(error, NotFound):
-        return "check the bucket's name and the prefix"
-    if isinstance(error, Forbidden | Unauthorized | GoogleAuthError) and not isinstance(error, TransportError):
-        role = "Storage Object User" if act in ("written", "removed") else "Storage Object Viewer"
-        return f"run `gcloud auth application-default login`, or ask its owner for the role {role}"
-    return "check the network, then run the same command again"
+# One for each process.
+_client = cache(connect)
