@@ -36,7 +36,15 @@ class Registry:
             if entry.signed:
                 check_signed(archive, entry.digest)
             held = self._entries.publish(entry, {suffix: archive.with_suffix(suffix) for suffix in entry.files})
-        _check_same(held, entry, self._uri)
+        if held.digest != entry.digest:
+            raise RegistryError(
+                f"{self._uri} has {held.title} with the SHA-256 {held.digest}, this archive has {entry.digest}; "
+                "build a new version: make archive VERSION=…"
+            )
+        if entry.signed and not held.signed:
+            raise RegistryError(
+                f"{self._uri} has {held.title} unsigned; build a signed one: make archive VERSION=… SIGNING_KEY=…"
+            )
         return held
 
     def versions(self) -> list[str]:
@@ -107,15 +115,3 @@ class Registry:
             held = f"it holds {', '.join(versions)}" if versions else "it is empty"
             raise RegistryError(f"{self._uri} has no {MODEL} {version}, {held}; make publish adds a version")
         return self._entries.read(version)
-
-
-def _check_same(held: Entry, entry: Entry, uri: str) -> None:
-    if held.digest != entry.digest:
-        raise RegistryError(
-            f"{uri} has {MODEL} {held.version} with the SHA-256 {held.digest}, this archive has {entry.digest}; "
-            "build a new version: make archive VERSION=…"
-        )
-    if entry.signed and not held.signed:
-        raise RegistryError(
-            f"{uri} has {MODEL} {held.version} unsigned; build a signed one: make archive VERSION=… SIGNING_KEY=…"
-        )

@@ -6,15 +6,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
-import torch
 from rich.console import Console
 
-from handler.engine import OPENVINO_FILE, Outputs, Photos
+from handler.engine import OPENVINO_FILE
 from handler.familiarity import Familiarity, read_familiarity
 from handler.settings import SettingsError
 from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
@@ -30,7 +28,7 @@ from model_archive.quantize import Infer, infer_with_openvino, quantize_engine
 from model_archive.run_entry import RunFolderError, describe_run
 from model_archive.sbom import write_sbom
 from model_archive.seal import read_model_config, seal_archive, stage_files
-from model_archive.served_network import ServedNetwork, load_network
+from model_archive.served_network import load_network
 from model_archive.signature import SignatureError, load_signer, sign_archive, signature_path
 
 Precision = Literal["auto", "float", "int8"]
@@ -96,7 +94,7 @@ def build_archive(
         stage = Path(scratch) / "stage"
         stage.mkdir()
         figures = export_engines(network, spec, engines, stage)
-        infer: Infer = partial(_infer, network)
+        infer: Infer = network.infer
         if "openvino" in engines and precision != "float":
             figures["openvino"] = _quantize(
                 run, spec, stage, infer, familiarity, figures["openvino"], required=precision == "int8"
@@ -183,12 +181,6 @@ def put_archive(built: Path, archive: Path, digest: str) -> None:
             partial.replace(archive.with_suffix(suffix))
     finally:
         partial.unlink(missing_ok=True)
-
-
-@torch.no_grad()
-def _infer(network: ServedNetwork, photos_BHWC: Photos) -> Outputs:
-    logits_BK, embeddings_BD, _ = network(torch.from_numpy(photos_BHWC))
-    return Outputs(logits_BK.numpy(), embeddings_BD.numpy())
 
 
 def print_contents(archive: Path, digest: str) -> None:

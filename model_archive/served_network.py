@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from handler.engine import Outputs, Photos
 from handler.spec import WEIGHTS_FILE, Spec
 from model_archive.build_error import BuildError
 
@@ -59,6 +60,12 @@ class ServedNetwork(nn.Module):
         self.label_outputs = spec.label_outputs
         self.register_buffer("mean_C", torch.tensor(spec.preprocessing.mean) * 255.0, persistent=False)
         self.register_buffer("std_C", torch.tensor(spec.preprocessing.std) * 255.0, persistent=False)
+
+    @torch.no_grad()
+    def infer(self, photos_BHWC: Photos) -> Outputs:
+        """Return the outputs as an engine does."""
+        logits_BK, embeddings_BD, _ = self(torch.from_numpy(photos_BHWC))
+        return Outputs(logits_BK.numpy(), embeddings_BD.numpy())
 
     def forward(self, photos_BHWC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits_BK, embeddings_BD and activations_BKhw for photos in [0, 255]."""

@@ -9,7 +9,7 @@ _scoring/retry-000000     the part has a photo that could not be read: a later r
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,13 +119,10 @@ class Destination:
         suffix = settings.format
         done = {int(match[1]) for name in names if (match := _PART.fullmatch(name)) and match[2] == suffix}
         done -= {int(match[1]) for name in names if (match := _RETRY.fullmatch(name))}
-        parts: list[Part] = []
-        start = 0
-        while (end := lines.find(b"\n", start) + 1) > 0:
-            parts.append(Part(len(parts), start, end - start))
-            start = end
+        ends = [match.end() for match in re.finditer(rb"\n", lines)]
+        parts = [Part(number, start, end - start) for number, (start, end) in enumerate(pairwise([0, *ends]))]
         pending = [part for part in parts if part.number not in done]
-        num_pending = sum(count_photos(part.number, settings.num_photos) for part in pending)
+        num_pending = sum(min(PART_PHOTOS, settings.num_photos - part.number * PART_PHOTOS) for part in pending)
         return pending, settings.num_photos - num_pending
 
     def read_photos(self, part: Part) -> list[PhotoPlace]:
@@ -152,11 +149,6 @@ class Destination:
 
 
 _FREE = "free or repair it, then run the same command again: parts that are complete are kept"
-
-
-def count_photos(part: int, num_photos: int) -> int:
-    """Return how many of *num_photos* are in the part of that number."""
-    return min(PART_PHOTOS, num_photos - part * PART_PHOTOS)
 
 
 def check_same(found: RunSettings, wanted: RunSettings, uri: str) -> None:

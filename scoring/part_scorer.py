@@ -34,7 +34,6 @@ _READ_AHEAD = 16
 class PartResult(NamedTuple):
     """What an actor says of a part that it wrote."""
 
-    number: int
     num_photos: int
     num_errors: int
     num_retries: int
@@ -70,18 +69,17 @@ class PartScorer:
 
     def _score_part(self, part: Part) -> PartResult:
         try:
-            places = self._destination.read_photos(part)
+            reads = self._read_ahead(self._destination.read_photos(part))
             rows: list[Score] = []
-            num_retries = 0
-            for batch in _divide(self._read_ahead(places), self._handler.batch):
-                scored, failed = self._score_batch(batch, part.number * PART_PHOTOS + len(rows))
-                rows += scored
-                num_retries += failed
+            while batch := list(islice(reads, self._handler.batch)):
+                rows += self._score_batch(batch, part.number * PART_PHOTOS + len(rows))
+            errors = [row.error for row in rows if row.error is not None]
+            num_retries = sum(error["type"] in (_UNREADABLE, _MODEL_FAILED) for error in errors)
             content = encode_rows(rows, self._suffix)
             self._destination.write_part(part.number, content, self._suffix, retry=num_retries > 0)
         except DestinationError as error:
-            return PartResult(part.number, 0, 0, 0, str(error))
-        return PartResult(part.number, len(rows), sum(row.error is not None for row in rows), num_retries)
+            return PartResult(0, 0, 0, str(error))
+        return PartResult(len(rows), len(errors), num_retries)
 
     def _read_ahead(self, places: Iterable[PhotoPlace]) -> Iterator[_Read]:
         """Yield the photos at *places* in order; some of those to come are being read."""
@@ -105,14 +103,12 @@ class PartScorer:
             error = _describe(_UNREADABLE, "The photo cannot be read", 404, f"the photo {failure}")
         return _Read(place, photo, error, 1000 * (time.perf_counter() - started_s))
 
-    def _score_batch(self, batch: list[_Read], first_index: int) -> tuple[list[Score], int]:
-        """Return the rows of *batch*, and how many of its photos a later run will score again."""
+    def _score_batch(self, batch: list[_Read], first_index: int) -> list[Score]:
         answers = iter(self._answer([read.photo for read in batch if read.photo is not None]))
-        rows = [
+        return [
             _make_row(index, read, None if read.photo is None else next(answers), self._handler.version)
             for index, read in enumerate(batch, first_index)
         ]
-        return rows, sum(row.error is not None and row.error["type"] in (_UNREADABLE, _MODEL_FAILED) for row in rows)
 
     def _answer(self, photos: Sequence[bytes]) -> list[HandlerAnswer]:
         """Return the answers; a photo on which the model fails costs no other photo its answer."""
@@ -155,12 +151,6 @@ def _find_entry(answer: HandlerAnswer) -> dict[str, Any]:
     # The server would answer each of them; here a file is one photo.
     detail = f"the file is JSON with {len(predictions)} photos; write each into a file of its own"
     return {"error": _describe("urn:fruity:malformed-request", "The request cannot be understood", 400, detail)}
-
-
-def _divide(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
-    rest = iter(reads)
-    while batch := list(islice(rest, size)):
-        yield batch
 
 
 def _describe(kind: str, title: str, status: int, detail: str) -> dict[str, Any]:

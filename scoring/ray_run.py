@@ -41,13 +41,10 @@ def running_ray() -> Iterator[None]:
     os.environ |= {name: value for name, value in settings.items() if name not in os.environ}
     import ray
 
-    local: dict[str, Any] = {
-        "num_cpus": count_cpus(),
-        "object_store_memory": _OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-    }
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        options |= {"num_cpus": count_cpus(), "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     with _start_errors(address), _silenced_stderr():
-        options = {"log_to_driver": False, "logging_level": logging.ERROR, **({} if address else local)}
         ray.init(address=address or "local", **options)
     try:
         yield
