@@ -68,7 +68,8 @@ class Registry:
         """
         archive = folder / file_name(version)
         with local_errors(folder, ArchiveError):
-            entry = self._require(version)
+            held, advice = self.versions(), "make publish adds a version"
+            entry = self._entries.require(check_version(version), held, f"{MODEL} {version}", advice)
             folder.mkdir(parents=True, exist_ok=True)
             # Two fetches at once would write into the same file.
             with FileLock(folder / f".{archive.name}.lock"):
@@ -108,10 +109,3 @@ class Registry:
                 self._entries.download(entry, suffix, place)
             places[suffix] = place
         return places
-
-    def _require(self, version: str) -> Entry:
-        versions = self.versions()
-        if check_version(version) not in versions:
-            held = f"it holds {', '.join(versions)}" if versions else "it is empty"
-            raise RegistryError(f"{self._uri} has no {MODEL} {version}, {held}; make publish adds a version")
-        return self._entries.read(version)

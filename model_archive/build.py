@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 
 from handler.engine import OPENVINO_FILE
-from handler.familiarity import Familiarity, read_familiarity
+from handler.familiarity import read_familiarity
 from handler.settings import SettingsError
 from handler.spec import FILE_NAME, Figures, Spec, SpecError, parse_spec, read_spec
 from model_archive.build_error import BuildError, QuantizationError
@@ -96,9 +96,12 @@ def build_archive(
         figures = export_engines(network, spec, engines, stage)
         infer: Infer = network.infer
         if "openvino" in engines and precision != "float":
-            figures["openvino"] = _quantize(
-                run, spec, stage, infer, familiarity, figures["openvino"], required=precision == "int8"
-            )
+            try:
+                figures["openvino"] = quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer, familiarity)
+            except QuantizationError as error:
+                if precision == "int8":
+                    raise
+                figures["openvino"] |= {"precision": "float", "not_int8": str(error)}
             infer = infer_with_openvino(stage / OPENVINO_FILE)
         spec = msgspec.structs.replace(spec, engines=figures)
         stage_files(run, spec, choose_golden(spec, infer, familiarity), stage)
@@ -141,25 +144,6 @@ def _seal_stage(stage: Path, spec: Spec, config: Path, version: str, out: Path, 
         write_sbom(sealed.with_suffix(SBOM_SUFFIX), version, digest)
         put_archive(sealed, archive, digest)
     return archive, digest
-
-
-def _quantize(
-    run: Path,
-    spec: Spec,
-    stage: Path,
-    infer: Infer,
-    familiarity: Familiarity | None,
-    as_float: Figures,
-    *,
-    required: bool,
-) -> Figures:
-    """Return the figures of the engine in int8, or *as_float* with the reason why it stays in float."""
-    try:
-        return quantize_engine(stage / OPENVINO_FILE, read_photos(run, spec), infer, familiarity)
-    except QuantizationError as error:
-        if required:
-            raise
-        return {**as_float, "precision": "float", "not_int8": str(error)}
 
 
 def put_archive(built: Path, archive: Path, digest: str) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic
@@ -37,6 +37,13 @@ class EntryStore(Generic[AnyEntry]):
     def read(self, key: str) -> AnyEntry:
         name = self._place(f"{key}{ENTRY_SUFFIX}")
         return decode_entry(b"".join(self._storage.read(name)), self._kind, key, f"{self._storage.uri}/{name}")
+
+    def require(self, key: str, held: Sequence[str], what: str, fix: str) -> AnyEntry:
+        """Return the entry of *key*, one of those *held*; *what* it is, and the *fix*, are for the error."""
+        if key not in held:
+            listed = f"it holds {', '.join(held)}" if held else "it is empty"
+            raise RegistryError(f"{self._storage.uri} has no {what}, {listed}; {fix}")
+        return self.read(key)
 
     def publish(self, entry: AnyEntry, paths: Mapping[str, Path]) -> AnyEntry:
         """Return *entry*, created after its files, which lie at *paths*, or the entry that its key has already."""

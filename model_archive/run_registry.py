@@ -43,7 +43,8 @@ class RunRegistry:
     def fetch(self, run_id: str, runs: Path, digest: str | None = None) -> Path:
         """Return the folder of *run_id*, fetched into the folder *runs* if it is not there, with *digest* if given."""
         with local_errors(runs, RunFolderError):
-            entry = self._require(run_id)
+            held, advice = sorted(filter(is_run_id, self._entries.keys())), "make publish-run adds or completes one"
+            entry = self._entries.require(run_id, held, f"whole run {run_id!r}", advice)
             if digest not in (None, entry.digest):
                 raise RegistryError(
                     f"{self._storage.uri} has {entry.title} with the digest {entry.digest}, asked for is {digest}; "
@@ -72,15 +73,6 @@ class RunRegistry:
             raise
         arrivals.rename(folder)
         return folder
-
-    def _require(self, run_id: str) -> RunEntry:
-        held = sorted(filter(is_run_id, self._entries.keys()))
-        if run_id not in held:
-            listed = f"it holds {', '.join(held)}" if held else "it is empty"
-            raise RegistryError(
-                f"{self._storage.uri} has no whole run {run_id!r}, {listed}; make publish-run adds or completes one"
-            )
-        return self._entries.read(run_id)
 
     def _check_apart(self, run: Path) -> None:
         """Raise `RegistryError` if the registry's objects would lie among the files of *run*."""

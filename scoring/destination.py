@@ -8,7 +8,7 @@ _scoring/retry-000000     the part has a photo that could not be read: a later r
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -63,20 +63,20 @@ class Destination:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let no other run write to this destination until the block ends; a bucket has no such lock."""
-        with ExitStack() as stack:
-            if not self.uri.startswith(BUCKET_SCHEME):
-                folder = Path(self.uri) / _FOLDER
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    stack.enter_context(FileLock(folder / ".lock", blocking=False))
-                except Timeout as error:
-                    raise DestinationError(
-                        f"another run writes to {self.uri}; wait until it ends, or stop it"
-                    ) from error
-                except OSError as error:
-                    raise DestinationError(f"{self.uri} cannot be written ({error.strerror}); {_FREE}") from error
-                with self._errors():
-                    remove_partials(Path(self.uri))
+        if self.uri.startswith(BUCKET_SCHEME):
+            yield
+            return
+        folder = Path(self.uri) / _FOLDER
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / ".lock").acquire(blocking=False)
+        except Timeout as error:
+            raise DestinationError(f"another run writes to {self.uri}; wait until it ends, or stop it") from error
+        except OSError as error:
+            raise DestinationError(f"{self.uri} cannot be written ({error.strerror}); {_FREE}") from error
+        with lock:
+            with self._errors():
+                remove_partials(Path(self.uri))
             yield
 
     def read_settings(self) -> RunSettings | None:

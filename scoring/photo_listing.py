@@ -55,12 +55,8 @@ def list_photos(source: str) -> Iterator[PhotoPlace]:
     try:
         files = open_files(folder)
         if not source.startswith(BUCKET_SCHEME) and not name and not Path(folder).is_dir():
-            what = (
-                "is a file; name a folder, a .csv manifest or .tar shards"
-                if Path(folder).exists()
-                else "does not exist"
-            )
-            raise SourceError(f"{source} {what}")
+            is_file, advice = Path(folder).exists(), "name a folder, a .csv manifest or .tar shards"
+            raise SourceError(f"{source} is a file; {advice}" if is_file else f"{source} does not exist")
         if name.lower().endswith(MANIFEST_SUFFIX):
             yield from _list_manifest(files, name, source)
         else:
