@@ -1,7 +1,6 @@
 """Build an archive from a run: python -m model_archive.build --run runs/latest --version 1.1.0."""
 
 import argparse
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -30,6 +29,7 @@ from model_archive.sbom import write_sbom
 from model_archive.seal import read_model_config, seal_archive, stage_files
 from model_archive.served_network import load_network
 from model_archive.signature import SignatureError, load_signer, sign_archive, signature_path
+from model_archive.storage import partial_file
 
 Precision = Literal["auto", "float", "int8"]
 
@@ -156,15 +156,10 @@ def put_archive(built: Path, archive: Path, digest: str) -> None:
     if found is None:
         # A signature that is there is of another build.
         signature_path(archive).unlink(missing_ok=True)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    partial = archive.with_suffix(".partial")
-    try:
-        for suffix in (".md", SBOM_SUFFIX, ARCHIVE_SUFFIX):
-            # A rename is atomic within a file system, and the build may be on another one.
-            shutil.copyfile(built.with_suffix(suffix), partial)
-            partial.replace(archive.with_suffix(suffix))
-    finally:
-        partial.unlink(missing_ok=True)
+    for suffix in (".md", SBOM_SUFFIX, ARCHIVE_SUFFIX):
+        target = archive.with_suffix(suffix)
+        with built.with_suffix(suffix).open("rb") as content, partial_file(target, content) as partial:
+            partial.replace(target)
 
 
 def print_contents(archive: Path, digest: str) -> None:

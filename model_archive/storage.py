@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 from model_archive.signature import required_package
 
 CHUNK_BYTES = 1 << 22
+PARTIAL_SUFFIX = ".partial"
 
 
 class RegistryError(Exception):
@@ -74,19 +75,12 @@ class FolderStorage:
     def create(self, name: str, content: BinaryIO, num_bytes: int) -> bool:
         path = self._folder / name
         with self._errors("written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 return False
-            with NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as partial:
-                shutil.copyfileobj(content, partial, CHUNK_BYTES)
-                partial.flush()
-                # Before the link: after a power cut there must not be a name without its content.
-                os.fsync(partial.fileno())
-                Path(partial.name).chmod(0o644)
-                # Unlike a rename, a link fails if another publisher was faster.
-                with suppress(FileExistsError):
-                    path.hardlink_to(partial.name)
-                    return True
+            # Unlike a rename, a link fails if another publisher was faster.
+            with partial_file(path, content) as partial, suppress(FileExistsError):
+                path.hardlink_to(partial)
+                return True
         return False
 
     @contextmanager
@@ -98,3 +92,20 @@ class FolderStorage:
                 f"the registry {self.uri} could not be {act} ({error.strerror}: {error.filename or self.uri}); "
                 "check its disk, then run the command again"
             ) from error
+
+
+@contextmanager
+def partial_file(path: Path, content: BinaryIO) -> Iterator[Path]:
+    """Yield a file with *content* beside *path*, which can be renamed or linked to it; it is removed at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, dir=path.parent, delete=False) as file:
+        partial = Path(file.name)
+        try:
+            shutil.copyfileobj(content, file, CHUNK_BYTES)
+            file.flush()
+            # Before it gets its name: after a power cut there must not be a name without its content.
+            os.fsync(file.fileno())
+            partial.chmod(0o644)
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)

@@ -76,7 +76,10 @@ def collect(folder: Path, found: Iterable[FoundCorrection | Refused]) -> tuple[i
         if _is_known(correction, stored[correction.digest]):
             continue
         try:
-            check_time(correction)
+            # A correction from the future would be the latest one until then.
+            if correction.time > datetime.now(UTC) + _MAX_AHEAD:
+                time = f"{correction.time:%Y-%m-%d %H:%M}"
+                raise CorrectionError(f"its time, {time}, is in the future; check the sender's clock")
             # It comes from outside: decoded within the limits of serving, and compressed again.
             photo = None if (folder / correction.photo).exists() else clean_photo(item.read_photo())
         except (CorrectionError, Problem, RegistryError) as error:
@@ -93,12 +96,6 @@ def _is_known(correction: Correction, stored: Sequence[Correction]) -> bool:
     # A row of a CSV file has no time: collected again, it must not undo what was said since.
     repeatable = stored if correction.source == "csv" else stored[-1:]
     return any(correction.repeats(one) for one in repeatable) or any(correction.time < one.time for one in stored[-1:])
-
-
-def check_time(correction: Correction) -> None:
-    """Raise `CorrectionError` for a correction from the future, which would be the latest one until then."""
-    if correction.time > datetime.now(UTC) + _MAX_AHEAD:
-        raise CorrectionError(f"its time, {correction.time:%Y-%m-%d %H:%M}, is in the future; check the sender's clock")
 
 
 def known_labels(folders: Iterable[Path]) -> frozenset[str]:

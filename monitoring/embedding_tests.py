@@ -44,7 +44,9 @@ def _test_mmd(after_NR: Floats, before_MR: Floats) -> Comparison:
     """Test all coordinates together by the maximum mean discrepancy (Gretton et al., 2012), by permutation."""
     num, num_all = len(after_NR), len(after_NR) + len(before_MR)
     both = np.concatenate([after_NR, before_MR]).astype(np.float32)
-    kernel = rbf_kernel(both, gamma=1 / _median_square(before_MR)).astype(np.float32)
+    # The usual width: the median squared distance of two photos of the reference.
+    width = max(np.median(pdist(before_MR, "sqeuclidean")), np.finfo(np.float32).tiny)
+    kernel = rbf_kernel(both, gamma=1 / width).astype(np.float32)
     np.fill_diagonal(kernel, 0)
     of_after, of_before = num * (num - 1), (num_all - num) * (num_all - num - 1)
 
@@ -68,8 +70,3 @@ def _test_mmd(after_NR: Floats, before_MR: Floats) -> Comparison:
             num_reached += int(np.count_nonzero(squared(drawn_TP) >= found))
         p = (1 + num_reached) / (1 + NUM_PERMUTATIONS)
     return Comparison("embedding shift", "embedding, MMD", effect, _MMD_TOLERANCE, adjust(p, 1), 0.0, effect)
-
-
-def _median_square(before_MR: Floats) -> float:
-    """Return the median squared distance of two photos of the reference: the usual width of the kernel."""
-    return float(max(np.median(pdist(before_MR, "sqeuclidean")), np.finfo(np.float32).tiny))

@@ -3,20 +3,20 @@
 Nothing is imported that imports `handler`: an actor gets it from the archive.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 from google.api_core.exceptions import NotFound
 
 from model_archive.bucket_storage import bucket_errors, connect, split_uri
+from model_archive.storage import PARTIAL_SUFFIX, partial_file
 
 BUCKET_SCHEME = "gs://"
-_PARTIAL = ".partial"
 _STREAM_CHUNK_BYTES = 1 << 23
 
 
@@ -58,18 +58,8 @@ class FolderFiles:
     def write(self, name: str, content: bytes) -> None:
         """Write a file, which appears whole or not at all, and replaces an older one."""
         path = self._folder / name
-        with _folder_errors("written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(prefix=".", suffix=_PARTIAL, dir=path.parent, delete=False) as partial:
-                try:
-                    partial.write(content)
-                    partial.flush()
-                    # Before the rename: after a power cut there must not be a name without its content.
-                    os.fsync(partial.fileno())
-                    Path(partial.name).chmod(0o644)
-                    Path(partial.name).replace(path)
-                finally:
-                    Path(partial.name).unlink(missing_ok=True)
+        with _folder_errors("written"), partial_file(path, io.BytesIO(content)) as partial:
+            partial.replace(path)
 
     def remove(self, name: str) -> None:
         """Remove the file if it exists."""
@@ -80,7 +70,7 @@ class FolderFiles:
 def remove_partials(folder: Path) -> None:
     """Remove what writers that were killed left below *folder*; raise `FileError`."""
     with _folder_errors("removed"):
-        for path in folder.rglob(f".*{_PARTIAL}"):
+        for path in folder.rglob(f".*{PARTIAL_SUFFIX}"):
             path.unlink(missing_ok=True)
 
 

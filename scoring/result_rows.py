@@ -34,31 +34,27 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: dict[str, float]
 
 
+_PROBLEM = pa.struct([("type", pa.string()), ("title", pa.string()), ("status", pa.int32()), ("detail", pa.string())])
+_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("photo", pa.string()),
+        ("digest", pa.string()),
+        ("labels", pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float64())]))),
+        ("confident", pa.bool_()),
+        ("unfamiliar", pa.bool_()),
+        ("unfamiliarity", pa.float64()),
+        ("error", _PROBLEM),
+        ("version", pa.string()),
+        ("milliseconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
+    ]
+)
+
+
 def encode_rows(rows: list[Score], suffix: Format) -> bytes:
     """Return *rows* as the content of a file."""
     if suffix == "jsonl":
         return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
     content = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([msgspec.structs.asdict(row) for row in rows], _schema()), content)
+    pq.write_table(pa.Table.from_pylist([msgspec.structs.asdict(row) for row in rows], _SCHEMA), content)
     return content.getvalue()
-
-
-def _schema() -> pa.Schema:
-    label = pa.struct([("label", pa.string()), ("probability", pa.float64())])
-    problem = pa.struct(
-        [("type", pa.string()), ("title", pa.string()), ("status", pa.int32()), ("detail", pa.string())]
-    )
-    return pa.schema(
-        [
-            ("index", pa.int64()),
-            ("photo", pa.string()),
-            ("digest", pa.string()),
-            ("labels", pa.list_(label)),
-            ("confident", pa.bool_()),
-            ("unfamiliar", pa.bool_()),
-            ("unfamiliarity", pa.float64()),
-            ("error", problem),
-            ("version", pa.string()),
-            ("milliseconds", pa.struct([(stage, pa.float64()) for stage in STAGES])),
-        ]
-    )
