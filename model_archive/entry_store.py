@@ -59,16 +59,43 @@ class EntryStore(Generic[AnyEntry]):
 
     def download(self, entry: AnyEntry, name: str, path: Path) -> None:
         """Download the rest of the file *name* of *entry* to *path*, verified."""
-        wanted = entry.files[name]
+        wanted, place = entry.files[name], self._name(entry, name)
+        held = path.exists() and path.stat().st_size > 0
         try:
-            _download(self._storage, self._name(entry, name), wanted, path, self._progress(path.name, wanted.size))
+            self._append(place, wanted.size, path)
         except MissingObjectError as error:
             raise RegistryError(
                 f"{error}: {entry.title} is incomplete; delete its entry, then publish it again"
             ) from error
+        if (found := hash_file(path)) == wanted.digest:
+            return
+        path.unlink()
+        if not held:
+            raise RegistryError(
+                f"{self._storage.uri}/{place} has the SHA-256 {found}, its entry has {wanted.digest}; it was damaged "
+                "there, publish it under another name"
+            )
+        # A crash may have damaged the beginning.
+        self.download(entry, name, path)
+
+    def _append(self, name: str, num_bytes: int, path: Path) -> None:
+        """Append what *path* lacks of the object *name* of *num_bytes*."""
+        with path.open("ab") as file:
+            missing, free = num_bytes - file.tell(), shutil.disk_usage(path.parent).free
+            if free < missing:
+                raise RegistryError(
+                    f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another "
+                    "folder"
+                ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            for chunk in self._storage.read(name, file.tell()) if missing > 0 else ():
+                file.write(chunk)
+                self._report(path.name, file.tell(), num_bytes)
+                # An object that is larger than the published one is wrong.
+                if file.tell() > num_bytes:
+                    break
 
     def _upload(self, name: str, file: File, path: Path) -> None:
-        with _ReportingFile(path, self._progress(path.name, file.size)) as content:
+        with _ReportingFile(path, lambda num_done: self._report(path.name, num_done, file.size)) as content:
             is_new = self._storage.create(name, content, file.size)
         if not is_new and hashlib.sha256(b"".join(self._storage.read(name))).hexdigest() != file.digest:
             raise RegistryError(f"{self._storage.uri}/{name} is damaged; delete it, then publish again")
@@ -79,9 +106,6 @@ class EntryStore(Generic[AnyEntry]):
 
     def _place(self, name: str) -> str:
         return f"{self._folder}/{name}" if self._folder else name
-
-    def _progress(self, what: str, num_bytes: int) -> Callable[[int], None]:
-        return lambda num_done: self._report(what, num_done, num_bytes)
 
 
 class _ReportingFile(io.FileIO):
@@ -95,34 +119,6 @@ class _ReportingFile(io.FileIO):
         content = super().read(size)
         self._progress(self.tell())
         return content
-
-
-def _download(storage: Storage, name: str, wanted: File, path: Path, progress: Callable[[int], None]) -> None:
-    """Download the rest of *name* to *path*; raise `OSError`, or `RegistryError` if it is not *wanted*."""
-    held = path.exists() and path.stat().st_size > 0
-    with path.open("ab") as file:
-        missing, free = wanted.size - file.tell(), shutil.disk_usage(path.parent).free
-        if free < missing:
-            raise RegistryError(
-                f"{path.parent} has {free:,} bytes free, {missing:,} are needed; free some, or choose another folder"
-            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        chunks = storage.read(name, file.tell()) if missing > 0 else ()
-        for chunk in chunks:
-            file.write(chunk)
-            progress(file.tell())
-            # An object that is larger than the published one is wrong.
-            if file.tell() > wanted.size:
-                break
-    if (found := hash_file(path)) == wanted.digest:
-        return
-    path.unlink()
-    if not held:
-        raise RegistryError(
-            f"{storage.uri}/{name} has the SHA-256 {found}, its entry has {wanted.digest}; it was damaged there, "
-            "publish it under another name"
-        )
-    # A crash may have damaged the beginning.
-    _download(storage, name, wanted, path, progress)
 
 
 @contextmanager
