@@ -50,10 +50,11 @@ class FolderFiles:
             file.seek(start)
             return file.read(-1 if num_bytes is None else num_bytes)
 
-    def open(self, name: str) -> IO[bytes]:
-        """Return the file, opened to be read, which can seek."""
-        with _folder_errors("read"):
-            return (self._folder / name).open("rb")
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open the file to be read; it can seek."""
+        with _folder_errors("read"), (self._folder / name).open("rb") as file:
+            yield file
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, which appears whole or not at all, and replaces an older one."""
@@ -124,10 +125,10 @@ class BucketFiles:
             content: bytes = self._blob(name).download_as_bytes(start=start or None, end=end, checksum=checksum)
             return content
 
-    def open(self, name: str) -> IO[bytes]:
-        with bucket_errors("read", FileError):
-            opened: IO[bytes] = self._blob(name).open("rb", chunk_size=_STREAM_CHUNK_BYTES)
-            return opened
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        with bucket_errors("read", FileError), self._blob(name).open("rb", chunk_size=_STREAM_CHUNK_BYTES) as file:
+            yield file
 
     def write(self, name: str, content: bytes) -> None:
         with bucket_errors("written", FileError):

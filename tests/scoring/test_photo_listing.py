@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from google.cloud import storage  # type: ignore[import-untyped]  # ships no types
+from google.cloud.storage.exceptions import DataCorruption  # type: ignore[import-untyped]  # ships no types
 
+from model_archive.bucket_storage import bucket_errors
 from scoring.file_access import FileError, open_files
 from scoring.photo_listing import PhotoPlace, SourceError, list_photos, read_photo, split_source
 
@@ -141,6 +143,20 @@ def test_a_bucket_has_photos_shards_and_a_manifest(bucket: storage.Bucket, tmp_p
     listed = [read_photo(open_files(split_source(manifest)[0]), place, 100) for place in list_photos(manifest)]
 
     assert (photos, listed) == ([b"a", b"p.jpg"], [b"a", b"other"])
+
+
+@pytest.mark.parametrize("name", ["missing.tar", "missing.csv"])
+def test_an_object_that_does_not_exist_is_named(bucket: storage.Bucket, name: str) -> None:
+    with pytest.raises(SourceError, match=rf"{name} could not be read .*check the bucket's name and the prefix"):
+        list(list_photos(f"gs://{bucket.name}/{name}"))
+
+
+def test_an_object_that_arrives_damaged_is_an_error_of_its_file() -> None:
+    with (
+        pytest.raises(FileError, match=r"could not be read .*run the same command again"),
+        bucket_errors("read", FileError),
+    ):
+        raise DataCorruption(None, "the checksum is wrong")
 
 
 def test_a_bucket_that_does_not_exist_is_named(bucket: storage.Bucket) -> None:
