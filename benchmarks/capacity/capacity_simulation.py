@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.capacity.capacity_results import ClosedLoop, FiveMinutes, Measured, Option, Prediction, Simulated
-from benchmarks.capacity.cloud_run_model import Day, InstanceModel, ServiceSettings, simulate_day
+from benchmarks.capacity.cloud_run_model import Day, InstanceModel, simulate_day
 from benchmarks.capacity.cloud_run_service import PLATFORM_START_S, CloudRunService
 from benchmarks.capacity.container_rates import CLIENTS, FULL
 from benchmarks.capacity.day_traffic import DAY_S, plan_day
@@ -36,7 +36,7 @@ def simulate(measured: Measured, service: CloudRunService) -> Simulated:
     start_s = median(measured.start_s) + PLATFORM_START_S
     days: list[tuple[Option, InstanceModel, Day]] = []
     for instance, min_instances in itertools.product(instances, MIN_INSTANCES):
-        day = simulate_day(ServiceSettings(instance, min_instances, service.max_instances, start_s), rates)
+        day = simulate_day(instance, rates, min_instances, service.max_instances, start_s)
         days.append((_summarize(instance, min_instances, day, service), instance, day))
     recommended = recommend([option for option, _, _ in days])
     return Simulated(
@@ -95,13 +95,13 @@ def _describe_instance(
     rate = simulate_closed(server, concurrency, 60)
     cpu_ms = find_full_load(measured, MIDDLE).cpu_ms_per_photo
     seen = [simulate_open(server, _arrivals_s(share * rate), concurrency) for share in _INSTANCE_LOADS]
-    latencies_s = np.array([np.percentile(one.latencies_s, _QUANTILES) for one in seen])
+    latencies_s = np.array([np.percentile(one, _QUANTILES) for one in seen])
     return InstanceModel(concurrency, rate, rate * cpu_ms / 1000 / service.vcpus, _INSTANCE_LOADS, latencies_s)
 
 
 def _predict(server: ServerSettings, share: float, arrivals_s: Sequence[Sequence[float]]) -> Prediction:
     """Return the medians over simulations of *arrivals_s*, each with service times drawn otherwise."""
-    seen = [simulate_open(server, same, seed=seed).latencies_s for seed, same in enumerate(arrivals_s)]
+    seen = [simulate_open(server, same, seed=seed) for seed, same in enumerate(arrivals_s)]
     p50_ms, p99_ms = 1000 * np.median([np.percentile(one, [50, 99]) for one in seen], axis=0)
     return Prediction(share=share, p50_ms=round(float(p50_ms), 1), p99_ms=round(float(p99_ms), 1))
 

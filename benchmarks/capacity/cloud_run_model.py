@@ -11,7 +11,6 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -38,24 +37,6 @@ class InstanceModel:
     """Loads of the next two, in ascending order."""
     latencies_s: Floats
     """A row of equally likely latencies for each of the loads."""
-
-    @cached_property
-    def means_s(self) -> Floats:
-        return np.asarray(self.latencies_s.mean(axis=1))
-
-
-@dataclass(frozen=True)
-class ServiceSettings:
-    instance: InstanceModel
-    min_instances: int
-    """At least 1: a service without any instance is not modelled."""
-    max_instances: int
-    start_s: float
-    """From the decision to start an instance to its first request."""
-
-    @property
-    def longest_wait_s(self) -> float:
-        return max(_LEAST_WAIT_S, _WAIT_STARTS * self.start_s)
 
 
 @dataclass
@@ -100,11 +81,6 @@ class _Fleet:
     def billed(self) -> int:
         return self.ready + len(self.starting_s) + len(self.idle_s)
 
-    def use_idle(self) -> None:
-        """Give requests to idle instances again."""
-        self.ready += len(self.idle_s)
-        self.idle_s.clear()
-
     def change_to(self, wanted: int, now_s: int, start_s: float) -> None:
         """Use idle instances before others are started."""
         while self.idle_s and self.ready + len(self.starting_s) < wanted:
@@ -123,36 +99,40 @@ class _Fleet:
         self.idle_s = [since_s for since_s in self.idle_s if now_s - since_s < _IDLE_S]
 
 
-def simulate_day(settings: ServiceSettings, rates: Floats) -> Day:
-    """Return what happens under Poisson arrivals at *rates*, photos a second in each second."""
+def simulate_day(instance: InstanceModel, rates: Floats, min_instances: int, max_instances: int, start_s: float) -> Day:
+    """Return what happens under Poisson arrivals at *rates*, photos a second in each second.
+
+    *min_instances* is at least 1; *start_s* passes from the decision to start an instance to its first request.
+    """
     arrived = np.random.default_rng(0).poisson(rates).astype(np.float64)
     rejected, wait_s = np.zeros_like(arrived), np.zeros_like(arrived)
     load, billed = (np.zeros(len(arrived), np.int64) for _ in range(2))
-    instance, fleet, backlog = settings.instance, _Fleet(settings.min_instances), 0.0
+    fleet, backlog, means_s = _Fleet(min_instances), 0.0, instance.latencies_s.mean(axis=1)
+    longest_wait_s = max(_LEAST_WAIT_S, _WAIT_STARTS * start_s)
     demands: deque[tuple[float, float]] = deque(maxlen=_WINDOW_S)
     for now_s, count in enumerate(arrived):
         fleet.advance(now_s)
         if backlog:
-            fleet.use_idle()
+            fleet.ready += len(fleet.idle_s)
+            fleet.idle_s.clear()
         rate = fleet.ready * instance.rate
         wait_s[now_s] = backlog / rate
         served = min(backlog + count, rate)
         share = served / rate
         load[now_s] = np.searchsorted(instance.shares[:-1], share)
-        rejected[now_s] = max(0.0, backlog + count - served - rate * settings.longest_wait_s)
+        rejected[now_s] = max(0.0, backlog + count - served - rate * longest_wait_s)
         backlog += count - served - rejected[now_s]
-        in_flight = backlog + served * instance.means_s[load[now_s]]
+        in_flight = backlog + served * means_s[load[now_s]]
         demands.append((share * instance.cpu_share * fleet.ready, in_flight))
         if (now_s + 1) % _PERIOD_S == 0:
-            fleet.change_to(_count_wanted(settings, demands), now_s, settings.start_s)
+            wanted = math.ceil(_count_needed(instance.concurrency, demands))
+            fleet.change_to(min(max(wanted, min_instances), max_instances), now_s, start_s)
         billed[now_s] = fleet.billed
     return Day(arrived, rejected, wait_s, load, billed)
 
 
-def _count_wanted(settings: ServiceSettings, demands: Sequence[tuple[float, float]]) -> int:
+def _count_needed(concurrency: int, demands: Sequence[tuple[float, float]]) -> float:
     """Return how many instances the last minute's busy instances and requests in flight ask for."""
     busy, in_flight = np.mean(demands, axis=0)
-    for_window = max(busy, in_flight / settings.instance.concurrency) / TARGET
     # Requests without a place need one before the minute is over.
-    for_now = demands[-1][1] / settings.instance.concurrency
-    return int(np.clip(math.ceil(max(for_window, for_now)), settings.min_instances, settings.max_instances))
+    return float(max(busy / TARGET, in_flight / concurrency / TARGET, demands[-1][1] / concurrency))

@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.capacity.capacity_results import Option
 from benchmarks.capacity.capacity_simulation import recommend
-from benchmarks.capacity.cloud_run_model import InstanceModel, ServiceSettings, simulate_day
+from benchmarks.capacity.cloud_run_model import Day, InstanceModel, simulate_day
 from benchmarks.capacity.cloud_run_service import read_service
 from benchmarks.capacity.day_traffic import DAY_S, plan_day
 
@@ -19,8 +19,8 @@ START_S = 5.0
 RUNNING = slice(120, None)
 
 
-def make_settings(least: int = 1, most: int = 10) -> ServiceSettings:
-    return ServiceSettings(INSTANCE, min_instances=least, max_instances=most, start_s=START_S)
+def simulate(rates: np.ndarray, least: int = 1, most: int = 10) -> Day:
+    return simulate_day(INSTANCE, rates, min_instances=least, max_instances=most, start_s=START_S)
 
 
 def constant(rate: float, seconds: int = 3600) -> np.ndarray:
@@ -34,14 +34,14 @@ def step(before: float, after: float) -> np.ndarray:
 
 @pytest.mark.parametrize("least", [1, 3])
 def test_without_traffic_the_least_instances_run(least: int) -> None:
-    day = simulate_day(make_settings(least), constant(0.0))
+    day = simulate(constant(0.0), least)
 
     assert set(day.billed) == {least}
     assert day.percentile_s(INSTANCE, 99) == 0.0
 
 
 def test_instances_keep_their_cpus_at_the_target() -> None:
-    day = simulate_day(make_settings(), constant(400.0))
+    day = simulate(constant(400.0))
 
     # 400 photos/s need 4 x 0.9 busy instances' CPUs, which is 60 % of 6.
     assert day.billed[-1] in {6, 7}
@@ -51,14 +51,14 @@ def test_instances_keep_their_cpus_at_the_target() -> None:
 def test_instances_keep_the_requests_in_flight_at_the_target() -> None:
     slow = InstanceModel(concurrency=4, rate=100.0, cpu_share=0.1, shares=(1.0,), latencies_s=np.full((1, 100), 0.1))
 
-    day = simulate_day(ServiceSettings(slow, 1, 50, START_S), constant(60.0))
+    day = simulate_day(slow, constant(60.0), 1, 50, START_S)
 
     # 6 in flight in the mean, which is 60 % of 2.5 times 4.
     assert day.billed[-1] in {3, 4}
 
 
 def test_requests_of_a_burst_wait_for_the_instances_that_it_starts() -> None:
-    day = simulate_day(make_settings(), step(20.0, 500.0))
+    day = simulate(step(20.0, 500.0))
 
     before, burst, later = slice(60, 600), slice(600, 660), slice(720, None)
     seen_s = [day.percentile_s(INSTANCE, 99, seconds) for seconds in (before, burst, later)]
@@ -67,14 +67,14 @@ def test_requests_of_a_burst_wait_for_the_instances_that_it_starts() -> None:
 
 
 def test_more_instances_from_the_beginning_shorten_the_wait_of_a_burst() -> None:
-    waits_s = [simulate_day(make_settings(least), step(20.0, 500.0)).wait_s.max() for least in (1, 3, 8)]
+    waits_s = [simulate(step(20.0, 500.0), least).wait_s.max() for least in (1, 3, 8)]
 
     assert waits_s == sorted(waits_s, reverse=True)
     assert waits_s[0] > 2 * waits_s[-1]
 
 
 def test_a_service_never_has_more_than_its_most_instances_and_rejects_what_waits_too_long() -> None:
-    day = simulate_day(make_settings(most=2), constant(1000.0))
+    day = simulate(constant(1000.0), most=2)
 
     assert day.billed.max() == 2
     assert day.rejected.sum() / day.arrived.sum() == pytest.approx(0.8, abs=0.02)
@@ -83,7 +83,7 @@ def test_a_service_never_has_more_than_its_most_instances_and_rejects_what_waits
 
 
 def test_idle_instances_are_billed_for_a_quarter_of_an_hour() -> None:
-    day = simulate_day(make_settings(), np.concatenate([constant(400.0, 600), constant(1.0, 1200)]))
+    day = simulate(np.concatenate([constant(400.0, 600), constant(1.0, 1200)]))
 
     surplus = np.flatnonzero(day.billed > 1)
     assert surplus.max() == pytest.approx(600 + 60 + 900, abs=30)
@@ -92,13 +92,13 @@ def test_idle_instances_are_billed_for_a_quarter_of_an_hour() -> None:
 def test_an_idle_instance_is_used_again_without_a_start() -> None:
     rates = np.concatenate([constant(400.0, 600), constant(1.0, 300), constant(400.0, 600)])
 
-    day = simulate_day(make_settings(), rates)
+    day = simulate(rates)
 
     assert day.billed[900:].max() == day.billed[:900].max()
 
 
 def test_all_requests_are_answered_rejected_or_still_waiting() -> None:
-    day = simulate_day(make_settings(most=3), constant(250.0))
+    day = simulate(constant(250.0), most=3)
 
     latencies_s, weights = day.latencies_s(INSTANCE, slice(None))
     assert weights.sum() == pytest.approx(day.arrived.sum() - day.rejected.sum())
