@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.progress import track
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
@@ -22,7 +21,7 @@ from benchmarks.drift_windows import WINDOW, Draw, Setting, list_drifts, make_re
 from benchmarks.grocery import GROCERY, GroceryPhoto
 from benchmarks.markdown_page import format_table
 from benchmarks.measurement import measuring
-from benchmarks.svg_plot import write_svg
+from benchmarks.svg_plot import ACCENT, BLACK, draw_svg
 from handler.engine import Photos
 from monitoring.drift_level import FALSE_ALARMS_A_WEEK, LOOKS_A_WEEK
 from monitoring.drift_tests import Window
@@ -31,7 +30,6 @@ from serving.model_store import DEFAULT_ARCHIVE, ROOT
 _WEEKS, _TRIES = 60, 100
 _WRONG = 0.14
 """The share of wrong first labels."""
-_FOUND, _TARGET = "#d9480f", "#212529"
 _NUM_LABELS = 8
 """Of the most frequent ones, each tripled."""
 
@@ -138,19 +136,16 @@ def _list_tests(rate: Rate) -> str:
 
 def _draw(rates: Mapping[str, Rate], tripled: Sequence[TripledLabel], path: Path) -> None:
     """Write the share of windows in which each kind of drift was found, and that of a tripled label over its share."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    kinds, labels = figure.subplots(1, 2)
-    kinds.barh(list(rates), [100 * rate.share for rate in rates.values()], color=_FOUND)
-    kinds.invert_yaxis()
-    kinds.set(xlabel="% of the windows", xlim=(0, 102))
-    shares = [100 * one.share for one in tripled]
-    labels.plot(shares, [100 * one.rate.share for one in tripled], "o-", color=_FOUND)
-    labels.set(xlabel="share of the label before it is tripled, %", ylabel="% of the windows", ylim=(0, 102))
-    kinds.axvline(95, color=_TARGET, linestyle="--", linewidth=1)
-    labels.axhline(95, color=_TARGET, linestyle="--", linewidth=1)
-    kinds.set_title("drift found in 200 photos (line: target)", loc="left", fontsize=10)
-    labels.set_title("one label tripled: found in 200 photos", loc="left", fontsize=10)
-    write_svg(figure, path)
+    with draw_svg(path, (11, 3.6), columns=2) as (kinds, labels):
+        kinds.barh(list(rates), [100 * rate.share for rate in rates.values()], color=ACCENT)
+        kinds.invert_yaxis()
+        kinds.set(xlabel="% of the windows", xlim=(0, 102), title="drift found in 200 photos (line: target)")
+        shares, found = zip(*((100 * one.share, 100 * one.rate.share) for one in tripled), strict=True)
+        labels.plot(shares, found, "o-", color=ACCENT)
+        labels.set(xlabel="share of the label before it is tripled, %", ylabel="% of the windows", ylim=(0, 102))
+        labels.set_title("one label tripled: found in 200 photos")
+        kinds.axvline(95, color=BLACK, linestyle="--", linewidth=1)
+        labels.axhline(95, color=BLACK, linestyle="--", linewidth=1)
 
 
 if __name__ == "__main__":

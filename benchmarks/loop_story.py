@@ -19,10 +19,10 @@ import msgspec
 from benchmarks.bench_results import OUT, write_json
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.grocery import GROCERY, GroceryPhoto
-from benchmarks.load import run_in_background
+from benchmarks.load import count_errors, run_in_background
 from benchmarks.loop_photos import StoryPhotos, choose_photos, write_corrections, write_data
-from benchmarks.loop_plot import Story, draw_story
-from benchmarks.loop_stream import ask_all, measure, send_photos, wait_for
+from benchmarks.loop_plot import draw_story
+from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
 from benchmarks.measurement import measuring
 from benchmarks.server_process import ServerError, write_server_config
 from serving.model_store import ROOT, stage
@@ -48,16 +48,16 @@ def main() -> None:
         photos = choose_photos(data)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        story = Story(photos.new_labels)
-        figures = _build_first(photos, folder, story)
+        asked, events = list[Asked](), dict[str, float]()
+        figures = _build_first(photos, folder)
         with _serve(folder) as url:
-            figures |= _tell(photos, url, folder, story)
+            figures |= _tell(photos, url, folder, asked, events)
     print(write_json(OUT / "loop.json", figures))
-    draw_story(story, OUT / "loop.svg")
+    draw_story(asked, photos.new_labels, events, OUT / "loop.svg")
     sys.exit(1 if figures["failed"] else 0)
 
 
-def _build_first(photos: StoryPhotos, folder: Path, story: Story) -> dict[str, Any]:
+def _build_first(photos: StoryPhotos, folder: Path) -> dict[str, Any]:
     """Build the version that knows 71 labels; return how long it took."""
     write_data(photos, folder / "data.csv")
     started_s = time.perf_counter()
@@ -78,17 +78,18 @@ def _serve(folder: Path) -> Iterator[str]:
         yield f"{server.addresses.inference}/predictions/{MODEL}"
 
 
-def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str, Any]:
+def _tell(photos: StoryPhotos, url: str, folder: Path, asked: list[Asked], events: dict[str, float]) -> dict[str, Any]:
+    """Return what happened; *asked* and *events* get what the picture shows."""
     pools: list[Sequence[GroceryPhoto]] = [photos.world]
-    with send_photos(url, pools, story.asked):
+    with send_photos(url, pools, asked):
         false_alarms = 0
         for _ in range(2):
-            wait_for(story.asked, _BEFORE)
+            wait_for(asked, _BEFORE)
             false_alarms += _has_drifted(folder)
-        story.changed_s = time.perf_counter()
+        events["new labels come in"] = time.perf_counter()
         pools.append(photos.corrected)
-        detected_after = _wait_for_drift(story, folder)
-        story.detected_s = time.perf_counter()
+        detected_after = _wait_for_drift(asked, folder)
+        events["drift found"] = time.perf_counter()
         # From here on with photos that nobody corrects, so that no version learns from them.
         pools[1] = photos.measured
         before = _measure_all(url, photos)
@@ -96,12 +97,12 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
         _run(folder, "monitoring.corrections", "corrections", "--from", str(inbox))
         load = [Photo(photo.path.name, photo.path.read_bytes()) for photo in photos.known]
         with run_in_background(Endpoint(url), load, _CLIENTS, _CLIENT_PAUSE_S) as samples:
-            story.loop_s = time.perf_counter()
+            events["make loop"] = time.perf_counter()
             options = ("--log", "log", "--config", str(folder / "config.properties"))
             _run(folder, "scripts.loop", "data.csv", "corrections", *options, *_TRAINING, YES="1")
-            loop_s = time.perf_counter() - story.loop_s
-        wait_for(story.asked, 200)
-    errors = [sample.error for sample in samples if sample.error] + [one.error for one in story.asked if one.error]
+            loop_s = time.perf_counter() - events["make loop"]
+        wait_for(asked, 200)
+    errors = [*count_errors(samples).elements(), *(one.error for one in asked if one.error)]
     return {
         "false_alarms": false_alarms,
         "detected_after_photos": detected_after,
@@ -109,19 +110,19 @@ def _tell(photos: StoryPhotos, url: str, folder: Path, story: Story) -> dict[str
         "after": _measure_all(url, photos),
         "loop_s": round(loop_s),
         "loop": msgspec.json.decode((folder / "build/loop/loops.jsonl").read_bytes()),
-        "requests": len(samples) + len(story.asked),
+        "requests": len(samples) + len(asked),
         "failed": len(errors),
         "failures": sorted(set(errors)),
     }
 
 
-def _wait_for_drift(story: Story, folder: Path) -> int | None:
+def _wait_for_drift(asked: list[Asked], folder: Path) -> int | None:
     """Return how many photos had come in when drift was found, None if it was not."""
-    num_before = len(story.asked)
-    while (num_seen := len(story.asked) - num_before) < _LAST:
+    num_before = len(asked)
+    while (num_seen := len(asked) - num_before) < _LAST:
         if num_seen and _has_drifted(folder):
             return num_seen
-        wait_for(story.asked, _EVERY)
+        wait_for(asked, _EVERY)
     return None
 
 

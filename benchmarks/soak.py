@@ -6,14 +6,12 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import psutil
-from matplotlib.figure import Figure
 
 from benchmarks.container_load import Container, run_container
 from benchmarks.contenders import SERVE_PYTHON
@@ -22,7 +20,7 @@ from benchmarks.load import Load, run_closed, run_open
 from benchmarks.markdown_page import describe_run, format_counts, format_table, publish
 from benchmarks.measurement import measuring
 from benchmarks.scenarios import MIDDLE, WARM_UP_CLIENTS, make_photos
-from benchmarks.svg_plot import write_svg
+from benchmarks.svg_plot import draw_svg
 from benchmarks.version_swaps import copy_next
 from serving.container.process_metrics import kind_of
 from serving.model_store import ROOT
@@ -193,15 +191,14 @@ def format_section(soak: Soak) -> str:
 
 
 def draw_plot(soak: Soak, path: Path) -> None:
-    """Write the memory of each kind of process over time as SVG."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots()
+    """Write the memory of each kind of process over time."""
     minutes = [reading.seconds / 60 for reading in soak.readings]
-    series: Sequence[list[float]] = [[one.pss_mb.get(kind, 0.0) for one in soak.readings] for kind in soak.kinds()]
-    axes.stackplot(minutes, series, labels=soak.kinds())
-    axes.set(xlabel="minutes", ylabel="PSS, MB", title=f"{soak.photos_per_s} photos a second, {soak.rollouts} rollouts")
-    axes.legend(loc="lower right")
-    write_svg(figure, path)
+    series = [[one.pss_mb.get(kind, 0.0) for one in soak.readings] for kind in soak.kinds()]
+    title = f"{soak.photos_per_s} photos a second, {soak.rollouts} rollouts"
+    with draw_svg(path, (10, 4)) as axes:
+        axes.stackplot(minutes, series, labels=soak.kinds())
+        axes.set(xlabel="minutes", ylabel="PSS, MB", title=title)
+        axes.legend(loc="lower right")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.grocery import GroceryPhoto
 from benchmarks.loop_photos import choose_photos, write_corrections, write_data
-from benchmarks.loop_plot import Story, draw_story
+from benchmarks.loop_plot import draw_story
 from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
 from tests.http_server import Request, serve_http
 
@@ -64,21 +64,21 @@ def test_the_first_version_gets_the_other_labels_and_people_correct_the_new_ones
 
 def test_a_stream_records_what_a_client_sees_and_draws_it(tmp_path: Path) -> None:
     photos = choose_photos(write_grocery(tmp_path))
-    story = Story(photos.new_labels)
+    asked: list[Asked] = []
 
     with serve_http(answer) as url:
         pools = [photos.known]
-        with send_photos(url, pools, story.asked):
-            wait_for(story.asked, 12)
+        with send_photos(url, pools, asked):
+            wait_for(asked, 12)
             pools.append(photos.measured)
-            wait_for(story.asked, 12)
+            wait_for(asked, 12)
         assert measure(url, photos.measured_val) == 1.0
         assert ask_all(url, photos.corrected[:2]) == [(photo, photo.label) for photo in photos.corrected[:2]]
-    draw_story(story, tmp_path / "loop.svg")
+    draw_story(asked, photos.new_labels, {}, tmp_path / "loop.svg")
 
-    assert {(one.version, one.is_right, one.confidence, one.error) for one in story.asked} == {("1.0.0", True, 1.0, "")}
-    assert {one.photo.label in photos.new_labels for one in story.asked[:12]} == {False}
-    assert {one.photo.label in photos.new_labels for one in story.asked[12:]} == {True, False}
+    assert {(one.version, one.is_right, one.confidence, one.error) for one in asked} == {("1.0.0", True, 1.0, "")}
+    assert {one.photo.label in photos.new_labels for one in asked[:12]} == {False}
+    assert {one.photo.label in photos.new_labels for one in asked[12:]} == {True, False}
     assert "the 10 new labels" in (tmp_path / "loop.svg").read_text()
 
 
