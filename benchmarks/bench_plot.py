@@ -1,6 +1,7 @@
 """What was measured as a picture: throughput and latency of all contenders, side by side."""
 
 from pathlib import Path
+from statistics import median
 
 from matplotlib.axes import Axes
 
@@ -13,9 +14,11 @@ _COLOURS = {"fruity": ACCENT, "same engine": "#4c6ef5", "usual way": "#adb5bd", 
 
 
 def draw_plot(run: Run, path: Path) -> None:
-    spreads = [(run.spread_of(row, CAPACITY.name, "photos_per_s"), row) for row in run.rows()]
-    speeds = [(spread.median, row) for spread, row in spreads if spread and row.cores == run.machine.cores]
-    rows = [row for _, row in sorted(speeds)]
+    speeds = {row: run.measured(row, CAPACITY.name, "photos_per_s") for row in run.rows()}
+    rows = sorted(
+        (row for row, speed in speeds.items() if speed and row.cores == run.machine.cores),
+        key=lambda row: (median(speeds[row]), row),
+    )
     rounds = f"medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''}, lines from least to greatest"
     caption = f"{run.date} · {run.machine.cpu}, {run.machine.cores} cores · {rounds}"
     with draw_svg(path, (11, 1.9 + 0.36 * len(rows)), columns=2, sharey=True) as (speed, latency):
@@ -29,14 +32,14 @@ def draw_plot(run: Run, path: Path) -> None:
 
 
 def _draw_bars(axes: Axes, run: Run, rows: list[Row], scenario: Scenario, figure: str) -> None:
-    spreads = [run.spread_of(row, scenario.name, figure) for row in rows]
-    names, medians = [describe_row(run, row) for row in rows], [spread.median if spread else 0.0 for spread in spreads]
-    axes.barh(names, medians, color=[_COLOURS[row.way] for row in rows], height=0.72)
-    for y, spread in enumerate(spreads):
-        if spread is not None:
-            axes.plot([spread.low, spread.high], [y, y], color="black", linewidth=1)
-            text = f"{spread.median:.{1 if spread.median < 100 else 0}f}"
-            axes.annotate(text, (spread.high, y), xytext=(5, 0), textcoords="offset points", va="center")
+    for y, row in enumerate(rows):
+        rounds = run.measured(row, scenario.name, figure)
+        middle = median(rounds or [0.0])
+        axes.barh(describe_row(run, row), middle, color=_COLOURS[row.way], height=0.72)
+        if rounds:
+            axes.plot([min(rounds), max(rounds)], [y, y], color="black", linewidth=1)
+            text = f"{middle:.{1 if middle < 100 else 0}f}"
+            axes.annotate(text, (max(rounds), y), xytext=(5, 0), textcoords="offset points", va="center")
     axes.margins(x=0.14)
     axes.spines[["left", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)

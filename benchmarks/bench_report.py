@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Literal, NamedTuple
 
-from benchmarks.bench_results import CEILING, DEFAULT, Row, Run, Spread, Trial
+from benchmarks.bench_results import CEILING, DEFAULT, Row, Run, Trial
 from benchmarks.contenders import EAGER_CEILING
 from benchmarks.markdown_page import format_table
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, PHONE_CLIENT
@@ -38,9 +39,6 @@ class Target(NamedTuple):
     """fruity's, as `Trial.figure` takes it."""
     beside: tuple[str, str] | None = None
     """The name and the way of what it is divided by."""
-
-    def is_reached(self, spread: Spread) -> bool:
-        return spread.median >= self.bound if self.sign == "≥" else spread.median <= self.bound
 
 
 _CEILING, _FASTAPI, _LITSERVE = ("", CEILING), ("FastAPI", "same engine"), ("LitServe", "same engine")
@@ -98,22 +96,23 @@ def describe_row(run: Run, row: Row) -> str:
     return text if row.cores == run.machine.cores else f"{text}, {row.cores} core{'s' if row.cores > 1 else ''}"
 
 
-def _format_spread(spread: Spread | None, digits: int) -> str:
+def _format_rounds(rounds: Sequence[float], digits: int) -> str:
     """Return the median with the extremes, or the median alone where there is one round."""
-    if spread is None:
+    if not rounds:
         return _NONE
-    median, low, high = (f"{value:.{digits}f}" for value in spread)
-    return median if spread.low == spread.high else f"{median} ({low} to {high})"
+    middle, low, high = (f"{value:.{digits}f}" for value in (median(rounds), min(rounds), max(rounds)))
+    return middle if min(rounds) == max(rounds) else f"{middle} ({low} to {high})"
 
 
-def measure_targets(run: Run) -> Iterator[tuple[str, Target, Spread | None]]:
-    """Yield what each target measures, the target, and its spread over the rounds; None where it was not measured."""
+def measure_targets(run: Run) -> Iterator[tuple[str, Target, list[float]]]:
+    """Yield what each target measures, the target, and its figure of each round that measured it."""
     for archive in dict.fromkeys([DEFAULT, *(trial.archive for trial in run.trials)]):
         trials = [trial for trial in run.trials if (trial.archive, trial.cores) == (archive, run.machine.cores)]
         rounds = [[trial for trial in trials if trial.round == number] for number in range(run.rounds)]
         for target in _TARGETS if archive == DEFAULT else [_BESIDE_FASTAPI]:
             what = target.what if archive == DEFAULT else f"{target.what}, {archive}"
-            yield what, target, Spread.of(_compute(target, trials) for trials in rounds)
+            figures = [_compute(target, trials) for trials in rounds]
+            yield what, target, [figure for figure in figures if figure is not None]
 
 
 def _compute(target: Target, trials: Sequence[Trial]) -> float | None:
@@ -139,17 +138,23 @@ def _compute(target: Target, trials: Sequence[Trial]) -> float | None:
 
 def _format_targets(run: Run) -> str:
     lines = []
-    for what, target, spread in measure_targets(run):
-        verdict = _NONE if spread is None else "yes" if target.is_reached(spread) else "**no**"
-        lines.append([what, f"{target.sign} {target.bound:g}", _format_spread(spread, 2), verdict])
+    for what, target, rounds in measure_targets(run):
+        verdict = _NONE
+        if rounds:
+            distance = median(rounds) - target.bound
+            verdict = "yes" if (distance >= 0 if target.sign == "≥" else distance <= 0) else "**no**"
+        lines.append([what, f"{target.sign} {target.bound:g}", _format_rounds(rounds, 2), verdict])
     return format_table(["what", "target", "measured", "reached"], lines)
 
 
 def _format_overview(run: Run) -> str:
-    lines = []
-    for row in run.rows():
-        cells = [_format_spread(run.spread_of(row, *figure), digits) for _, figure, digits in _COLUMNS]
-        lines.append([describe_row(run, row), *cells])
+    lines = [
+        [
+            describe_row(run, row),
+            *(_format_rounds(run.measured(row, *figure), digits) for _, figure, digits in _COLUMNS),
+        ]
+        for row in run.rows()
+    ]
     return format_table(["", *(head for head, *_ in _COLUMNS)], lines)
 
 
@@ -160,10 +165,9 @@ def _format_loads(run: Run) -> str:
 
 
 def _format_load(run: Run, row: Row, scenario: str) -> str:
-    speed = run.spread_of(row, scenario, "photos_per_s")
-    latencies = [run.spread_of(row, scenario, f"p{percent}_ms") for percent in (50, 95, 99)]
-    texts = [f"{one.median:.1f}" if one else _NONE for one in latencies]
-    return f"{speed.median:.0f}, {' / '.join(texts)}" if speed else _NONE
+    speed, *latencies = [run.measured(row, scenario, name) for name in ("photos_per_s", "p50_ms", "p95_ms", "p99_ms")]
+    texts = [f"{median(rounds):.1f}" if rounds else _NONE for rounds in latencies]
+    return f"{median(speed):.0f}, {' / '.join(texts)}" if speed else _NONE
 
 
 def _list_errors(trials: Sequence[Trial]) -> Iterator[str]:

@@ -3,8 +3,6 @@
 import os
 import platform
 import re
-import statistics
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -86,20 +84,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
 
 
-class Spread(NamedTuple):
-    """The median over the rounds, with the least and the greatest."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """Return the spread of those *values* that are not None, None if there are none."""
-        known = sorted(value for value in values if value is not None)
-        return cls(statistics.median(known), known[0], known[-1]) if known else None
-
-
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     date: str
     machine: Machine
@@ -114,9 +98,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def trials_of(self, row: Row) -> list[Trial]:
         return [trial for trial in self.trials if trial.row == row]
 
-    def spread_of(self, row: Row, scenario: str, figure: str) -> Spread | None:
-        """Return the spread over the rounds of one *figure*, as `Trial.figure` names it."""
-        return Spread.of(trial.figure(scenario, figure) for trial in self.trials_of(row))
+    def measured(self, row: Row, scenario: str, figure: str) -> list[float]:
+        """Return one *figure*, as `Trial.figure` names it, of each round that measured it."""
+        figures = [trial.figure(scenario, figure) for trial in self.trials_of(row)]
+        return [value for value in figures if value is not None]
 
 
 def describe_machine() -> Machine:

@@ -43,7 +43,7 @@ def test_each_target_is_compared_with_the_ratio_within_a_round(what: str, figure
 def test_a_target_without_its_contenders_is_not_measured() -> None:
     fruity = replace(make_run(), trials=[trial for trial in make_run().trials if trial.way == "fruity"])
 
-    assert [what for what, _, spread in measure_targets(fruity) if spread] == ["memory of all processes, PSS in MB"]
+    assert [what for what, _, rounds in measure_targets(fruity) if rounds] == ["memory of all processes, PSS in MB"]
 
 
 def test_another_archive_has_its_own_row_and_its_target_beside_fastapi() -> None:
