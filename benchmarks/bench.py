@@ -10,8 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.bench_plot import draw_plot
-from benchmarks.bench_report import format_report
+from benchmarks.bench_report import draw_plot, format_report
 from benchmarks.bench_results import OUT, Run, Trial, describe_machine, write_json
 from benchmarks.contenders import SERVE_VENV
 from benchmarks.entries import Entry, find_entries

@@ -21,8 +21,7 @@ from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.grocery import GROCERY, GroceryPhoto
 from benchmarks.load import count_errors, run_in_background
 from benchmarks.loop_photos import StoryPhotos, choose_photos, write_corrections, write_data
-from benchmarks.loop_plot import draw_story
-from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
+from benchmarks.loop_stream import Asked, ask_all, draw_story, measure, send_photos, wait_for
 from benchmarks.measurement import measuring
 from benchmarks.server_process import ServerError, write_server_config
 from serving.model_store import ROOT, stage

@@ -6,8 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from benchmarks.bench_results import write_json
-from benchmarks.capacity.capacity_page import format_page
-from benchmarks.capacity.capacity_plot import draw_day, draw_load
+from benchmarks.capacity.capacity_page import draw_pages
 from benchmarks.capacity.capacity_results import Capacity, read_results
 from benchmarks.capacity.capacity_simulation import simulate
 from benchmarks.capacity.cloud_run_service import read_service
@@ -33,13 +32,6 @@ def main() -> None:
         write_json(DOCS / RESULTS, results)
         draw_pages(results, DOCS)
     print(f"bench-capacity: {DOCS / 'capacity.md'}, in {timedelta(seconds=round(time.monotonic() - started_s))}")
-
-
-def draw_pages(results: Capacity, folder: Path) -> None:
-    """Write the page and its plots; the same results give the same bytes."""
-    (folder / "capacity.md").write_text(format_page(results, read_service()))
-    draw_load(results, folder / "capacity_load.svg")
-    draw_day(results, folder / "capacity_day.svg")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.bench_plot import draw_plot
-from benchmarks.bench_report import format_report, measure_targets
+from benchmarks.bench_report import draw_plot, format_report, measure_targets
 from benchmarks.bench_results import Run, ScenarioResult, Trial, write_json
 from benchmarks.load import Load, Sample
 from benchmarks.scenarios import CAPACITY

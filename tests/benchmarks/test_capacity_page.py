@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from benchmarks.capacity.capacity_bench import DOCS, RESULTS, draw_pages
-from benchmarks.capacity.capacity_page import format_page
+from benchmarks.capacity.capacity_bench import DOCS, RESULTS
+from benchmarks.capacity.capacity_page import draw_pages, format_page
 from benchmarks.capacity.capacity_results import Capacity, OpenLoop, read_results
 from benchmarks.capacity.capacity_simulation import MOST_REJECTED, MOST_SLOW, OBJECTIVE_S, recommend
 from benchmarks.capacity.cloud_run_service import read_service

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from benchmarks.grocery import GroceryPhoto
 from benchmarks.loop_photos import choose_photos, write_corrections, write_data
-from benchmarks.loop_plot import draw_story
-from benchmarks.loop_stream import Asked, ask_all, measure, send_photos, wait_for
+from benchmarks.loop_stream import Asked, ask_all, draw_story, measure, send_photos, wait_for
 from tests.http_server import Request, serve_http
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import score_bench
-from benchmarks.score_runs import ScoreRun, run_score, write_repeated
+from benchmarks.score_bench import ScoreRun, run_score, write_repeated
 from benchmarks.server_process import ServerError
 from scoring.destination import PART_PHOTOS
 from scoring.photo_listing import list_photos

@@ -1,6 +1,6 @@
 import httpx
 
-from benchmarks.slow_link import limit_upload
+from benchmarks.client_photos import limit_upload
 from tests.http_server import Request, serve_http
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from benchmarks.grocery import GROCERY
-from benchmarks.score_runs import kill_often, write_repeated
+from benchmarks.score_bench import kill_often, write_repeated
 from scoring.destination import PART_PHOTOS
 from scripts.score import main
 from serving.model_store import DEFAULT_ARCHIVE, FINE_TUNED_ARCHIVE, edit_archive
