@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks.bench_results import CEILING, DEFAULT, Row, ScenarioResult, Trial
 from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
-from benchmarks.endpoint import Endpoint
+from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once, run_closed, run_open
 from benchmarks.measurement import BenchError, choose
 from benchmarks.peers.same_engine import SameEngine
@@ -25,7 +25,6 @@ from benchmarks.scenarios import (
     MIX,
     PHONE_CLIENT,
     WARM_UP_CLIENTS,
-    Photos,
     Plan,
     Scenario,
     make_photos,
@@ -112,20 +111,23 @@ def find_entries(archive: Path | None, only: str, plan: Plan, serve_venv: Path, 
         entries += _list_entries(replace(unpack(path, scratch / name, serve_venv / "bin"), name=name), plan)
     kept = choose(entries, only, lambda entry: str(entry.contender))
     if any(entry.contender.way == "usual way" or entry.contender == EAGER_CEILING for entry in kept):
-        _write_eager_weights(kept[0].place)
+        place = kept[0].place
+        command = [str(place.bench_bin / "python"), "-m", "benchmarks.peers.prepare", str(place.folder)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise BenchError(f"the eager peers' weights could not be written: {done.stderr.strip()[-300:]}")
     return kept
 
 
 def _list_entries(place: Place, plan: Plan) -> list[Entry]:
     """Return who is measured on an archive: all on the default one; on another fruity, FastAPI and the ceiling."""
     cores = len(os.sched_getaffinity(0))
-    fruity = Entry(FRUITY, place, cores, plan.scenarios)
     command = "{bin}/python -m benchmarks.ceiling --batch "
     ceilings = [Contender(f"no server, batch {batch}", CEILING, f"{command}{batch}") for batch in plan.batches]
     contenders = [*CONTENDERS, *ceilings, EAGER_CEILING] if place.name == DEFAULT else [FRUITY, FASTAPI, *ceilings]
-    limited = {fewer: limit_workers(place, fewer) for fewer in range(1, cores)}
-    return [replace(fruity, contender=contender) for contender in contenders] + [
-        replace(fruity, place=place, cores=fewer, scenarios=(CAPACITY,)) for fewer, place in limited.items()
+    return [
+        *(Entry(contender, place, cores, plan.scenarios) for contender in contenders),
+        *(Entry(FRUITY, limit_workers(place, fewer), fewer, (CAPACITY,)) for fewer in range(1, cores)),
     ]
 
 
@@ -134,20 +136,15 @@ def unpack(archive: Path, folder: Path, serve_bin: Path) -> Place:
     try:
         with zipfile.ZipFile(archive) as members:
             members.extractall(folder)
-        labels = frozenset(read_spec(folder).labels)
-        return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels, label_photos(folder))
+        labels, engine = frozenset(read_spec(folder).labels), SameEngine(folder)
     except (FileNotFoundError, zipfile.BadZipFile, SpecError, EngineError) as error:
         raise BenchError(f"{archive} cannot be measured: {error}; make archive builds one") from error
-
-
-def label_photos(folder: Path) -> Photos:
-    """Return the photos, and the mix of all, with the labels that the engine of the unpacked archive gives them."""
-    engine = SameEngine(folder)
-    labelled = {
-        size: [replace(photo, label=str(engine.classify([photo.body])[0]["label"])) for photo in photos]
-        for size, photos in make_photos().items()
+    photos: dict[str, list[Photo]] = {
+        size: [replace(photo, label=str(engine.classify([photo.body])[0]["label"])) for photo in same]
+        for size, same in make_photos().items()
     }
-    return {**labelled, MIX: [photo for same in zip(*labelled.values(), strict=True) for photo in same]}
+    photos[MIX] = [photo for same in zip(*photos.values(), strict=True) for photo in same]
+    return Place(folder, archive, Path(sys.executable).parent, serve_bin, labels, photos)
 
 
 def limit_workers(place: Place, most: int) -> Place:
@@ -157,10 +154,3 @@ def limit_workers(place: Place, most: int) -> Place:
     limited = place.folder / f"at-most-{most}-workers.mar"
     edit_archive(place.archive, limited, {CONFIG_NAME: lambda _: yaml.safe_dump(config).encode()})
     return replace(place, archive=limited)
-
-
-def _write_eager_weights(place: Place) -> None:
-    command = [str(place.bench_bin / "python"), "-m", "benchmarks.peers.prepare", str(place.folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(f"the eager peers' weights could not be written: {done.stderr.strip()[-300:]}")

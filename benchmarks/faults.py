@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,19 +50,28 @@ def list_faults() -> list[Fault]:
         Fault("kill -9 of nginx", _send(signal.SIGKILL, "nginx", 1)),
         *(
             Fault(f"SIGSTOP of {name}", _send(signal.SIGSTOP, kind, count), _send(signal.SIGCONT, kind))
-            for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", 0))
+            for name, kind, count in (("a worker", "worker", 1), ("the JVM", "java", 1), ("nginx", "nginx", None))
         ),
         Fault("SIGSTOP of the JVM, for good", _send(signal.SIGSTOP, "java", 1)),
-        Fault("the model hangs in inference", _hang, prepare=_serve_a_model_that_can_hang),
+        Fault(
+            "the model hangs in inference",
+            lambda container: (container.run_folder / _HANG).touch(),
+            prepare=_serve_a_model_that_can_hang,
+        ),
         *(
-            Fault(f"the clock jumps an hour {way}", _set_clock(offset), prefix=_own_clock(library))
+            Fault(f"the clock jumps an hour {way}", partial(_set_clock, offset), prefix=_own_clock(library))
             for library in _find_faketime()
             for way, offset in (("ahead", "+1h"), ("back", "-1h"))
         ),
-        Fault("disk full", _fill_disk, _empty_disk, prefix=_own_disk()),
-        Fault("no more file descriptors", _limit_files, _unlimit_files),
-        Fault("no more memory for workers", _limit_memory, _unlimit_memory),
-        Fault("rollout from a registry that is away", _roll_out_from_nowhere),
+        Fault(
+            "disk full", _fill_disk, lambda container: (container.run_folder / _BALLAST).unlink(), prefix=_own_disk()
+        ),
+        Fault("no more file descriptors", *_limit(resource.RLIMIT_NOFILE, psutil.Process.num_fds)),
+        Fault("no more memory for workers", *_limit(resource.RLIMIT_AS, lambda one: one.memory_info().vms, "worker")),
+        Fault(
+            "rollout from a registry that is away",
+            lambda container: _run_verb(container, "rollout", "9.9.9", "--registry", f"{container.run_folder}/absent"),
+        ),
         Fault("scale WORKERS=500", _scale),
     ]
 
@@ -72,11 +82,11 @@ def processes_of(container: Container, kind: str) -> list[psutil.Process]:
     return [process for process in supervisor.children(recursive=True) if kind_of(process, supervisor) == kind]
 
 
-def _send(number: signal.Signals, kind: str, count: int = 0) -> Callable[[Container], None]:
-    """Return what sends a signal to the first *count* processes of *kind*, 0 for all."""
+def _send(number: signal.Signals, kind: str, count: int | None = None) -> Callable[[Container], None]:
+    """Return what sends a signal to the first *count* processes of *kind*, by default to all."""
 
     def send(container: Container) -> None:
-        for process in processes_of(container, kind)[: count or None]:
+        for process in processes_of(container, kind)[:count]:
             process.send_signal(number)
 
     return send
@@ -88,10 +98,6 @@ def _serve_a_model_that_can_hang(container: Container) -> None:
     version, hanging = copy_next(container.management.describe(), store, store, edits)
     container.management.register(hanging.name)
     container.management.promote(version)
-
-
-def _hang(container: Container) -> None:
-    (container.run_folder / _HANG).touch()
 
 
 def _own_disk() -> list[str]:
@@ -114,11 +120,8 @@ def _own_clock(library: Path) -> list[str]:
     return ["sh", "-c", f'{script} && LD_PRELOAD="{library}" exec "$@"', "sh"]
 
 
-def _set_clock(offset: str) -> Callable[[Container], None]:
-    def set_clock(container: Container) -> None:
-        (container.run_folder / _CLOCK).write_text(offset)
-
-    return set_clock
+def _set_clock(offset: str, container: Container) -> None:
+    (container.run_folder / _CLOCK).write_text(offset)
 
 
 def _fill_disk(container: Container) -> None:
@@ -131,34 +134,17 @@ def _fill_disk(container: Container) -> None:
                 continue
 
 
-def _empty_disk(container: Container) -> None:
-    (container.run_folder / _BALLAST).unlink()
+def _limit(
+    number: int, used: Callable[[psutil.Process], int], kind: str = ""
+) -> tuple[Callable[[Container], None], Callable[[Container], None]]:
+    """Return what lowers a limit of the processes of *kind*, by default all, to what each uses, and what lifts it."""
 
+    def set_limits(container: Container, *, lifted: bool) -> None:
+        for process in processes_of(container, kind) if kind else container.server.processes():
+            _, most = process.rlimit(number)
+            process.rlimit(number, (most if lifted else used(process), most))
 
-def _limit_files(container: Container) -> None:
-    """Lower the limit of every process to what it uses."""
-    for process in container.server.processes():
-        process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), process.rlimit(resource.RLIMIT_NOFILE)[1]))
-
-
-def _unlimit_files(container: Container) -> None:
-    for process in container.server.processes():
-        _, most = process.rlimit(resource.RLIMIT_NOFILE)
-        process.rlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _limit_memory(container: Container) -> None:
-    for process in processes_of(container, "worker"):
-        process.rlimit(resource.RLIMIT_AS, (process.memory_info().vms, resource.RLIM_INFINITY))
-
-
-def _unlimit_memory(container: Container) -> None:
-    for process in processes_of(container, "worker"):
-        process.rlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
-def _roll_out_from_nowhere(container: Container) -> str:
-    return _run_verb(container, "rollout", "9.9.9", "--registry", str(container.run_folder / "absent"))
+    return partial(set_limits, lifted=False), partial(set_limits, lifted=True)
 
 
 def _scale(container: Container) -> str:

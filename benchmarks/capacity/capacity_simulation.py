@@ -24,7 +24,7 @@ _CURVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _INSTANCE_LOADS = (0.05, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _NUM_REQUESTS = 20_000
 _QUANTILES = np.arange(0.5, 100)
-_BIN_S = 300
+_BINS = [slice(start, start + 300) for start in range(0, DAY_S, 300)]
 
 
 def simulate(measured: Measured, service: CloudRunService) -> Simulated:
@@ -112,14 +112,13 @@ def _arrivals_s(rate: float) -> list[float]:
 
 def _summarize(instance: InstanceModel, min_instances: int, day: Day, service: CloudRunService) -> Option:
     latencies_s, weights = day.latencies_s(instance, slice(None))
-    bins = [slice(start, start + _BIN_S) for start in range(0, DAY_S, _BIN_S)]
     return Option(
         concurrency=instance.concurrency,
         min_instances=min_instances,
         p99_ms=round(1000 * day.percentile_s(instance, 99), 1),
         slow_share=round(float(weights[latencies_s > OBJECTIVE_S].sum() / weights.sum()), 5),
         rejected_share=round(float(day.rejected.sum() / day.arrived.sum()), 5),
-        worst_p99_ms=round(1000 * max(day.percentile_s(instance, 99, seconds) for seconds in bins), 1),
+        worst_p99_ms=round(1000 * max(day.percentile_s(instance, 99, seconds) for seconds in _BINS), 1),
         mean_instances=round(float(day.billed.mean()), 2),
         most_instances=int(day.billed.max()),
         euros=round(float(day.billed.sum()) * service.euros_per_instance_s, 2),
@@ -129,11 +128,11 @@ def _summarize(instance: InstanceModel, min_instances: int, day: Day, service: C
 def _describe_day(instance: InstanceModel, day: Day, rates: np.ndarray, service: CloudRunService) -> list[FiveMinutes]:
     return [
         FiveMinutes(
-            hour=round(start / 3600, 3),
-            photos_per_s=round(float(rates[start : start + _BIN_S].mean()), 1),
-            instances=round(float(day.billed[start : start + _BIN_S].mean()), 2),
-            p99_ms=round(1000 * day.percentile_s(instance, 99, slice(start, start + _BIN_S)), 1),
-            euros=round(float(day.billed[: start + _BIN_S].sum()) * service.euros_per_instance_s, 2),
+            hour=round(seconds.start / 3600, 3),
+            photos_per_s=round(float(rates[seconds].mean()), 1),
+            instances=round(float(day.billed[seconds].mean()), 2),
+            p99_ms=round(1000 * day.percentile_s(instance, 99, seconds), 1),
+            euros=round(float(day.billed[: seconds.stop].sum()) * service.euros_per_instance_s, 2),
         )
-        for start in range(0, DAY_S, _BIN_S)
+        for seconds in _BINS
     ]
