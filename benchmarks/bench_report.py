@@ -40,10 +40,8 @@ class Target(NamedTuple):
     what: str
     sign: Literal["≥", "≤"]
     bound: float
-    figure: tuple[str, str]
-    """fruity's, as `Trial.figure` takes it."""
-    beside: tuple[str, str] | None = None
-    """The name and the way of what it is divided by."""
+    figure: tuple[str, str]  # fruity's, as `Trial.figure` takes it
+    beside: tuple[str, str] | None = None  # the name and the way of what it is divided by
 
 
 _CEILING, _FASTAPI, _LITSERVE = ("", CEILING), ("FastAPI", "same engine"), ("LitServe", "same engine")
@@ -69,7 +67,6 @@ _TARGETS = (
 
 
 def format_report(run: Run) -> str:
-    """Return the whole report."""
     machine = run.machine
     sets = f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else ""
     rounds = f"{run.rounds} interleaved round{'s' if run.rounds > 1 else ''}"

@@ -61,8 +61,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     round: int
     results: list[ScenarioResult] = []
-    start_s: float | None = None
-    """From the start of its process to the first right answer."""
+    start_s: float | None = None  # from the start of its process to the first right answer
     pss_mb: float | None = None
     failure: str | None = None
 

@@ -38,18 +38,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     fault: str
     requests: int
-    failed: dict[str, int]
-    """By status or by the name of the client's exception."""
-    longest_s: float
-    """That an answer took."""
+    failed: dict[str, int]  # by status or by the name of the client's exception
+    longest_s: float  # that an answer took
     recovered_s: float | None
     """From the fault, or from its end where it is lifted; None: not within two minutes, or the container ended."""
-    exit_code: int | None
-    """None: it runs on."""
-    said: str
-    """By the command that was the fault."""
-    messages: list[str]
-    """The log's warnings and errors, the first of each kind."""
+    exit_code: int | None  # None: it runs on
+    said: str  # by the command that was the fault
+    messages: list[str]  # the log's warnings and errors, the first of each kind
 
     @property
     def holds(self) -> bool:
@@ -149,7 +144,6 @@ def read_messages(log: str) -> list[str]:
 
 
 def format_section(trials: Sequence[Trial]) -> str:
-    """Return the Markdown of all trials."""
     rows = []
     for trial in trials:
         failed = format_counts(trial.failed)

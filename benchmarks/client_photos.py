@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from statistics import median
@@ -80,35 +80,29 @@ def _send(album: Path, url: str, options: list[str], folder: Path) -> float:
     return seconds
 
 
-class _Link:
-    """What all connections share: the time until which what was sent before keeps the link busy."""
-
-    def __init__(self, mbit_per_s: float) -> None:
-        self._bytes_per_s, self._free_at_s, self._lock = mbit_per_s * 1e6 / 8, 0.0, threading.Lock()
-
-    def wait_for(self, num_bytes: int) -> None:
-        """Return once the link has carried *num_bytes* more."""
-        with self._lock:
-            now_s = time.monotonic()
-            self._free_at_s = max(now_s - _BURST_S, self._free_at_s) + num_bytes / self._bytes_per_s
-            wait_s = self._free_at_s - now_s
-        time.sleep(max(0.0, wait_s))
-
-
 @contextlib.contextmanager
 def limit_upload(url: str, mbit_per_s: float) -> Iterator[str]:
-    """Relay to the server at *url*, http://host:port, while the block runs; yields the relay's own URL.
+    """Relay to the server at *url*, http://host:port, while the block runs; yield the relay's own URL.
 
-    Requests get *mbit_per_s* in all, answers are not limited.
+    All requests together get *mbit_per_s*, answers are not limited.
     """
-    link, target = _Link(mbit_per_s), urlsplit(url)
+    target, lock, free_at_s = urlsplit(url), threading.Lock(), 0.0
+
+    def wait_for(num_bytes: int) -> None:
+        """Return once the link has carried *num_bytes* more."""
+        nonlocal free_at_s
+        with lock:
+            now_s = time.monotonic()
+            free_at_s = max(now_s - _BURST_S, free_at_s) + num_bytes / (mbit_per_s * 1e6 / 8)
+            wait_s = free_at_s - now_s
+        time.sleep(max(0.0, wait_s))
 
     class Connection(BaseRequestHandler):
         def handle(self) -> None:
             with socket.create_connection((target.hostname, target.port)) as server:
                 answers = threading.Thread(target=_copy, args=(server, self.request))
                 answers.start()
-                _copy(self.request, server, link)
+                _copy(self.request, server, wait_for)
                 answers.join()
 
     class Relay(ThreadingTCPServer):
@@ -122,12 +116,11 @@ def limit_upload(url: str, mbit_per_s: float) -> Iterator[str]:
             relay.shutdown()
 
 
-def _copy(source: socket.socket, target: socket.socket, link: _Link | None = None) -> None:
+def _copy(source: socket.socket, target: socket.socket, wait_for: Callable[[int], None] = lambda _: None) -> None:
     target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with contextlib.suppress(OSError):
         while piece := source.recv(_PIECE):
-            if link is not None:
-                link.wait_for(len(piece))
+            wait_for(len(piece))
             target.sendall(piece)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -70,8 +70,7 @@ class Place:
     serve_bin: Path
     labels: frozenset[str]
     photos: Photos
-    name: str = DEFAULT
-    """The archive's in the table."""
+    name: str = DEFAULT  # the archive's in the table
 
 
 @contextmanager

@@ -51,8 +51,7 @@ class Rate(NamedTuple):
 
 
 class TripledLabel(NamedTuple):
-    share: float
-    """Before it is tripled."""
+    share: float  # before it is tripled
     label: str
     rate: Rate
 

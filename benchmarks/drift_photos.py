@@ -37,8 +37,7 @@ class Pool:
     """Photos of one kind, from which windows are drawn."""
 
     statistics: Mapping[str, Floats]
-    coordinates_NR: Floats
-    """Of their embeddings."""
+    coordinates_NR: Floats  # of their embeddings
 
     def __len__(self) -> int:
         return len(self.coordinates_NR)

@@ -26,11 +26,9 @@ Draw = Callable[[np.random.Generator], Window]
 class Setting:
     """A reference of one shop, and photos of other shops that are served; `labels_N` are the first labels."""
 
-    reference: DriftReference
-    """As `make_reference` returns it."""
+    reference: DriftReference  # as `make_reference` returns it
     labels: tuple[str, ...]
-    served: Mapping[str, Pool]
-    """By kind: `as they are`, each change, and `other` pictures."""
+    served: Mapping[str, Pool]  # by kind: `as they are`, each change, and `other` pictures
     served_labels_N: NDArray[np.int64]
 
     def compare(self, window: Window) -> list[Comparison]:
@@ -68,7 +66,6 @@ class Setting:
         return self._build(rng, "as they are", np.concatenate(chosen))
 
     def drop_third(self, rng: np.random.Generator) -> Window:
-        """Return a window in which a third of the labels are gone."""
         weights_K = np.ones(len(self.labels), np.float32)
         weights_K[rng.choice(len(weights_K), len(weights_K) // 3, replace=False)] = 0
         return self.draw(rng, weights_K=weights_K)

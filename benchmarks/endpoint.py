@@ -25,13 +25,10 @@ class Photo:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where photos are sent, and how."""
-
     url: str
     labels: frozenset[str] = frozenset()
     """All labels of the model: the first of them in an answer is the predicted one."""
-    form: Form = "raw"
-    """A form and JSON hold the photo as `photo`."""
+    form: Form = "raw"  # a form and JSON hold the photo as `photo`
 
 
 class Message(NamedTuple):

@@ -19,16 +19,7 @@ from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once, run_closed, run_open
 from benchmarks.measurement import BenchError, choose
 from benchmarks.peers.same_engine import SameEngine
-from benchmarks.scenarios import (
-    CAPACITY,
-    MIDDLE,
-    MIX,
-    PHONE_CLIENT,
-    WARM_UP_CLIENTS,
-    Plan,
-    Scenario,
-    make_photos,
-)
+from benchmarks.scenarios import CAPACITY, MIDDLE, MIX, PHONE_CLIENT, WARM_UP_CLIENTS, Plan, Scenario, make_photos
 from benchmarks.server_process import ServerError, ServerProcess, on_cores, run_server
 from handler.engine import EngineError
 from handler.spec import SpecError, read_spec

@@ -34,10 +34,8 @@ _HANGING = """            with contextlib.suppress(FileNotFoundError):
 @dataclass(frozen=True)
 class Fault:
     name: str
-    inject: Callable[[Container], str | None]
-    """Returns what a command said, if the fault is one."""
-    lift: Callable[[Container], None] | None = None
-    """None: it happens once, and nothing is lifted."""
+    inject: Callable[[Container], str | None]  # returns what a command said, if the fault is one
+    lift: Callable[[Container], None] | None = None  # None: it happens once, and nothing is lifted
     prepare: Callable[[Container], None] | None = None
     prefix: Sequence[str] = ()
 

@@ -32,8 +32,7 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     sent: int
-    answers: dict[str, int]
-    """By status; `closed` without one, `open` for connections that are kept."""
+    answers: dict[str, int]  # by status; `closed` without one, `open` for connections that are kept
     honest: int
     honest_failed: dict[str, int]
     honest_p99_s: float
@@ -108,7 +107,6 @@ def _send(container: Container, request: bytes) -> str:
 
 
 def format_section(attacks: Sequence[Attack]) -> str:
-    """Return the Markdown of all attacks."""
     rows = []
     for one in attacks:
         answers, failed = format_counts(one.answers), format_counts(one.honest_failed)

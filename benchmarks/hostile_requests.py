@@ -22,11 +22,9 @@ _LARGE = (7000, 7000)
 
 class Kind(NamedTuple):
     name: str
-    most: int
-    """Requests, or connections, of `make hostile`."""
+    most: int  # requests, or connections, of `make hostile`
     make: Callable[[], Iterable[bytes]]
-    held: bool = False
-    """The connection stays open: the bytes are a part of a request."""
+    held: bool = False  # the connection stays open: the bytes are a part of a request
 
     def requests(self, count: int) -> Iterator[bytes]:
         return itertools.islice(self.make(), count)

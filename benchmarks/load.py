@@ -22,16 +22,11 @@ from benchmarks.endpoint import TIMEOUT_S, Endpoint, Message, Photo, encode_phot
 
 
 class Sample(NamedTuple):
-    """One request."""
-
-    started_s: float
-    """On `time.perf_counter`: when it was sent or, in an open loop, when it was due."""
+    started_s: float  # on `time.perf_counter`: when it was sent or, in an open loop, when it was due
     latency_s: float
-    error: str = ""
-    """A status, `wrong label`, or the name of an exception; empty if the answer is right."""
+    error: str = ""  # a status, `wrong label`, or the name of an exception; empty if the answer is right
     version: str = ""
-    timing: str = ""
-    """The header Server-Timing."""
+    timing: str = ""  # the header Server-Timing
 
     @property
     def ended_s(self) -> float:
@@ -39,7 +34,6 @@ class Sample(NamedTuple):
 
 
 def count_errors(samples: Iterable[Sample]) -> Counter[str]:
-    """Return how often each error came."""
     return Counter(sample.error for sample in samples if sample.error)
 
 

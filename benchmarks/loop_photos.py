@@ -21,20 +21,13 @@ _MIN_TRAIN, _MIN_VAL = 25, 3
 @dataclass(frozen=True)
 class StoryPhotos:
     new_labels: tuple[str, ...]
-    learned: Sequence[GroceryPhoto]
-    """Train of the other 71 labels, but for `NUM_KEPT` of each."""
-    val: Sequence[GroceryPhoto]
-    """Val of the other 71 labels."""
-    known: Sequence[GroceryPhoto]
-    """`val` and what was kept of train: both versions are measured on it."""
-    world: Sequence[GroceryPhoto]
-    """The old world: photos of `known`, each label as often as in `learned`."""
-    corrected: Sequence[GroceryPhoto]
-    """Train photos of the new labels, which come in and are corrected."""
-    measured: Sequence[GroceryPhoto]
-    """The other train photos of the new labels, which no version learns from."""
-    measured_val: Sequence[GroceryPhoto]
-    """Val of the new labels."""
+    learned: Sequence[GroceryPhoto]  # train of the other 71 labels, but for `NUM_KEPT` of each
+    val: Sequence[GroceryPhoto]  # val of the other 71 labels
+    known: Sequence[GroceryPhoto]  # `val` and what was kept of train: both versions are measured on it
+    world: Sequence[GroceryPhoto]  # the old world: photos of `known`, each label as often as in `learned`
+    corrected: Sequence[GroceryPhoto]  # train photos of the new labels, which come in and are corrected
+    measured: Sequence[GroceryPhoto]  # the other train photos of the new labels, which no version learns from
+    measured_val: Sequence[GroceryPhoto]  # val of the new labels
 
 
 def choose_photos(grocery: Path) -> StoryPhotos:

@@ -22,16 +22,11 @@ _VERSION_COLOURS = ("#f1f3f5", "#d3f9d8", "#d0ebff")
 
 
 class Asked(NamedTuple):
-    """One photo that was sent."""
-
-    at_s: float
-    """On `time.perf_counter`."""
+    at_s: float  # on `time.perf_counter`
     photo: GroceryPhoto
-    answer: str = ""
-    """The first label."""
+    answer: str = ""  # the first label
     version: str = ""
-    confidence: float = 0.0
-    """The probability of `answer`."""
+    confidence: float = 0.0  # the probability of `answer`
     error: str = ""
 
     @property
@@ -73,7 +68,6 @@ def ask_all(url: str, photos: Sequence[GroceryPhoto]) -> list[tuple[GroceryPhoto
 
 
 def measure(url: str, photos: Sequence[GroceryPhoto]) -> float:
-    """Return the accuracy of the server at *url* on *photos*."""
     return sum(answer == photo.label for photo, answer in ask_all(url, photos)) / len(photos)
 
 

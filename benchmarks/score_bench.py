@@ -101,10 +101,8 @@ def measure_kills(archive: Path, photos: Sequence[Path], scratch: Path) -> str:
 
 class ScoreRun(NamedTuple):
     num_photos: int
-    wall_s: float
-    """With the start of Ray and of the actors."""
-    photos_per_s: float
-    """Between the first part and the last."""
+    wall_s: float  # with the start of Ray and of the actors
+    photos_per_s: float  # between the first part and the last
     max_pss_mb: float
     """The largest sum of the proportional set sizes of all processes, Ray's own included; 0 if it was not read."""
 

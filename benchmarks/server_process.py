@@ -84,7 +84,6 @@ class ServerProcess:
             raise self._error(f"it ended with code {code}")
 
     def processes(self) -> list[psutil.Process]:
-        """Return all living processes of the server."""
         return self._each(lambda process: process)
 
     def cpu_s(self) -> float:

@@ -49,11 +49,9 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float
     photos_per_s: float
     requests: int
-    failed: dict[str, int]
-    """By error, without the rubbish."""
+    failed: dict[str, int]  # by error, without the rubbish
     rollouts: int
-    refused_rollouts: int
-    """Those of them that ended with an error; the version before served on."""
+    refused_rollouts: int  # those of them that ended with an error; the version before served on
     readings: list[Reading]
 
     @property
@@ -158,7 +156,6 @@ def _roll_out(container: Container) -> bool:
 
 
 def find_faults(soak: Soak) -> list[str]:
-    """Return what is not as it must be."""
     found = [f"{count} requests failed with {error}" for error, count in soak.failed.items()]
     if soak.refused_rollouts:
         found.append(f"{soak.refused_rollouts} of {soak.rollouts} rollouts were refused")
@@ -191,7 +188,6 @@ def format_section(soak: Soak) -> str:
 
 
 def draw_plot(soak: Soak, path: Path) -> None:
-    """Write the memory of each kind of process over time."""
     minutes = [reading.seconds / 60 for reading in soak.readings]
     series = [[one.pss_mb.get(kind, 0.0) for one in soak.readings] for kind in soak.kinds()]
     title = f"{soak.photos_per_s} photos a second, {soak.rollouts} rollouts"

@@ -17,36 +17,27 @@ class ClosedLoop(msgspec.Struct, frozen=True, kw_only=True):
     photos_per_s: float
     p50_ms: float
     p99_ms: float
-    cpu_ms_per_photo: float
-    """Of the server's processes."""
-    client_cpu_ms_per_photo: float
-    """Of the load generator, which runs on the same cores."""
+    cpu_ms_per_photo: float  # of the server's processes
+    client_cpu_ms_per_photo: float  # of the load generator, which runs on the same cores
     photos_per_batch: float
 
 
 class OpenLoop(msgspec.Struct, frozen=True, kw_only=True):
     """The container under Poisson arrivals, the same in each round."""
 
-    share: float
-    """Of the capacity."""
-    rate: float
-    """Photos a second."""
-    seconds: float
-    """Of a round."""
-    p50_ms: list[float]
-    """Of each round."""
+    share: float  # of the capacity
+    rate: float  # photos a second
+    seconds: float  # of a round
+    p50_ms: list[float]  # of each round
     p99_ms: list[float]
-    errors: dict[str, int]
-    """Of all rounds, by status."""
+    errors: dict[str, int]  # of all rounds, by status
 
 
 class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
     """How long a worker takes for a batch, by its size less one: equally likely durations of the handler."""
 
-    busy_ms: list[list[float]]
-    """While another worker is busy."""
-    idle_ms: list[list[float]]
-    """While the others are idle; a small batch then takes their cores, too."""
+    busy_ms: list[list[float]]  # while another worker is busy
+    idle_ms: list[list[float]]  # while the others are idle; a small batch then takes their cores, too
     gap_ms: float
     """Between two batches of a worker under full load, in which TorchServe sends answers and the next batch."""
     overhead_ms: list[float]
@@ -63,8 +54,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     batch_delay_ms: float
     queue_size: int
     photo_bytes: dict[str, int]
-    start_s: list[float]
-    """From the start of the container's processes to the first right answer."""
+    start_s: list[float]  # from the start of the container's processes to the first right answer
     closed: list[ClosedLoop]
     open: list[OpenLoop]
     service: ServiceTimes
@@ -84,11 +74,9 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     min_instances: int
     p99_ms: float
-    slow_share: float
-    """Of the answers, those that take longer than the objective."""
+    slow_share: float  # of the answers, those that take longer than the objective
     rejected_share: float
-    worst_p99_ms: float
-    """Of five minutes."""
+    worst_p99_ms: float  # of five minutes
     mean_instances: float
     most_instances: int
     euros: float
@@ -101,21 +89,16 @@ class FiveMinutes(msgspec.Struct, frozen=True, kw_only=True):
     photos_per_s: float
     instances: float
     p99_ms: float
-    euros: float
-    """Since midnight."""
+    euros: float  # since midnight
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True):
-    closed_photos_per_s: dict[int, float]
-    """By clients."""
-    open: list[Prediction]
-    """The measured loads, with the same arrivals."""
-    curve: list[Prediction]
-    """Loads for the plot, with other arrivals."""
+    closed_photos_per_s: dict[int, float]  # by clients
+    open: list[Prediction]  # the measured loads, with the same arrivals
+    curve: list[Prediction]  # loads for the plot, with other arrivals
     options: list[Option]
     recommended: Option
-    day: list[FiveMinutes]
-    """With the recommended settings."""
+    day: list[FiveMinutes]  # with the recommended settings
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):

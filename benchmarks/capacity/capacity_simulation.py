@@ -28,7 +28,6 @@ _BINS = [slice(start, start + 300) for start in range(0, DAY_S, 300)]
 
 
 def simulate(measured: Measured, service: CloudRunService) -> Simulated:
-    """Return what follows from *measured* for *service*."""
     server = _describe_server(measured)
     capacity = find_full_load(measured, MIDDLE).photos_per_s
     rates = plan_day(capacity)

@@ -29,14 +29,10 @@ class InstanceModel:
     """An instance with a certain concurrency, as the queueing model knows it."""
 
     concurrency: int
-    rate: float
-    """Photos a second that it can answer."""
-    cpu_share: float
-    """Of its CPUs that are busy at that rate."""
-    shares: Sequence[float]
-    """Loads of the next two, in ascending order."""
-    latencies_s: Floats
-    """A row of equally likely latencies for each of the loads."""
+    rate: float  # photos a second that it can answer
+    cpu_share: float  # of its CPUs that are busy at that rate
+    shares: Sequence[float]  # loads of the next two, in ascending order
+    latencies_s: Floats  # a row of equally likely latencies for each of the loads
 
 
 @dataclass
@@ -47,10 +43,8 @@ class Day:
     rejected: Floats
     wait_s: Floats
     """How long a request waits for its turn because there are more than the instances can answer."""
-    load: npt.NDArray[np.int64]
-    """The row of `InstanceModel.latencies_s` for the others' queueing."""
-    billed: npt.NDArray[np.int64]
-    """Instances that are starting, ready or idle."""
+    load: npt.NDArray[np.int64]  # the row of `InstanceModel.latencies_s` for the others' queueing
+    billed: npt.NDArray[np.int64]  # instances that are starting, ready or idle
 
     def latencies_s(self, instance: InstanceModel, seconds: slice) -> tuple[Floats, Floats]:
         """Return latencies of answered requests in ascending order, and how many requests each stands for."""
@@ -72,8 +66,7 @@ class _Fleet:
     """The instances of a service, as numbers and times."""
 
     ready: int
-    starting_s: deque[int] = field(default_factory=deque)
-    """When each is ready."""
+    starting_s: deque[int] = field(default_factory=deque)  # when each is ready
     idle_s: list[int] = field(default_factory=list)
     """Since when each gets no requests, because fewer are enough."""
 

@@ -24,10 +24,8 @@ class CloudRunService:
     concurrency: int
     min_instances: int
     max_instances: int
-    vcpus: int
-    """Of the container that answers."""
-    billed_vcpus: float
-    """Of all containers of an instance."""
+    vcpus: int  # of the container that answers
+    billed_vcpus: float  # of all containers of an instance
     euros_per_instance_s: float
 
 
@@ -47,7 +45,6 @@ def read_service() -> CloudRunService:
 
 
 def _read_resources(container: dict[str, Any]) -> tuple[float, float]:
-    """Return the vCPUs and the GiB of memory of a container."""
     limits = container.get("resources", {}).get("limits", {})
     gib = float(limits["memory"].removesuffix("Gi")) if "memory" in limits else _DEFAULT_GIB
     return float(limits.get("cpu", _DEFAULT_VCPUS)), gib

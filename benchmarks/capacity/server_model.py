@@ -22,19 +22,13 @@ class ServerSettings:
     """How long a worker waits for more requests, once it has one; the other workers wait for their turn meanwhile."""
     busy_s: Sequence[Sequence[float]]
     """Equally likely durations of a batch, by its size less one, that starts while another worker is busy."""
-    idle_s: Sequence[Sequence[float]]
-    """The same, of a batch that starts while the others are idle."""
-    gap_s: float = 0.0
-    """Between two batches of a worker."""
-    overhead_s: Sequence[float] = (0.0,)
-    """Equally likely times of a request outside the workers."""
-    queue_size: float = math.inf
-    """Requests that wait at most; the next one is rejected."""
+    idle_s: Sequence[Sequence[float]]  # the same, of a batch that starts while the others are idle
+    gap_s: float = 0.0  # between two batches of a worker
+    overhead_s: Sequence[float] = (0.0,)  # equally likely times of a request outside the workers
+    queue_size: float = math.inf  # requests that wait at most; the next one is rejected
 
 
 class Server:
-    """A server in *environment*."""
-
     def __init__(self, environment: simpy.Environment, settings: ServerSettings, seed: int) -> None:
         self.in_flight = 0
         self._environment, self._settings = environment, settings

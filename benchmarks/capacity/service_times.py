@@ -25,11 +25,9 @@ _ENOUGH = 30
 
 
 class TimedAnswer(NamedTuple):
-    received_s: float
-    """On `time.perf_counter`."""
+    received_s: float  # on `time.perf_counter`
     latency_ms: float
-    handler_ms: float
-    """Of its batch."""
+    handler_ms: float  # of its batch
     inference_ms: float
 
 

@@ -30,7 +30,6 @@ class EagerClassifier:
 
     @torch.inference_mode()
     def classify_images(self, images: Sequence[Image.Image]) -> list[Answer]:
-        """Return the answer for each RGB image."""
         photos_BCHW = torch.stack([self._transform(image) for image in images])
         probabilities_B, indices_B = self._network.classify(photos_BCHW).exp().max(dim=1)
         return [
