@@ -41,10 +41,7 @@ def main() -> None:
 
 
 def measure(url: str, num_photos: int, rounds: int) -> dict[str, Any]:
-    """Return photos/s of each way by round, and how many times as fast scaling down is, in the median.
-
-    Raises `ValueError` if a photo has not exactly one answer.
-    """
+    """Return photos/s of each way by round, and how many times as fast scaling down is, in the median."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as temp:
         album = write_album(Path(temp), num_photos)
         photos_per_s: dict[str, list[float]] = {way: [] for way in _OPTIONS}
@@ -82,10 +79,7 @@ def _send(album: Path, url: str, options: list[str], folder: Path) -> float:
 
 @contextlib.contextmanager
 def limit_upload(url: str, mbit_per_s: float) -> Iterator[str]:
-    """Relay to the server at *url*, http://host:port, while the block runs; yield the relay's own URL.
-
-    All requests together get *mbit_per_s*, answers are not limited.
-    """
+    """Relay to the server at *url*, all requests at *mbit_per_s*, while the block runs; yield the relay's URL."""
     target, lock, free_at_s = urlsplit(url), threading.Lock(), 0.0
 
     def wait_for(num_bytes: int) -> None:

@@ -54,10 +54,7 @@ def main() -> None:
 
 
 def measure(python: Path, tries: int = 20, pairs: int = 5, idle: int = 10_000, seconds: float = 4) -> dict[str, Any]:
-    """Return all figures; *python* runs the supervisor, *tries* are of kills and of SIGTERM, *idle* of connections.
-
-    *pairs* are of loads with and without the proxy. Each load takes *seconds*, but those that wait for kills and stops.
-    """
+    """Return all figures; *tries* are of kills and SIGTERM, *pairs* of loads with and without the reverse proxy."""
     photo = make_photos()[MIDDLE][0]
     with run_container(python, photo) as container:
 
@@ -70,7 +67,11 @@ def measure(python: Path, tries: int = 20, pairs: int = 5, idle: int = 10_000, s
             for _ in track(range(pairs), "With and without the reverse proxy")
         ]
         pss_mb = container.server.pss_mb()
-        beside_idle = _load_beside_idle_connections(container, photo, idle, seconds)
+        with (
+            hold_connections(container, track([b""] * idle, "Idle connections")) as held,
+            run_in_background(container.proxy, [photo], _CLIENTS) as beside_idle,
+        ):
+            time.sleep(seconds)
         beside_kills = _kill_workers(container, photo, tries)
     stops_s, at_stops = zip(*(_stop(python, photo) for _ in track(range(tries), "SIGTERM")), strict=True)
     stopped = count_failures([sample for samples in at_stops for sample in samples], _REFUSED)
@@ -78,7 +79,7 @@ def measure(python: Path, tries: int = 20, pairs: int = 5, idle: int = 10_000, s
         "start_s": round(container.start_s, 2),
         "pss_mb": round(pss_mb),
         "proxy_cost": {"median": round(statistics.median(costs), 3), "pairs": [round(cost, 3) for cost in costs]},
-        "idle": beside_idle,
+        "idle": {"connections": held["open"], **count_failures(beside_idle)},
         "kills": {"tries": tries, **count_failures(beside_kills)},
         "stops": {"tries": tries, **stopped, "longest_s": round(max(stops_s), 1)},
     }
@@ -86,10 +87,7 @@ def measure(python: Path, tries: int = 20, pairs: int = 5, idle: int = 10_000, s
 
 @contextmanager
 def run_container(python: Path, photo: Photo, prefix: Sequence[str] = (), **environment: str) -> Iterator[Container]:
-    """Run supervisor, reverse proxy and TorchServe as the container does, until the block ends.
-
-    *prefix* is a command that starts the supervisor's; *environment* has further variables.
-    """
+    """Run supervisor, reverse proxy and TorchServe as the container does; the command *prefix* starts the first."""
     with tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
         folder, (port, metrics_port) = Path(scratch), free_ports(2)
         config = write_server_config(ROOT / "config.properties", folder, {})
@@ -127,16 +125,6 @@ def hold_connections(container: Container, parts: Iterable[bytes]) -> Iterator["
             except OSError:
                 answers["closed"] += 1
         yield answers
-
-
-def _load_beside_idle_connections(container: Container, photo: Photo, idle: int, seconds: float) -> dict[str, Any]:
-    """Return what clients saw while *idle* connections sent nothing."""
-    with (
-        hold_connections(container, track([b""] * idle, "Idle connections")) as held,
-        run_in_background(container.proxy, [photo], _CLIENTS) as samples,
-    ):
-        time.sleep(seconds)
-    return {"connections": held["open"], **count_failures(samples)}
 
 
 def _kill_workers(container: Container, photo: Photo, tries: int) -> Sequence[Sample]:

@@ -85,8 +85,10 @@ class Model:
         return np.stack([preprocess_photo(photo.path.read_bytes(), how, Limits()) for photo in photos])
 
     def preprocess_other(self) -> Photos:
-        """Return pictures of no groceries: scikit-image's, and four corners of each."""
-        pictures = [picture for whole in read_pictures() for picture in (whole, *_cut_corners(whole))]
+        """Return pictures of no groceries: those that are installed with scikit-image, and four corners of each."""
+        paths = sorted((Path(skimage.__file__).parent / "data").iterdir())
+        wholes = [Image.open(path).convert("RGB") for path in paths if path.suffix in {".gif", ".jpg", ".jpeg", ".png"}]
+        pictures = [picture for whole in wholes for picture in (whole, *_cut_corners(whole))]
         return np.stack([preprocess_image(picture, self._spec.preprocessing) for picture in pictures])
 
     def learn_familiarity(self, train_NHWC: Photos, val_NHWC: Photos) -> Familiarity:
@@ -121,13 +123,6 @@ def answer(photos: Sequence[GroceryPhoto], labels: Sequence[str], wrong: float, 
             for photo in photos
         ]
     )
-
-
-def read_pictures() -> list[Image.Image]:
-    """Return the pictures that are installed with scikit-image and readable as RGB."""
-    folder = Path(skimage.__file__).parent / "data"
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in {".gif", ".jpg", ".jpeg", ".png"}]
-    return [Image.open(path).convert("RGB") for path in files]
 
 
 def _cut_corners(picture: Image.Image) -> Iterator[Image.Image]:

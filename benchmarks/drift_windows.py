@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.drift_photos import CHANGES, Pool
+from benchmarks.drift_photos import Pool
 from handler.drift_reference import DriftReference, Histogram
 from handler.engine import Floats
 from monitoring.drift_level import Comparison
@@ -42,10 +41,7 @@ class Setting:
         return self._build(rng, kind, self._choose(rng, weights_K, WINDOW - others), others)
 
     def draw_week(self, rng: np.random.Generator, num_windows: int) -> Iterator[Window]:
-        """Yield the windows of a log, which overlap as those of `make drift` do; a window has each photo at most once.
-
-        Each half of a window has a mix of labels of its own.
-        """
+        """Yield windows that overlap as those of `make drift` do; each half of one has its own mix of labels."""
         halves: list[NDArray[np.int64]] = []
         weights_K = np.ones(len(self.labels), np.float32)
         for _ in range(num_windows + 1):
@@ -91,16 +87,6 @@ class Setting:
         }
         counts_K = np.bincount(labels_N, minlength=len(self.labels)).astype(np.float32)
         return Window(statistics, counts_K, coordinates_NR)
-
-
-def list_drifts(setting: Setting) -> dict[str, Draw]:
-    """Return what draws a window of each kind of drift, but a tripled label."""
-    changes = {name: partial(setting.draw, kind=name) for name in CHANGES}
-    return {
-        "a third of the labels gone": setting.drop_third,
-        **changes,
-        "half the photos no groceries": partial(setting.draw, others=WINDOW // 2),
-    }
 
 
 def make_reference(val: Pool, val_labels_N: NDArray[np.int64], train_counts_K: Floats) -> DriftReference:

@@ -90,10 +90,7 @@ class Entry:
 
 
 def find_entries(archive: Path | None, only: str, plan: Plan, serve_venv: Path, scratch: Path) -> list[Entry]:
-    """Return who is measured, on the default archive and on *archive*, unpacked below *scratch*.
-
-    *only* keeps those whose name holds it. Raises `BenchError`.
-    """
+    """Return who is measured, on the default archive and *archive*, unpacked below *scratch*; raise `BenchError`."""
     if not (serve_venv / "bin" / "torchserve").exists():
         raise BenchError(f"{serve_venv} has no TorchServe; make bench installs it, or name another with --serve-venv")
     archives = {DEFAULT: DEFAULT_ARCHIVE} | ({archive.stem: archive} if archive else {})

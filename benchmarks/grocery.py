@@ -19,10 +19,7 @@ class GroceryPhoto(NamedTuple):
 
 
 def read_grocery(folder: Path) -> Mapping[str, Mapping[str, list[GroceryPhoto]]]:
-    """Return the photos of `train` and `val` by label, each in the order of their names; raise `BenchError`.
-
-    A label that a split lacks has an empty list.
-    """
+    """Return the photos of `train` and `val` by label, each in the order of their names; raise `BenchError`."""
     try:
         lines = (folder / "labels.csv").read_text(encoding="utf-8").splitlines()
     except OSError as error:

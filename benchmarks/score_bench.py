@@ -117,10 +117,7 @@ def write_repeated(photos: Sequence[Path], count: int, path: Path) -> Path:
 def run_score(
     archive: Path, manifest: Path, destination: Path, num_actors: int, max_s: float, *, with_memory: bool = False
 ) -> ScoreRun:
-    """Score *manifest* to the end; raise `ServerError` if it fails or takes longer than *max_s*.
-
-    Memory is read only on demand: to sum up the pages of all processes takes time of the cores that are measured.
-    """
+    """Score *manifest* to the end; raise `ServerError` after *max_s*. Reading memory takes time of the same cores."""
     max_pss_mb = 0.0
     with _started(archive, manifest, destination, num_actors) as score:
         while with_memory and score.process.poll() is None and time.perf_counter() < score.started_s + max_s:
@@ -137,11 +134,7 @@ def run_score(
 def kill_often(
     archive: Path, manifest: Path, destination: Path, kills: int, max_s: float, seed: int
 ) -> tuple[int, int]:
-    """Kill a run *kills* times at random moments, start it again each time, and let it end.
-
-    Return how many photos are missing then, and how many are there twice. A moment is in the start or up to six seconds
-    after the first new part.
-    """
+    """Kill a run *kills* times at random moments and let it end; return how many photos are missing and twice."""
     moments = random.Random(seed)  # noqa: S311, not for secrets
     for _ in range(kills):
         before = len(list(destination.glob("part-*")))

@@ -102,10 +102,7 @@ def plot(samples: Sequence[Sample], swaps: Swaps, path: Path) -> None:
 def copy_next(
     served: Version, store: Path, folder: Path, edits: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({})
 ) -> tuple[str, Path]:
-    """Copy the archive in *store* that is *served* to *folder* as its next patch version, with *edits* of its members.
-
-    Returns version and path of the copy.
-    """
+    """Copy the archive that is *served* into *folder* as its next patch version, edited; return version and path."""
     *head, last = served.model_version.split(".")
     version = ".".join([*head, str(int(last) + 1)])
 

@@ -76,7 +76,10 @@ def measure(python: Path, plan: MeasuringPlan) -> Measured:
         _run_rounds(container, middle, plan, rounds)
         other_cores = (_other_cpu_s(container) - before_s) / (time.perf_counter() - started_s)
         phone = run_timed(container, photos[PHONE], FULL, plan.closed_s)
-    starts_s = [container.start_s, *(_measure_start(python, middle[0]) for _ in range(plan.starts - 1))]
+    starts_s = [container.start_s]
+    for _ in range(plan.starts - 1):
+        with run_container(python, middle[0]) as container:
+            starts_s.append(container.start_s)
     with on_cores(1), run_container(python, middle[0]) as container:
         run_timed(container, middle, WARM_UP_CLIENTS, plan.warm_up_s)
         one_core = run_timed(container, middle, FULL, plan.closed_s)
@@ -151,11 +154,6 @@ def _describe_open(share: float, rounds: _Rounds, plan: MeasuringPlan) -> OpenLo
         p99_ms=percentiles_ms[:, 1].tolist(),
         errors=dict(sum((load.errors for load in loads), Counter[str]())),
     )
-
-
-def _measure_start(python: Path, photo: Photo) -> float:
-    with run_container(python, photo) as container:
-        return container.start_s
 
 
 def _other_cpu_s(container: Container) -> float:

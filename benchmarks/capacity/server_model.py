@@ -68,10 +68,7 @@ class Server:
 def simulate_open(
     settings: ServerSettings, arrivals_s: Iterable[float], concurrency: float = math.inf, seed: int = 0
 ) -> list[float]:
-    """Return the latencies of requests that arrive at *arrivals_s* at an idle server, without the rejected ones.
-
-    At most *concurrency* are in it at once; the others wait before it, first come, first served.
-    """
+    """Return the latencies of answered requests; at most *concurrency* are in the server, the others wait before it."""
     environment, latencies_s, waiting = simpy.Environment(), list[float](), deque[float]()
     server = Server(environment, settings, seed)
 

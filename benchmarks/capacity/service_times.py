@@ -93,10 +93,7 @@ def find_service_times(
     workers: int,
     batch_delay_ms: float,
 ) -> ServiceTimes:
-    """Return the durations of *open_loops*, and the times around them that closed *loads*, by their clients, show.
-
-    Raises `BenchError` if there are too few batches.
-    """
+    """Return the durations of *open_loops*, and the times around them in closed *loads*; raise `BenchError`."""
     seen: dict[bool, dict[int, list[float]]] = {True: defaultdict(list), False: defaultdict(list)}
     for answers in open_loops:
         batches = [batch for batch in find_batches(answers) if batch.size <= batch_size]
