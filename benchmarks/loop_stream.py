@@ -104,16 +104,14 @@ def draw_story(asked: Sequence[Asked], new_labels: Collection[str], events: Mapp
             _draw_versions(axes, asked)
             _draw_events(axes, {name: (at_s - start_s) / 60 for name, at_s in events.items()})
             axes.spines["right"].set_visible(False)
-        confidence.figure.suptitle(
-            "From drift to the next version: make bench-loop", x=0.01, ha="left", fontweight="bold"
-        )
+        title = "From drift to the next version: make bench-loop"
+        confidence.figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
 def _draw_versions(axes: Axes, asked: Sequence[Asked]) -> None:
     """Colour the background by the version that answered."""
-    for version, colour in zip(
-        dict.fromkeys(one.version for one in asked if one.version), _VERSION_COLOURS, strict=False
-    ):
+    versions = dict.fromkeys(one.version for one in asked if one.version)
+    for version, colour in zip(versions, _VERSION_COLOURS, strict=False):
         minutes = [(one.at_s - asked[0].at_s) / 60 for one in asked if one.version == version]
         axes.axvspan(min(minutes), max(minutes), color=colour, zorder=0)
         axes.text(min(minutes), 1.0, f" {version}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)

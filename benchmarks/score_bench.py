@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -30,7 +31,6 @@ _ROUNDS, _KILLS = 3, 10
 _RATE_PHOTOS = 2_000
 _MAX_RUN_S = 1_800.0
 _KILL_PHOTOS = 6_000
-_MEMORY_PHOTOS = 1_000, 20_000
 _SAMPLE_S = 1.0
 
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Offline scoring against the same handler without Ray.")
     parser.add_argument("--archive", type=Path, help="default: as make score chooses")
     parser.add_argument("--photos", type=Path, default=GROCERY, help="a folder of JPEGs (default: Grocery Store)")
+    parser.add_argument("--many", type=int, default=20_000, help="photos of the long run (default: %(default)s)")
     parser.add_argument("--only", default="", help="rate, memory or kills (default: all)")
     given = parser.parse_args()
     with measuring("bench-score"), tempfile.TemporaryDirectory(prefix="fruity-bench-score-") as folder:
@@ -46,7 +47,11 @@ def main() -> None:
             raise BenchError(f"no JPEG below {given.photos}; name a folder with --photos")
         archive, scratch = given.archive or choose_archive(), Path(folder)
         print(f"{archive.name}, {len(photos):,} photos, {len(os.sched_getaffinity(0))} cores", flush=True)
-        measures = {"rate": measure_rates, "memory": measure_memory, "kills": measure_kills}
+        measures: dict[str, Callable[[Path, Sequence[Path], Path], str]] = {
+            "rate": measure_rates,
+            "memory": partial(measure_memory, given.many),
+            "kills": measure_kills,
+        }
         for name in choose(list(measures), given.only, str):
             print(f"\n{measures[name](archive, photos, scratch)}", flush=True)
 
@@ -82,10 +87,10 @@ def measure_ceiling(archive: Path, photos: Sequence[Path], scratch: Path) -> flo
     return float(msgspec.json.decode(out.read_bytes())["photos_per_s"])
 
 
-def measure_memory(archive: Path, photos: Sequence[Path], scratch: Path) -> str:
-    """Return a table: the largest memory of a short run and of a long one."""
+def measure_memory(many: int, archive: Path, photos: Sequence[Path], scratch: Path) -> str:
+    """Return a table: the largest memory of a run of 1,000 photos and of one of *many*."""
     cores, rows = len(os.sched_getaffinity(0)), []
-    for count in _MEMORY_PHOTOS:
+    for count in (1_000, many):
         manifest = write_repeated(photos, count, scratch / f"{count}.csv")
         run = run_score(archive, manifest, scratch / str(count), cores, _MAX_RUN_S, with_memory=True)
         rows.append((f"{count:,}", f"{run.max_pss_mb:.0f} MB", f"{run.photos_per_s:.1f}", f"{run.wall_s:.0f} s"))
