@@ -37,8 +37,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     p95_ms: float | None = None
     p99_ms: float | None = None
     errors: dict[str, int] = {}
-    cpu_ms_per_photo: float | None = None
-    """Of all right answers, also those that came too late to count as throughput."""
+    cpu_ms_per_photo: float | None = None  # of all right answers, also those that came too late to count as throughput
 
     @classmethod
     def of(cls, name: str, load: Load, cpu_s: float) -> "ScenarioResult":

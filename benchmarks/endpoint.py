@@ -26,8 +26,7 @@ class Photo:
 @dataclass(frozen=True)
 class Endpoint:
     url: str
-    labels: frozenset[str] = frozenset()
-    """All labels of the model: the first of them in an answer is the predicted one."""
+    labels: frozenset[str] = frozenset()  # all labels of the model: the first of them in an answer is the predicted one
     form: Form = "raw"  # a form and JSON hold the photo as `photo`
 
 

@@ -43,8 +43,7 @@ class Load:
 
     samples: Sequence[Sample]
     seconds: float
-    num_late: int = 0
-    """Right answers after the end of a closed loop: they cost CPU time, and count for nothing else."""
+    num_late: int = 0  # right answers after the end of a closed loop: they cost CPU time, and count for nothing else
 
     @cached_property
     def latencies_ms(self) -> list[float]:

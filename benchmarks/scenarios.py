@@ -45,8 +45,7 @@ class Plan:
     rounds: int
     scenarios: tuple[Scenario, ...]
     batches: tuple[int, ...]  # of the ceiling
-    warm_up_s: float
-    """At 16 clients: Java takes 1.9 ms a photo in its first 2 s, 0.9 in the next, 0.7 after 4."""
+    warm_up_s: float  # at 16 clients: Java takes 1.9 ms a photo in its first 2 s, 0.9 in the next, 0.7 after 4
     max_seconds: float
     min_answers: int
     seconds: float = 2.0

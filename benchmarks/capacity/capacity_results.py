@@ -47,8 +47,7 @@ class ServiceTimes(msgspec.Struct, frozen=True, kw_only=True):
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     date: str
     machine: Machine
-    other_cores: float
-    """How many cores other processes kept busy meanwhile: more than 0.1, and the figures say little."""
+    other_cores: float  # how many cores other processes kept busy meanwhile: more than 0.1, and the figures say little
     workers: int
     batch_size: int
     batch_delay_ms: float

@@ -41,8 +41,7 @@ class Day:
 
     arrived: Floats
     rejected: Floats
-    wait_s: Floats
-    """How long a request waits for its turn because there are more than the instances can answer."""
+    wait_s: Floats  # how long a request waits for its turn because there are more than the instances can answer
     load: npt.NDArray[np.int64]  # the row of `InstanceModel.latencies_s` for the others' queueing
     billed: npt.NDArray[np.int64]  # instances that are starting, ready or idle
 
@@ -67,8 +66,7 @@ class _Fleet:
 
     ready: int
     starting_s: deque[int] = field(default_factory=deque)  # when each is ready
-    idle_s: list[int] = field(default_factory=list)
-    """Since when each gets no requests, because fewer are enough."""
+    idle_s: list[int] = field(default_factory=list)  # since when each gets no requests, because fewer are enough
 
     @property
     def billed(self) -> int:
