@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,19 +46,18 @@ def main() -> None:
 def run_rounds(entries: Sequence[Entry], plan: Plan) -> Run:
     """Measure every entry once a round, each round from another start, so that none is always first."""
     machine = describe_machine()
-    trials: list[Trial] = []
+    trials: list[list[Trial]] = [[] for _ in entries]
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=plan.rounds * len(entries))
         for number in range(plan.rounds):
-            first = number * len(entries) // plan.rounds
-            for entry in (*entries[first:], *entries[:first]):
+            turns = deque(zip(entries, trials, strict=True))
+            turns.rotate(-(number * len(entries) // plan.rounds))
+            for entry, own in turns:
                 progress.update(task, description=f"round {number + 1} of {plan.rounds}: {entry.contender}")
-                trials.append(entry.measure(number, plan))
+                own.append(entry.measure(number, plan))
                 progress.advance(task)
-    order = [entry.row for entry in entries]
-    trials.sort(key=lambda trial: (order.index(trial.row), trial.round))
-    date = datetime.now(UTC).date().isoformat()
-    return Run(date=date, machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=trials)
+    date, every = datetime.now(UTC).date().isoformat(), [trial for own in trials for trial in own]
+    return Run(date=date, machine=machine, rounds=plan.rounds, seconds=plan.seconds, trials=every)
 
 
 if __name__ == "__main__":

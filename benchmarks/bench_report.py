@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 
-from benchmarks.bench_results import CEILING, DEFAULT, Row, Run, Trial
+from benchmarks.bench_results import CEILING, DEFAULT, Run, Trial, read_rounds
 from benchmarks.contenders import EAGER_CEILING
 from benchmarks.markdown_page import format_table
 from benchmarks.scenarios import CAPACITY, ONE_CLIENT, PHONE_CLIENT, Scenario
@@ -70,7 +70,7 @@ def format_report(run: Run) -> str:
     machine = run.machine
     sets = f" ({', '.join(machine.instruction_sets)})" if machine.instruction_sets else ""
     rounds = f"{run.rounds} interleaved round{'s' if run.rounds > 1 else ''}"
-    errors = [f"- {describe_row(run, row)}: {text}" for row in run.rows() for text in _list_errors(run.trials_of(row))]
+    errors = [f"- {_describe_row(run, row)}: {text}" for row in run.rows() for text in _list_errors(row)]
     parts = [
         f"# Benchmark of {run.date}",
         f"{machine.cpu}, {machine.cores} cores{sets}, {machine.memory_gb:g} GB, {machine.system}.\n"
@@ -91,11 +91,12 @@ def format_report(run: Run) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def describe_row(run: Run, row: Row) -> str:
+def _describe_row(run: Run, row: Sequence[Trial]) -> str:
     """Return the first cell of the row's line."""
-    text = row.name if row.way in (row.name, CEILING) else f"{row.name}, {row.way}"
-    text += "" if row.archive == DEFAULT else f", {row.archive}"
-    return text if row.cores == run.machine.cores else f"{text}, {row.cores} core{'s' if row.cores > 1 else ''}"
+    name, way, archive, cores = row[0].name, row[0].way, row[0].archive, row[0].cores
+    text = name if way in (name, CEILING) else f"{name}, {way}"
+    text += "" if archive == DEFAULT else f", {archive}"
+    return text if cores == run.machine.cores else f"{text}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def _format_rounds(rounds: Sequence[float], digits: int) -> str:
@@ -152,8 +153,8 @@ def _format_targets(run: Run) -> str:
 def _format_overview(run: Run) -> str:
     lines = [
         [
-            describe_row(run, row),
-            *(_format_rounds(run.measured(row, *figure), digits) for _, figure, digits in _COLUMNS),
+            _describe_row(run, row),
+            *(_format_rounds(read_rounds(row, *figure), digits) for _, figure, digits in _COLUMNS),
         ]
         for row in run.rows()
     ]
@@ -162,12 +163,12 @@ def _format_overview(run: Run) -> str:
 
 def _format_loads(run: Run) -> str:
     names = list(dict.fromkeys(result.name for trial in run.trials for result in trial.results))
-    lines = [[describe_row(run, row), *(_format_load(run, row, name) for name in names)] for row in run.rows()]
+    lines = [[_describe_row(run, row), *(_format_load(row, name) for name in names)] for row in run.rows()]
     return format_table(["", *names], lines)
 
 
-def _format_load(run: Run, row: Row, scenario: str) -> str:
-    speed, *latencies = [run.measured(row, scenario, name) for name in ("photos_per_s", "p50_ms", "p95_ms", "p99_ms")]
+def _format_load(row: Sequence[Trial], scenario: str) -> str:
+    speed, *latencies = [read_rounds(row, scenario, name) for name in ("photos_per_s", "p50_ms", "p95_ms", "p99_ms")]
     texts = [f"{median(rounds):.1f}" if rounds else _NONE for rounds in latencies]
     return f"{median(speed):.0f}, {' / '.join(texts)}" if speed else _NONE
 
@@ -181,11 +182,8 @@ def _list_errors(trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def draw_plot(run: Run, path: Path) -> None:
-    speeds = {row: run.measured(row, CAPACITY.name, "photos_per_s") for row in run.rows()}
-    rows = sorted(
-        (row for row, speed in speeds.items() if speed and row.cores == run.machine.cores),
-        key=lambda row: (median(speeds[row]), row),
-    )
+    on_all_cores = [row for row in run.rows() if row[0].cores == run.machine.cores and read_rounds(row, *_SPEED)]
+    rows = sorted(on_all_cores, key=lambda row: median(read_rounds(row, *_SPEED)))
     rounds = f"medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''}, lines from least to greatest"
     caption = f"{run.date} · {run.machine.cpu}, {run.machine.cores} cores · {rounds}"
     with draw_svg(path, (11, 1.9 + 0.36 * len(rows)), columns=2, sharey=True) as (speed, latency):
@@ -198,11 +196,11 @@ def draw_plot(run: Run, path: Path) -> None:
         speed.figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="#495057")
 
 
-def _draw_bars(axes: Axes, run: Run, rows: list[Row], scenario: Scenario, figure: str) -> None:
+def _draw_bars(axes: Axes, run: Run, rows: Sequence[Sequence[Trial]], scenario: Scenario, figure: str) -> None:
     for y, row in enumerate(rows):
-        rounds = run.measured(row, scenario.name, figure)
+        rounds = read_rounds(row, scenario.name, figure)
         middle = median(rounds or [0.0])
-        axes.barh(describe_row(run, row), middle, color=_COLOURS[row.way], height=0.72)
+        axes.barh(_describe_row(run, row), middle, color=_COLOURS[row[0].way], height=0.72)
         if rounds:
             axes.plot([min(rounds), max(rounds)], [y, y], color="black", linewidth=1)
             text = f"{middle:.{1 if middle < 100 else 0}f}"

@@ -3,8 +3,10 @@
 import os
 import platform
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import psutil
@@ -17,15 +19,6 @@ CEILING: Final = "ceiling"
 DEFAULT = "default"
 # Those that a network's speed depends on, as /proc/cpuinfo names them.
 _INSTRUCTION_SETS = ("amx_tile", "avx512_vnni", "avx512_bf16", "avx512f", "avx_vnni", "avx2")
-
-
-class Row(NamedTuple):
-    """What the table has one line for."""
-
-    name: str
-    way: str
-    archive: str
-    cores: int
 
 
 class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,10 +57,6 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     pss_mb: float | None = None
     failure: str | None = None
 
-    @property
-    def row(self) -> Row:
-        return Row(self.name, self.way, self.archive, self.cores)
-
     def figure(self, scenario: str, name: str) -> float | None:
         """Return the figure *name* of a scenario's result, or of the whole trial for ""; None if not measured."""
         measured = [result for result in self.results if result.name == scenario] if scenario else [self]
@@ -89,17 +78,17 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     trials: list[Trial]
 
-    def rows(self) -> list[Row]:
-        """Return every row, in the order of its first trial."""
-        return list(dict.fromkeys(trial.row for trial in self.trials))
+    def rows(self) -> list[list[Trial]]:
+        """Return the trials of each line of the table, in the order of the first."""
+        rows: dict[tuple[str, str, str, int], list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            rows[trial.name, trial.way, trial.archive, trial.cores].append(trial)
+        return list(rows.values())
 
-    def trials_of(self, row: Row) -> list[Trial]:
-        return [trial for trial in self.trials if trial.row == row]
 
-    def measured(self, row: Row, scenario: str, figure: str) -> list[float]:
-        """Return one *figure*, as `Trial.figure` names it, of each round that measured it."""
-        figures = [trial.figure(scenario, figure) for trial in self.trials_of(row)]
-        return [value for value in figures if value is not None]
+def read_rounds(row: Iterable[Trial], scenario: str, figure: str) -> list[float]:
+    """Return one *figure*, as `Trial.figure` names it, of each round that measured it."""
+    return [value for trial in row if (value := trial.figure(scenario, figure)) is not None]
 
 
 def describe_machine() -> Machine:

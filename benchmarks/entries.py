@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from benchmarks.bench_results import CEILING, DEFAULT, Row, ScenarioResult, Trial
+from benchmarks.bench_results import CEILING, DEFAULT, ScenarioResult, Trial
 from benchmarks.contenders import CONTENDERS, EAGER_CEILING, FASTAPI, FRUITY, Contender, Place, start
 from benchmarks.endpoint import Endpoint, Photo
 from benchmarks.load import ask_once, run_closed, run_open
@@ -39,13 +39,10 @@ class Entry:
     cores: int
     scenarios: tuple[Scenario, ...] = ()
 
-    @property
-    def row(self) -> Row:
-        return Row(self.contender.name, self.contender.way, self.place.name, self.cores)
-
     def measure(self, number: int, plan: Plan) -> Trial:
         """Return what round *number* measured; a server that fails is a result, too."""
-        known: dict[str, Any] = {**self.row._asdict(), "round": number}
+        name, way, archive = self.contender.name, self.contender.way, self.place.name
+        known: dict[str, Any] = {"name": name, "way": way, "archive": archive, "cores": self.cores, "round": number}
         with on_cores(self.cores), tempfile.TemporaryDirectory(prefix="fruity-bench-") as scratch:
             try:
                 if self.contender.way == CEILING:

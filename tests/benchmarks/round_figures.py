@@ -39,5 +39,5 @@ def make_run(rounds: int = 3) -> Run:
             make_trial("no server, eager PyTorch", CEILING, number, 25),
             make_trial("fruity", "fruity", number, 260, cores=1),
         ]
-    trials.sort(key=lambda trial: trial.row)
+    trials.sort(key=lambda trial: (trial.name, trial.way, trial.archive, trial.cores))
     return Run(date="2026-01-02", machine=MACHINE, rounds=rounds, seconds=2, trials=trials)

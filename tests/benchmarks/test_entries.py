@@ -39,7 +39,8 @@ def test_a_trial_starts_loads_and_measures_a_contender() -> None:
     trial = make_entry(LABELLING + "espresso", *scenarios).measure(1, TINY)
 
     assert trial.failure is None
-    assert (trial.row, trial.round) == (("peer", "same engine", "default", 1), 1)
+    assert (trial.name, trial.way, trial.archive, trial.cores) == ("peer", "same engine", "default", 1)
+    assert trial.round == 1
     assert [one.name for one in trial.results] == ["512x512, 16 clients", "mix, 2 clients", "mix, open loop at 50%"]
     assert all(one.photos_per_s > 0 and one.errors == {} for one in trial.results)
     assert trial.start_s is not None
