@@ -17,8 +17,7 @@ from serving.torchserve import Addresses
 
 SERVE_VENV = Path(sys.executable).parent.parent / "serve"
 """Where `make bench` installs what `make serve` does; fruity runs in it."""
-SERVE_PYTHON = SERVE_VENV / "bin" / "python"
-"""Runs the container's supervisor."""
+SERVE_PYTHON = SERVE_VENV / "bin" / "python"  # runs the container's supervisor
 
 _PEERS = "benchmarks.peers"
 _TORCHSERVE = "{bin}/torchserve --start --foreground --no-config-snapshots --ts-config {config}"

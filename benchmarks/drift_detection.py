@@ -27,10 +27,8 @@ from monitoring.drift_tests import Window
 from serving.model_store import DEFAULT_ARCHIVE, ROOT
 
 _WEEKS, _TRIES = 60, 100
-_WRONG = 0.14
-"""The share of wrong first labels."""
-_NUM_LABELS = 8
-"""Of the most frequent ones, each tripled."""
+_WRONG = 0.14  # the share of wrong first labels
+_NUM_LABELS = 8  # of the most frequent ones, each tripled
 
 
 class Rate(NamedTuple):

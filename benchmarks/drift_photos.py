@@ -25,8 +25,7 @@ from handler.preprocess import preprocess_image, preprocess_photo
 from handler.settings import Limits
 from handler.spec import read_spec
 
-Change = Callable[[Photos, np.random.Generator], Photos]
-"""From a photo_HWC to a changed one."""
+Change = Callable[[Photos, np.random.Generator], Photos]  # from a photo_HWC to a changed one
 
 _NUM_DIRECTIONS = 96
 _CROP = 0.6

@@ -10,10 +10,8 @@ from pathlib import Path
 from benchmarks.grocery import GroceryPhoto, read_grocery
 
 NUM_NEW = 10
-NUM_KEPT = 3
-"""Photos of each old label that no version learns from: val has none of 21 labels."""
-NUM_CORRECTED = 10
-"""Photos of each new label that people correct."""
+NUM_KEPT = 3  # photos of each old label that no version learns from: val has none of 21 labels
+NUM_CORRECTED = 10  # photos of each new label that people correct
 # Of a label that comes later: enough for the corrections, and to measure on, also in other shops, which val has.
 _MIN_TRAIN, _MIN_VAL = 25, 3
 

@@ -15,8 +15,7 @@ SIZES = {SMALL: (100, 100), MIDDLE: (512, 512), PHONE: (4000, 3000)}
 MIX = "mix"  # all sizes in turn
 WARM_UP_CLIENTS = 16
 
-Photos = Mapping[str, Sequence[Photo]]
-"""By size, once they are labelled with the mix of all."""
+Photos = Mapping[str, Sequence[Photo]]  # by size, once they are labelled with the mix of all
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from serving.container.process_metrics import kind_of
 from serving.model_store import ROOT
 
 _SHARE = 0.8
-_RUBBISH = "415"
-"""What a body that is not an image gets; one of twenty."""
+_RUBBISH = "415"  # what a body that is not an image gets; one of twenty
 _MINUTES_BEFORE_ROLLOUT = 5.0
 _WARM_UP_S = 300.0
 _MAX_GROWTH_PERCENT = 2.0

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-Answer = dict[str, str | float]
-"""A photo's best label and its probability."""
+Answer = dict[str, str | float]  # a photo's best label and its probability
 
 
 class Classifier(Protocol):
