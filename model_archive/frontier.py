@@ -96,7 +96,7 @@ def _export_run(run: Path, spec: Spec, split: str, folder: Path) -> list[tuple[C
     try:
         figures = quantize_engine(in_int8, read_photos(run, spec), infer_with_openvino(in_float))
     except QuantizationError as error:
-        Console(stderr=True).print(f"{found.run} stays in float: {error}", highlight=False, soft_wrap=True)
+        sys.stderr.write(f"{found.run} stays in float: {error}\n")
         return [(found, in_float)]
     loss = float(figures["top1_loss"])
     low, high = found.interval
