@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 import streamlit as st
-from fruity import Explanation, FruityError, PhotoRefused, Prediction, ServerError
+from fruity import Description, Explanation, FruityError, PhotoRefused, Prediction, ServerError
 
-from playground.connection import Connection, State
+from playground.connection import Connection
 from playground.correction_form import show_correction
 from playground.overlay import encode_jpeg, lay_heatmap, open_preview
 from playground.photo_input import NamedPhoto
@@ -21,7 +21,7 @@ _VERDICTS = {
 }
 
 
-def show_answer(photo: NamedPhoto, connection: Connection, other: Connection | None, state: State) -> None:
+def show_answer(photo: NamedPhoto, connection: Connection, other: Connection | None, description: Description) -> None:
     """Draw what the server says of *photo*, beside what the *other* version says."""
     answer = ask(photo, connection)
     with st.container(border=True):
@@ -31,13 +31,12 @@ def show_answer(photo: NamedPhoto, connection: Connection, other: Connection | N
             return
         picture, labels = st.columns(2 if other is None else [2, 3])
         with picture:
-            _show_picture(photo, answer, state)
+            _show_picture(photo, answer, description.crop)
         with labels:
             _show_versions(photo, answer, connection, other)
             with st.expander("Use it from code"):
                 _show_code(photo, answer.prediction, connection)
-            if state.description is not None:
-                show_correction(photo, answer.prediction, state.description.labels, connection)
+            show_correction(photo, answer.prediction, description.labels, connection)
 
 
 def show_many(photos: Sequence[NamedPhoto], connection: Connection) -> None:
@@ -65,14 +64,13 @@ def _describe_row(name: str, answer: Prediction | PhotoRefused) -> dict[str, obj
 
 # A fragment: moving its slider draws the picture again and nothing else.
 @st.fragment
-def _show_picture(photo: NamedPhoto, answer: Explanation, state: State) -> None:
+def _show_picture(photo: NamedPhoto, answer: Explanation, crop: float) -> None:
     preview = open_preview(photo.content)
-    if preview is None or state.description is None:
+    if preview is None:
         st.markdown("This page cannot show the photo; the server could read it.")
         return
     strength = st.slider("Where the model looked", 0, 100, 70, format="%d %%", key=f"heat {photo.name}")
-    shown = lay_heatmap(preview, answer.heatmap_png, state.description.crop, strength / 100)
-    picture = encode_jpeg(shown)
+    picture = encode_jpeg(lay_heatmap(preview, answer.heatmap_png, crop, strength / 100))
     st.image(picture, alt=f"{photo.name} with the heatmap", width="stretch")
     name = f"{photo.name}-explained.jpg"
     st.download_button("Download this picture", picture, name, "image/jpeg", on_click="ignore")

@@ -10,7 +10,7 @@ import streamlit as st
 from playground.answer_view import show_answer, show_many
 from playground.connection import Connection, State, check_server, list_versions
 from playground.paste import listen_to_paste
-from playground.photo_input import NamedPhoto, choose_photos
+from playground.photo_input import choose_photos
 from playground.session_answers import show_history
 
 _CHECK_S = 3.0
@@ -27,8 +27,11 @@ def main() -> None:
     _watch(connection, state)
     photos = choose_photos()
     listen_to_paste()
-    if state.description is not None and photos:
-        _show(photos, connection, other, state)
+    if state.description is not None and len(photos) > _MAX_SHOWN_IN_FULL:
+        show_many(photos, connection)
+    elif state.description is not None:
+        for photo in photos:
+            show_answer(photo, connection, other, state.description)
     show_history()
     st.markdown(
         ":small[Photos go to the server at the left and nowhere else. This page keeps them for the session only; "
@@ -51,28 +54,16 @@ def _choose_server() -> tuple[Connection, Connection | None]:
     return connection, None if other in (_NONE, None) else connection._replace(version=other)
 
 
+@st.fragment(run_every=_CHECK_S)
 def _watch(connection: Connection, drawn: State) -> None:
     """Say how the server is, and draw the page again when that changes."""
-
-    @st.fragment(run_every=_CHECK_S)
-    def watch() -> None:
-        now = check_server(connection)
-        if now.words != drawn.words:
-            st.rerun()
-        if now.kind == "ready":
-            st.markdown(f":green[●] {now.words}")
-        else:
-            st.warning(now.words)
-
-    watch()
-
-
-def _show(photos: list[NamedPhoto], connection: Connection, other: Connection | None, state: State) -> None:
-    if len(photos) > _MAX_SHOWN_IN_FULL:
-        show_many(photos, connection)
-        return
-    for photo in photos:
-        show_answer(photo, connection, other, state)
+    now = check_server(connection)
+    if now.words != drawn.words:
+        st.rerun()
+    if now.description is None:
+        st.warning(now.words)
+    else:
+        st.markdown(f":green[●] {now.words}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whether the server answers, in words, and which versions it has."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -24,7 +24,6 @@ class Connection(NamedTuple):
 
 
 class State(NamedTuple):
-    kind: Literal["ready", "busy", "away", "denied", "wrong"]
     words: str
     description: Description | None = None
     """Of the model, where it is ready."""
@@ -37,14 +36,14 @@ def check_server(connection: Connection) -> State:
         with connection.open(patience_s=0.0) as client:
             description = client.describe()
     except AccessDenied:
-        return State("denied", "The server asks for an API key. Enter it at the left; its operator hands keys out.")
+        return State("The server asks for an API key. Enter it at the left; its operator hands keys out.")
     except Unavailable as reason:
         if reason.status in _BUSY:
-            return State("busy", "The server is starting, or all its workers are busy. This page tries again.")
-        return State("away", f"No server answers at {connection.url}. `make serve` starts one; this page tries again.")
+            return State("The server is starting, or all its workers are busy. This page tries again.")
+        return State(f"No server answers at {connection.url}. `make serve` starts one; this page tries again.")
     except ServerError as reason:
-        return State("wrong", f"The server at {connection.url} does not serve this version: {reason}")
-    return State("ready", f"fruity {description.version} answers", description)
+        return State(f"The server at {connection.url} does not serve this version: {reason}")
+    return State(f"fruity {description.version} answers", description)
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False)

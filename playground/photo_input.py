@@ -1,14 +1,12 @@
 """Where the photos come from: files, the clipboard, a camera, examples."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Sequence
+from importlib import resources
 from typing import NamedTuple
 
 import streamlit as st
 
-_MAX_MB = 16
 _SAMPLES = {"a cup of coffee": "coffee.png", "a cat": "chelsea.png"}
 """Photos of scikit-image's package, free of rights, by what they show."""
 _FILES, _CAMERA, _EXAMPLES = "Photos", "Camera", "Examples"
@@ -20,8 +18,7 @@ class NamedPhoto(NamedTuple):
 
 
 def choose_photos() -> list[NamedPhoto]:
-    samples = _find_samples()
-    sources = [_FILES, _CAMERA, *([_EXAMPLES] if samples else [])]
+    sources = (_FILES, _CAMERA, _EXAMPLES)
     source = st.segmented_control(
         "Where from", sources, default=_FILES, key="source", bind="query-params", required=True, width="stretch"
     )
@@ -29,12 +26,12 @@ def choose_photos() -> list[NamedPhoto]:
         taken = st.camera_input("Take a photo", resolution="1080p")
         return [NamedPhoto("camera.jpg", taken.getvalue())] if taken else []
     if source == _EXAMPLES:
-        what = st.pills("Example", list(samples), key="example", bind="query-params")
-        return [NamedPhoto(samples[what].name, samples[what].read_bytes())] if what else []
+        what = st.pills("Example", list(_SAMPLES), key="example", bind="query-params")
+        sample = resources.files("skimage") / "data" / _SAMPLES[what] if what else None
+        return [NamedPhoto(sample.name, sample.read_bytes())] if sample else []
     files = st.file_uploader(
         "Drop photos here, paste one with Ctrl-V, or choose them. On a phone this opens its camera, too.",
         accept_multiple_files=True,
-        max_upload_size=_MAX_MB,
         key="photos",
     )
     return number_names([NamedPhoto(file.name, file.getvalue()) for file in files])
@@ -48,11 +45,3 @@ def number_names(photos: Sequence[NamedPhoto]) -> list[NamedPhoto]:
         count[name] += 1
         numbered.append(NamedPhoto(f"{name} ({count[name]})" if count[name] > 1 else name, content))
     return numbered
-
-
-def _find_samples() -> Mapping[str, Path]:
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        return {}
-    folder = Path(spec.origin).parent / "data"
-    return {what: folder / name for what, name in _SAMPLES.items() if (folder / name).exists()}

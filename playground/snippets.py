@@ -9,7 +9,9 @@ from playground.connection import Connection
 def write_curl(connection: Connection, name: str) -> str:
     """Return the command for a shell; an API key is named, never shown."""
     key = ' -H "X-API-Key: $FRUITY_KEY"' if connection.key else ""
-    return f"curl -T {shlex.quote(name)}{key} {shlex.quote(_address(connection))}"
+    version = f"/{quote(connection.version, safe='')}" if connection.version else ""
+    address = f"{connection.url.rstrip('/')}/predictions/fruity{version}"
+    return f"curl -T {shlex.quote(name)}{key} {shlex.quote(address)}"
 
 
 def write_python(connection: Connection, name: str) -> str:
@@ -26,8 +28,3 @@ def write_python(connection: Connection, name: str) -> str:
         f"    prediction = client.predict({name!r})\n"
         "    print(prediction.best.label, prediction.best.probability, prediction.verdict)\n"
     )
-
-
-def _address(connection: Connection) -> str:
-    version = f"/{quote(connection.version, safe='')}" if connection.version else ""
-    return f"{connection.url.rstrip('/')}/predictions/fruity{version}"

@@ -68,6 +68,8 @@ class Client:
             raise _not_an_address(url, error) from error
         self._model = f"fruity/{version}" if version else "fruity"
         self._patience_s, self._original = patience_s, original
+        attempts, timeout_s = (None, patience_s) if patience_s > 0 else (1, None)
+        self._retry = stamina.RetryingCaller(attempts, timeout_s).on(self._may_pass)
         self._has_answered = False
 
     def __enter__(self) -> Self:
@@ -139,11 +141,7 @@ class Client:
     def _ask(
         self, method: str, route: str, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
-        once, patience_s = (1, None) if self._patience_s <= 0 else (None, self._patience_s)
-        for attempt in stamina.retry_context(on=self._may_pass, attempts=once, timeout=patience_s):
-            with attempt:
-                return self._ask_once(method, f"/{route}/{self._model}", content, headers)
-        raise AssertionError("the last attempt returns or raises")
+        return self._retry(self._ask_once, method, f"/{route}/{self._model}", content, headers)
 
     def _ask_once(
         self, method: str, path: str, content: bytes | None, headers: dict[str, str] | None

@@ -15,6 +15,7 @@ _OF_THE_PHOTO = (413, 500)
 # TorchServe's 500 for the request of a worker that was killed; it starts another one.
 _WORKER_DIED = "Worker died"
 _PROBLEM = "application/problem+json"
+# Of the header Server-Timing, as in `decode;dur=3.1, inference;dur=4`.
 _TIMING = re.compile(r"([A-Za-z_]+);dur=(\d+(?:\.\d+)?)")
 _MAX_SHOWN = 200
 
@@ -54,8 +55,6 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Side of the square that the network sees, in pixels."""
     crop: float
     """Side of that square, the centre of the photo, as a share of its short side."""
-    metrics: dict[str, dict[str, float]] = {}
-    """Figures of the evaluation, by split."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +106,7 @@ def read_explanation(response: httpx.Response) -> Explanation:
         labels=entry.labels,
         confident=entry.confident,
         unfamiliar=entry.unfamiliar,
-        timing_ms=_read_timing(response),
+        timing_ms={name: float(ms) for name, ms in _TIMING.findall(response.headers.get("Server-Timing", ""))},
     )
     return Explanation(prediction=prediction, heatmap_png=entry.heatmap_png)
 
@@ -134,11 +133,6 @@ def _read_reason(response: httpx.Response) -> str:
         document = {}
     reason = document.get("detail") or document.get("message") or document.get("title")
     return str(reason or _shorten(response.text))
-
-
-def _read_timing(response: httpx.Response) -> dict[str, float]:
-    """Return the durations of the header Server-Timing, as in `decode;dur=3.1, inference;dur=4`."""
-    return {name: float(value) for name, value in _TIMING.findall(response.headers.get("Server-Timing", ""))}
 
 
 def _read_retry_after(response: httpx.Response) -> float | None:

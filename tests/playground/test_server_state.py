@@ -63,8 +63,10 @@ def test_two_photos_of_one_name_are_both_shown() -> None:
         from playground.photo_input import NamedPhoto, number_names
 
         connection = Connection(url, None, None)
+        description = check_server(connection).description
+        assert description is not None
         for one in number_names([NamedPhoto("image.png", photo), NamedPhoto("image.png", photo)]):
-            show_answer(one, connection, None, check_server(connection))
+            show_answer(one, connection, None, description)
 
     with serve_http(FakeServer()) as url:
         page = AppTest.from_function(draw_two, args=(url, PHOTO), default_timeout=30).run()
