@@ -202,8 +202,8 @@ SYSTEM = (
 DASHBOARDS = {"service": SERVICE, "model": MODEL, "drift": DRIFT, "system": SYSTEM}
 
 
-def build(name: str) -> Dashboard:
-    """Return one of DASHBOARDS; Grafana's data source is chosen in it."""
+def render(name: str) -> str:
+    """Return the JSON of one of DASHBOARDS; Grafana's data source is chosen in it."""
     dashboard = (
         Dashboard(f"fruity: {name}")
         .uid(f"fruity-{name}")
@@ -216,7 +216,7 @@ def build(name: str) -> Dashboard:
     )
     for number, panel in enumerate(DASHBOARDS[name], start=1):
         dashboard.with_panel(_build_panel(panel).id(number))
-    return dashboard
+    return JSONEncoder(indent=1, sort_keys=True).encode(dashboard.build()) + "\n"
 
 
 def _build_panel(panel: Panel) -> timeseries.Panel | stat.Panel | bargauge.Panel:
@@ -228,15 +228,9 @@ def _build_panel(panel: Panel) -> timeseries.Panel | stat.Panel | bargauge.Panel
         built.orientation(VizOrientation.HORIZONTAL).display_mode(BarGaugeDisplayMode.BASIC)
     if not isinstance(built, timeseries.Panel):
         built.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-    for letter, legend in zip(ascii_uppercase, panel.queries, strict=False):
-        query = Dataquery().ref_id(letter).expr(panel.queries[legend]).legend_format(legend)
-        built.with_target(query.datasource(_SOURCE))
+    for letter, (legend, query) in zip(ascii_uppercase, panel.queries.items(), strict=False):
+        built.with_target(Dataquery().ref_id(letter).expr(query).legend_format(legend).datasource(_SOURCE))
     return built
-
-
-def render(name: str) -> str:
-    """Return the JSON of a dashboard."""
-    return JSONEncoder(indent=1, sort_keys=True).encode(build(name).build()) + "\n"
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ TorchServe logs what a worker prints line by line, as INFO (log4j2.xml); lines o
 """
 
 import contextlib
-import json
 import re
 import time
 from collections.abc import Callable
@@ -48,7 +47,6 @@ class _Open:
 
     record: dict[str, str]
     lines: list[str] = field(default_factory=list)
-    size: int = 0
     changed_s: float = 0.0
 
 
@@ -86,9 +84,8 @@ class WorkerLog:
             self._open[worker] = _Open(record)
         traceback = self._open[worker]
         traceback.lines.append(message)
-        traceback.size += len(message)
         traceback.changed_s = self._clock()
-        if traceback.size > _MAX_CHARACTERS:
+        if sum(map(len, traceback.lines)) > _MAX_CHARACTERS:
             self._close(worker)
 
     def flush(self, pause_s: float = 0.0) -> None:
@@ -100,7 +97,7 @@ class WorkerLog:
         traceback = self._open.pop(worker)
         text = "\n".join(traceback.lines)
         record = {**traceback.record, "severity": "ERROR", "message": text}
-        self._write(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._write(msgspec.json.encode(record) + b"\n")
         named = _VERSION.fullmatch(worker)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.failure = Failure(now, named[1] if named else "", find_reason(traceback.lines), text)

@@ -72,23 +72,20 @@ class Health:
 
     def check(self, ask: Callable[[], dict[str, int]]) -> None:
         """Check once: *ask* returns the process id of each worker if the model answers, else raises `NotReady`."""
+        num_failed = 0
         try:
             deaths = self._count_deaths(ask())
             reason = f"{deaths} workers died within {_DEATHS_WINDOW_S:.0f} s" if deaths > _MAX_DEATHS else ""
-            self._note_answer()
         except Busy:
             # Readiness stays: otherwise the load would move to the next instance, and then to the one after it.
             reason = self.unready_reason
-            self._note_answer()
         except NotReady as error:
-            reason = str(error)
-            self._failed_checks += 1
+            reason, num_failed = str(error), self._failed_checks + 1
+        if not num_failed:
+            self._last_answer_s = self.clock()
+        self._failed_checks = num_failed
         if not self._stopping:
             self.unready_reason = reason
-
-    def _note_answer(self) -> None:
-        self._last_answer_s = self.clock()
-        self._failed_checks = 0
 
     def _count_deaths(self, workers: dict[str, int]) -> int:
         """Count recent restarts: TorchServe starts a dead worker under its old name, as a new process."""

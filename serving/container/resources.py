@@ -1,5 +1,6 @@
 """What the container needs of its machine: a writable folder, memory, a clock. Each check raises `ContainerExit`."""
 
+import contextlib
 import shutil
 import time
 from datetime import UTC, datetime
@@ -46,8 +47,7 @@ def read_memory(cgroup: Path = _CGROUP) -> tuple[int, int]:
     used = _read_first(cgroup / "memory.current", cgroup / "memory" / "memory.usage_in_bytes")
     if used is None:
         return machine.used, machine.total
-    stat = _read_first(cgroup / "memory.stat", cgroup / "memory" / "memory.stat") or ""
-    cached = {name: int(value) for name, value in (line.split() for line in stat.splitlines())}
+    cached = _read_table(cgroup / "memory.stat", cgroup / "memory" / "memory.stat")
     # Version 1 has its own files' cache under the first name, and that of all below under the second.
     inactive = cached.get("total_inactive_file", cached.get("inactive_file", 0))
     return int(used) - inactive, min(_read_memory_limit(cgroup) or machine.total, machine.total)
@@ -55,8 +55,7 @@ def read_memory(cgroup: Path = _CGROUP) -> tuple[int, int]:
 
 def read_throttled_s(cgroup: Path = _CGROUP) -> float:
     """Return how long the processes of this container waited for their share of CPU; 0 if it is not known."""
-    stat = _read_first(cgroup / "cpu.stat", cgroup / "cpu" / "cpu.stat") or ""
-    times = {name: int(value) for name, value in (line.split() for line in stat.splitlines())}
+    times = _read_table(cgroup / "cpu.stat", cgroup / "cpu" / "cpu.stat")
     # Microseconds in version 2, nanoseconds in version 1.
     return times.get("throttled_usec", 0) / 1e6 + times.get("throttled_time", 0) / 1e9
 
@@ -71,6 +70,12 @@ def _read_first(*files: Path) -> str | None:
     return next((file.read_text().strip() for file in files if file.exists()), None)
 
 
+def _read_table(*files: Path) -> dict[str, int]:
+    """Return the numbers in the first of *files* that exists, by name."""
+    lines = (_read_first(*files) or "").splitlines()
+    return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
 def check_clock(now_s: float | None = None, program: Path = Path(__file__)) -> None:
     """Refuse a clock that is a day before *program* was written: by it, certificates would not be valid yet."""
     now_s = time.time() if now_s is None else now_s
@@ -81,9 +86,7 @@ def check_clock(now_s: float | None = None, program: Path = Path(__file__)) -> N
 
 def count_oom_kills(cgroup: Path = _CGROUP) -> int:
     """Return how many processes of this container the kernel killed for lack of memory; 0 if it is not known."""
-    try:
-        lines = (cgroup / "memory.events").read_text().splitlines()
-    except OSError:
-        # Also where no file can be opened any more: the end of a part is reported all the same.
-        return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    # Where no file can be opened any more, the end of a part is reported all the same.
+    with contextlib.suppress(OSError):
+        return _read_table(cgroup / "memory.events").get("oom_kill", 0)
+    return 0

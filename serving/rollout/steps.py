@@ -196,18 +196,15 @@ class _Rollout:
                     traffic.drain(self.server, self.old)
             with hold_lock(self.server.store, self.new):
                 if not keep:
-                    self._unregister_old()
+                    with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
+                        traffic.check_not_default(self.server, self.old)
+                        self.server.management.unregister(self.old)
                 record_registered(self.server)
         except traffic.DefaultAgainError:
             raise
         except (ManagementError, RolloutError, OSError, KeyboardInterrupt) as error:
             reason = str(error) or "stopped by Ctrl-C"
             self.journal.note(f"{self.new} serves; {self.old} is still registered beside it: {reason}")
-
-    def _unregister_old(self) -> None:
-        with self.journal.step("unregister", f"{self.old}; its archive stays for a rollback"):
-            traffic.check_not_default(self.server, self.old)
-            self.server.management.unregister(self.old)
 
     def _unregister_new(self) -> None:
         if self.had_traffic:
