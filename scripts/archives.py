@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from model_archive.archive_registry import Entry, RegistryError, open_registry
+from model_archive.archive_registry import RegistryError, open_registry
 from model_archive.identity import ArchiveError, identify
 from model_archive.signature import SignatureError, verify_archive
 from scripts.transfers import exit_on_failure, show_transfers
@@ -42,7 +42,9 @@ def list_versions(arguments: argparse.Namespace) -> None:
     for column in ("version", "published", "accuracy", "size", "signed", "sha256"):
         table.add_column(column, justify="right" if column in ("accuracy", "size") else "left", overflow="fold")
     for entry in entries:
-        table.add_row(*_describe(entry))
+        published, signed = f"{entry.published:%Y-%m-%d %H:%M}", "yes" if entry.signed else "no"
+        accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.1%}"
+        table.add_row(entry.version, published, accuracy, f"{entry.size:,}", signed, entry.digest)
     # In a file or a pipe, digests must not be cut.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if errors:
@@ -75,12 +77,6 @@ def _parse_arguments() -> argparse.Namespace:
             one.add_argument("version", help="as 1.1.0")
             one.add_argument("--into", type=Path, default=Path("build"), help="the folder (default: %(default)s)")
     return parser.parse_args()
-
-
-def _describe(entry: Entry) -> tuple[str, ...]:
-    accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.1%}"
-    published, signed = f"{entry.published:%Y-%m-%d %H:%M}", "yes" if entry.signed else "no"
-    return entry.version, published, accuracy, f"{entry.size:,}", signed, entry.digest
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ import re
 from string import Template
 from typing import NamedTuple
 
-import yaml
-
 from scripts.commands import Commands, run_verb, service_account
 from serving.model_store import BUILD, ROOT
 
@@ -59,16 +57,9 @@ def create(commands: Commands, given: argparse.Namespace) -> str:
 
 
 def render(image: str, account: str, archive: Place, log: Place) -> str:
-    values = {
-        "SERVICE_ACCOUNT": account,
-        "IMAGE": image,
-        "ARCHIVE": archive.path,
-        "LOG_PREFIX": log.path,
-        "REGISTRY_BUCKET": archive.bucket,
-        "LOG_BUCKET": log.bucket,
-    }
-    filled = Template(_TEMPLATE.read_text()).substitute(values)
-    return yaml.safe_dump(yaml.safe_load(filled), sort_keys=False)
+    values = {"SERVICE_ACCOUNT": account, "IMAGE": image, "ARCHIVE": archive.path, "LOG_PREFIX": log.path}
+    values |= {"REGISTRY_BUCKET": archive.bucket, "LOG_BUCKET": log.bucket}
+    return Template(_TEMPLATE.read_text()).substitute(values)
 
 
 def _parse_place(uri: str) -> Place:

@@ -86,19 +86,17 @@ def supervise(environment: Mapping[str, str], config: Path) -> NoReturn:
     ):
         if upload is not None:
             upload.start()
-        try:
-            _serve(proxy, server, health, settings)
-        except ContainerExit:
-            _move_log(upload, server)
-            raise
-        end_s = time.monotonic() + _STOP_S
-        health.stop()
-        log("NOTICE", "stopping: new connections are refused, accepted requests are answered")
-        proxy.drain()
+        reason = _serve(proxy, server, health, settings)
+        is_stop, end_s = reason.code == ExitCode.STOPPED, time.monotonic() + _STOP_S
+        if is_stop:
+            health.stop()
+            log("NOTICE", "stopping: new connections are refused, accepted requests are answered")
+            proxy.drain()
+        # Without workers all files of the prediction log are finished; a container that is replaced loses its folder.
         server.stop(_JVM_STOP_S)
         if upload is not None:
-            upload.finish(end_s - time.monotonic())
-    raise ContainerExit(ExitCode.STOPPED, "stopped")
+            upload.finish(end_s - time.monotonic() if is_stop else _CRASH_UPLOAD_S)
+    raise reason
 
 
 def open_upload(settings: ContainerSettings, environment: Mapping[str, str]) -> LogUpload | None:
@@ -148,8 +146,8 @@ def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
     raise ContainerExit(ExitCode.STOPPED, f"stopped by signal {number} before it served")
 
 
-def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: ContainerSettings) -> None:
-    """Return on SIGTERM or SIGINT; raise the `ContainerExit` of a part that ended."""
+def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: ContainerSettings) -> ContainerExit:
+    """Return why the container must end: a part has ended, or SIGTERM or SIGINT came."""
     # Numbers of signals, and why a part has ended.
     events: queue.SimpleQueue[int | ContainerExit] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -164,18 +162,10 @@ def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: Container
             reap_orphans(proxy.process.pid, server.pid)
             continue
         if isinstance(event, ContainerExit):
-            raise event
+            return event
         if event != signal.SIGHUP:
-            return
+            return ContainerExit(ExitCode.STOPPED, "stopped")
         proxy.reload()
-
-
-def _move_log(upload: LogUpload | None, server: TorchServe) -> None:
-    """Move the prediction log after the end of a part: a container that is replaced loses its folder."""
-    # Without workers all files are finished.
-    server.stop(_JVM_STOP_S)
-    if upload is not None:
-        upload.finish(_CRASH_UPLOAD_S)
 
 
 def _report_end(report: Callable[[ContainerExit], None], name: str, wait: Callable[[], int], code: ExitCode) -> None:

@@ -4,9 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,8 +33,7 @@ class DefaultAgainError(RolloutError):
     """Another process made the version that is to be unregistered the default again."""
 
 
-@dataclass(frozen=True)
-class Traffic:
+class Traffic(NamedTuple):
     """Counts since the server started; the difference of two is what happened between them."""
 
     requests: float  # of any version: TorchServe does not tell which version unversioned ones went to
@@ -44,8 +42,8 @@ class Traffic:
     photos: float  # with a label from this version
     confidence_sum: float
 
-    def __sub__(self, before: Self) -> "Traffic":
-        return Traffic(*(after - vars(before)[name] for name, after in vars(self).items()))
+    def __sub__(self, before: "Traffic") -> "Traffic":
+        return Traffic(*(after - count for after, count in zip(self, before, strict=True)))
 
 
 def read_traffic(metrics: httpx.Client, version: str) -> Traffic:
@@ -129,7 +127,7 @@ def send_canary(change: VersionChange, proxy: Path) -> None:
             ends = read_traffics(metrics, versions)
             since_old, since_new = (end - start for end, start in zip(ends, starts, strict=True))
             figures |= {"requests": round(since_new.by_number), "photos": round(since_new.photos)}
-            since_new = replace(since_new, errors=count_failures(proxy) - failed_before)
+            since_new = since_new._replace(errors=count_failures(proxy) - failed_before)
             figures |= check(compare_traffic(since_old, since_new, thresholds, since_new.by_number))
 
 
