@@ -6,6 +6,7 @@ Streamlit runs this file from top to bottom at each change; what outlives a run 
 import os
 
 import streamlit as st
+from fruity import DEFAULT_URL
 
 from playground.answer_view import show_answer, show_many
 from playground.connection import Connection, State, check_server, list_versions
@@ -43,7 +44,7 @@ def _choose_server() -> tuple[Connection, Connection | None]:
     """Return the connection, and the one to compare it with."""
     with st.sidebar:
         st.header("Server")
-        url = st.text_input("Address", os.environ.get("FRUITY_URL") or "http://127.0.0.1:8080", key="url")
+        url = st.text_input("Address", os.environ.get("FRUITY_URL") or DEFAULT_URL, key="url")
         key = st.text_input("API key", os.environ.get("FRUITY_KEY") or "", type="password", help="If it asks for one.")
         versions = list_versions(url)
         version = st.selectbox(

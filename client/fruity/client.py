@@ -14,14 +14,7 @@ import stamina
 
 from fruity.failures import AccessDenied, FruityError, PhotoRefused, ServerError, Unavailable
 from fruity.photo_files import read_photo
-from fruity.prediction import (
-    Description,
-    Explanation,
-    Prediction,
-    read_description,
-    read_explanation,
-    read_failure,
-)
+from fruity.prediction import Description, Explanation, Prediction, read_description, read_explanation, read_failure
 
 Photo = str | Path | bytes
 """A file by its path, or its content."""
