@@ -66,7 +66,8 @@ class TorchServe:
         store = self._root / load_properties(str(self._config)).get("model_store", self._temp)
         self._log = WorkerLog(self._write, store)
         torchserve = str(Path(sys.executable).with_name("torchserve"))
-        self._process = subprocess.Popen(
+        # The launcher, whose child is the Java process.
+        self.process = subprocess.Popen(
             # Snapshots would be written to logs/ at each start and never be read.
             [torchserve, "--start", "--foreground", "--no-config-snapshots", "--ts-config", str(self._config)],
             cwd=self._root,
@@ -76,7 +77,7 @@ class TorchServe:
             # Ctrl-C reaches only us, and we stop the server in order.
             start_new_session=True,
         )
-        pipe = cast(IO[bytes], self._process.stdout)
+        pipe = cast(IO[bytes], self.process.stdout)
         self._relay = threading.Thread(target=_relay, args=(pipe, self._log), daemon=True)
         self._relay.start()
         return self
@@ -99,7 +100,7 @@ class TorchServe:
                     raise TorchServeError(f"{reason}{self._describe_failure()}; its log says why") from reason
                 except NotReady as reason:
                     said = f"TorchServe does not answer after {timeout_s:.0f} s: {reason}"
-                    if (code := self._process.poll()) is not None:
+                    if (code := self.process.poll()) is not None:
                         said = f"TorchServe ended with code {code} before it answered"
                     if code is not None or time.monotonic() > deadline:
                         raise TorchServeError(f"{said}{self._describe_failure()}; its log says why") from reason
@@ -116,27 +117,22 @@ class TorchServe:
         time.sleep(2 * PAUSE_S)
         return f" (a worker ended with {self._log.failure.reason})" if self._log.failure else ""
 
-    @property
-    def pid(self) -> int:
-        """Return the process id of the launcher, whose child is the Java process."""
-        return self._process.pid
-
     def wait(self) -> int:
-        return self._process.wait()
+        return self.process.wait()
 
     def stop(self, timeout_s: float | None = None) -> None:
         """Stop the Java process, which stops its workers; kill what is left after *timeout_s*, by default 10."""
         try:
             # Early in a start the file is missing or empty. Java may have ended by itself.
             with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-                if self._process.poll() is None:
+                if self.process.poll() is None:
                     os.kill(int((self._temp / ".model_server.pid").read_text()), signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_S if timeout_s is None else timeout_s)
+                self.process.wait(_STOP_S if timeout_s is None else timeout_s)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
             # What was printed last is in the pipe.
             self._relay.join(timeout=1)
             shutil.rmtree(self._temp, ignore_errors=True)

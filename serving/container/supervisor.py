@@ -159,7 +159,7 @@ def _serve(proxy: Proxy, server: TorchServe, health: Health, settings: Container
         try:
             event = events.get(timeout=_REAP_INTERVAL_S)
         except queue.Empty:
-            reap_orphans(proxy.process.pid, server.pid)
+            reap_orphans(proxy.process.pid, server.process.pid)
             continue
         if isinstance(event, ContainerExit):
             return event

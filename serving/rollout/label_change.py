@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import msgspec
-import yaml
+import msgspec.yaml
 
 from model_archive.identity import version_order
 from serving.management import Server
@@ -68,8 +67,8 @@ class VersionChange(NamedTuple):
 def read_label_map(path: Path) -> LabelMap:
     """Return the labels that the YAML file *path* maps; raise `RolloutError`."""
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), dict[str, str | list[str]])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+        return msgspec.yaml.decode(path.read_bytes(), type=dict[str, str | list[str]])
+    except (OSError, msgspec.DecodeError) as error:
         raise RolloutError(f"label map {path}: {error}; write a line as `old label: new label` for each") from error
 
 

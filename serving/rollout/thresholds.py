@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import msgspec
-import yaml
+import msgspec.yaml
 
 from serving.rollout.record import RolloutError
 
@@ -45,8 +44,8 @@ class Figure(NamedTuple):
 def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
     """Return the checked thresholds of the YAML file *path*; raise `RolloutError`."""
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), Thresholds)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
+        return msgspec.yaml.decode(path.read_bytes(), type=Thresholds)
+    except (OSError, msgspec.DecodeError) as error:
         raise RolloutError(f"thresholds {path}: {error}") from error
 
 

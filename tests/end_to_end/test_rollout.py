@@ -160,7 +160,7 @@ def test_after_a_kill_the_server_restarts_with_what_was_promoted(tmp_path: Path)
         write_version(tmp_path / "model_store", "1.1.0")
         changes = (("register", "1.1.0"), ("promote", "1.1.0"), ("rollback",), ("rollback", "1.1.0"))
         done = [place.run("scripts.versions", *words) for words in changes]
-        os.killpg(server._process.pid, signal.SIGKILL)
+        os.killpg(server.process.pid, signal.SIGKILL)
 
     with (
         (tmp_path / "again.log").open("wb") as log,
