@@ -16,8 +16,8 @@ METRICS = ROOT / "handler" / "metrics.yaml"
 PAGE = ROOT / "docs" / "metrics.md"
 
 _TABLE = re.compile(r"(<!-- make docs(, container)? -->\n).*?(<!-- end -->)", flags=re.DOTALL)
-# A kind, or a metric with the comment right above it: its meaning.
-_KIND_OR_METRIC = re.compile(r"^  (\w+):$|((?:^    # .*\n)+)    - \{name: (\w+), ", flags=re.MULTILINE)
+# A metric with the comment right above it: its meaning.
+_COMMENTED = re.compile(r"((?:^    # .*\n)+)    - \{name: (\w+), ", flags=re.MULTILINE)
 _MODEL_LABELS = ("ModelName", "ModelVersion", "le")
 
 
@@ -58,21 +58,14 @@ def read_container_metrics() -> Iterator[Metric]:
 
 def read_metrics(declared: str) -> Iterator[Metric]:
     """Yield the worker's metrics; a histogram's `_bucket`, `_sum` and `_count` are one."""
-    ours = declared.partition("\nmodel_metrics:\n")[2]
-    dimensions = {
-        metric["name"]: metric["dimensions"]
-        for metrics in yaml.safe_load(declared)["model_metrics"].values()
-        for metric in metrics
-    }
-    kind = ""
-    for match in _KIND_OR_METRIC.finditer(ours):
-        if match[1]:
-            kind = match[1]
-            continue
-        name = match[3].removesuffix("_bucket")
-        labels = tuple(label for label in dimensions[match[3]] if label not in _MODEL_LABELS)
-        meaning = " ".join(line.removeprefix("    # ") for line in match[2].splitlines())
-        yield Metric(name, kind if name == match[3] else "histogram", labels, meaning)
+    comments = {name: comment for comment, name in _COMMENTED.findall(declared)}
+    for kind, metrics in yaml.safe_load(declared)["model_metrics"].items():
+        for metric in metrics:
+            if metric["name"] in comments:
+                name = metric["name"].removesuffix("_bucket")
+                labels = tuple(label for label in metric["dimensions"] if label not in _MODEL_LABELS)
+                meaning = " ".join(line.removeprefix("    # ") for line in comments[metric["name"]].splitlines())
+                yield Metric(name, kind if name == metric["name"] else "histogram", labels, meaning)
 
 
 if __name__ == "__main__":
