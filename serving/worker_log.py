@@ -47,6 +47,7 @@ class _Open:
 
     record: dict[str, str]
     lines: list[str] = field(default_factory=list)
+    size: int = 0
     changed_s: float = 0.0
 
 
@@ -84,8 +85,9 @@ class WorkerLog:
             self._open[worker] = _Open(record)
         traceback = self._open[worker]
         traceback.lines.append(message)
+        traceback.size += len(message)
         traceback.changed_s = self._clock()
-        if sum(map(len, traceback.lines)) > _MAX_CHARACTERS:
+        if traceback.size > _MAX_CHARACTERS:
             self._close(worker)
 
     def flush(self, pause_s: float = 0.0) -> None:

@@ -55,6 +55,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Side of the square that the network sees, in pixels."""
     crop: float
     """Side of that square, the centre of the photo, as a share of its short side."""
+    metrics: dict[str, dict[str, float]] = {}
+    """Figures of the evaluation, by split."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

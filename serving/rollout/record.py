@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.markup import escape
 
 from handler.spec import INVALID_JSON
 from model_archive.identity import file_name
@@ -115,7 +116,7 @@ class Journal:
         started = time.monotonic()
         mark = "[red]✗[/]"
         try:
-            with self._console.status(f"{name}: {doing} …"):
+            with self._console.status(escape(f"{name}: {doing} …")):
                 yield figures
             mark = "[green]✓[/]"
         except BaseException:
@@ -125,11 +126,11 @@ class Journal:
             seconds = time.monotonic() - started
             self.line["steps"].append({"step": name, "seconds": round(seconds, 3), **figures})
             text = ", ".join(f"{key} {value}" for key, value in figures.items())
-            self._console.print(f"{mark} {name:10} {seconds:6.1f} s  {text or doing}")
+            self._console.print(f"{mark} {name:10} {seconds:6.1f} s  {escape(text or doing)}")
 
     def note(self, text: str) -> None:
         self.line.setdefault("notes", []).append(text)
-        self._console.print(f"  {text}")
+        self._console.print(f"  {text}", markup=False)
 
     def close(self, outcome: str, reason: str | None = None) -> None:
         """Append the line to the history; a full disk does not make the rollout a failure."""

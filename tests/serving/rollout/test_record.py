@@ -8,6 +8,7 @@ import pytest
 
 from serving.model_store import ROOT
 from serving.rollout.record import (
+    Journal,
     Record,
     RolloutError,
     describe_interrupted,
@@ -39,6 +40,18 @@ def test_what_is_promoted_is_served_after_a_restart(tmp_path: Path) -> None:
     record = read_record(tmp_path)
     assert (tmp_path / "fruity.mar").read_bytes() == archive.read_bytes()
     assert (record.default, record.previous) == ("1.1.0", "1.0.0")
+
+
+def test_the_terminal_shows_labels_in_brackets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = Journal(tmp_path, "rollout", "1.1.0")
+
+    with journal.step("golden", "doing") as figures:
+        figures["label"] = "apple [green]"
+    journal.note("also [red]")
+
+    shown = capsys.readouterr().out
+    assert "label apple [green]" in shown
+    assert "also [red]" in shown
 
 
 def test_a_missing_archive_changes_nothing(tmp_path: Path) -> None:
