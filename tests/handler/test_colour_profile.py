@@ -98,11 +98,20 @@ def test_a_broken_or_wrong_profile_is_ignored(profile: bytes, mode: str) -> None
     assert decode_photo(encode(image, "TIFF", icc_profile=profile), Limits(), 32).getpixel((9, 9)) == ORANGE
 
 
-@pytest.mark.parametrize("tag", ["D2B1", "B2D0"])
-def test_a_profile_with_a_chain_is_not_even_read(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "profile",
+    [
+        with_tag(P3, "D2B1"),
+        with_tag(P3, "B2D0"),
+        with_tag(cmyk_profile(), "D2B1"),
+        with_tag(P3[:12] + b"link" + P3[16:], "D2B1"),
+    ],
+    ids=["D2B1", "B2D0", "CMYK", "device link"],
+)
+def test_a_profile_with_a_chain_is_not_even_read(profile: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageCms, "buildTransform", lambda *_: pytest.fail("Little CMS got the profile"))
 
-    assert decode_colour(ORANGE, icc_profile=with_tag(P3, tag)) == ORANGE
+    assert decode_colour(ORANGE, icc_profile=profile) == ORANGE
 
 
 def test_a_very_long_image_keeps_its_colours() -> None:

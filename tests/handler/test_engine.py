@@ -70,6 +70,17 @@ def test_a_container_may_use_the_cpus_of_its_limit(
     assert count_cpus() == cpus
 
 
+@pytest.mark.parametrize(("counted", "cpus"), [(6, 6), (None, 1)])
+def test_a_system_without_affinity_has_all_its_cpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int | None, cpus: int
+) -> None:
+    monkeypatch.setattr("handler.engine._CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+
+    assert count_cpus() == cpus
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_a_photo_gets_the_same_answer_in_a_batch_of_any_size(tiny_folder: Path, name: str, batch: int) -> None:

@@ -21,3 +21,10 @@ def test_the_size_is_that_of_the_frame(size: tuple[int, int], options: dict[str,
 
 def test_without_a_frame_there_is_no_size() -> None:
     assert read_jpeg(b"\xff\xd8\xff\xd9") == (None, 0)
+
+
+def test_what_follows_the_one_scan_of_a_sequential_jpeg_is_not_read() -> None:
+    whole = encode(draw_waves(300, 200), "JPEG")
+    scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+
+    assert read_jpeg(whole.removesuffix(b"\xff\xd9") + 200 * scan) == ((300, 200), 1)

@@ -1,9 +1,12 @@
+import logging
+import threading
 from collections.abc import Iterable
 
 import pytest
 import yaml
 
 from handler.monitor import HISTOGRAMS, Monitor
+from handler.problem import NotAPhoto
 from tests.handler.emitted_metrics import LINE, REFERENCE, emitted, make_monitor, record
 from tests.handler.observations import APPLE, UNSURE_APPLE, observe
 from tests.handler.worker import METRICS, load_metrics
@@ -39,6 +42,36 @@ def test_a_worker_that_starts_emits_the_reference_and_zeros(log: pytest.LogCaptu
     assert ("fruity_requests_total", "explanations", "refused") in zeros
     assert ("fruity_labels_total", "not food") in zeros
     assert {("fruity_confidence_bucket", "+Inf"), ("fruity_confidence_sum",), ("fruity_confidence_count",)} <= zeros
+
+
+class Arrival(logging.Handler):
+    """Waits for a log line, of any thread, that has all *parts*."""
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__()
+        self._parts, self._arrived = parts, threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if all(part in record.getMessage() for part in self._parts):
+            self._arrived.set()
+
+    def wait(self) -> bool:
+        return self._arrived.wait(timeout=30)
+
+
+def test_a_started_monitor_emits_what_was_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    monitor = Monitor(load_metrics(), "started", "1.2.3", make_spec(), None, 0, lambda: None)
+    # Unlike the other counters it has no 0 at the start.
+    arrival = Arrival("fruity_photos_total", "ModelName:started", "not-a-photo")
+    record(monitor, NotAPhoto("text"))
+
+    with caplog.at_level(logging.INFO, logger="ts.metrics"):
+        logging.getLogger("ts.metrics").addHandler(arrival)
+        monitor.start()
+        has_arrived = arrival.wait()
+    logging.getLogger("ts.metrics").removeHandler(arrival)
+
+    assert has_arrived
 
 
 def test_an_archive_without_a_reference_has_no_metrics_of_it(log: pytest.LogCaptureFixture) -> None:
