@@ -73,3 +73,15 @@ def test_a_12_megapixel_jpeg_gives_nearly_the_input_of_its_full_decoding(options
     difference = np.abs(input_HWC.astype(int) - full_HWC)
     assert difference.mean() < 0.5
     assert difference.max() <= 4
+
+
+def test_a_small_crop_of_a_large_jpeg_keeps_its_detail() -> None:
+    blocks_HWC = np.random.default_rng(0).integers(0, 256, (75, 100, 3), dtype=np.uint8)
+    photo = encode(Image.fromarray(blocks_HWC).resize((1200, 900), Image.Resampling.NEAREST), "JPEG", quality=90)
+    how = preprocessing(80, crop=0.5)
+    full_HWC = preprocess_image(Image.open(io.BytesIO(photo)).convert("RGB"), how)
+
+    input_HWC = preprocess_photo(photo, how, Limits())
+
+    # It would be 19 if the image were first reduced to less than the crop needs.
+    assert np.abs(input_HWC.astype(int) - full_HWC).mean() < 6

@@ -28,6 +28,12 @@ def test_the_configuration_that_ships_is_valid() -> None:
     assert read_settings(yaml.safe_load(text)) == Settings()
 
 
+def test_a_limit_may_be_as_low_as_one_or_a_fraction_of_a_second() -> None:
+    limits = read_settings({"fruity": {"limits": {"max_photos": 1, "max_photo_seconds": 0.01}}}).limits
+
+    assert (limits.max_photos, limits.max_photo_seconds) == (1, 0.01)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -36,6 +42,9 @@ def test_the_configuration_that_ships_is_valid() -> None:
         ({"default_top_k": 0}, r">= 1 - at `\$\.default_top_k`"),
         ({"top_k": 3}, "unknown field `top_k`"),
         ({"limits": {"max_photos": 0}}, r">= 1 - at `\$\.limits\.max_photos`"),
+        ({"limits": {"max_photo_seconds": 0.0}}, r"> 0.0 - at `\$\.limits\.max_photo_seconds`"),
+        ({"limits": {"max_photo_seconds": 3.5}}, "max_photo_seconds, .* must not fall in this order"),
+        ({"limits": {"max_batch_seconds": 2.5}}, "and max_batch_seconds must not fall in this order"),
         ({"limits": {"max_photo_bytes": "16 MiB"}}, r"Expected `int`, got `str` - at `\$\.limits\.max_photo_bytes`"),
         ({"limits": {"max_pixels": 1}}, r"unknown field `max_pixels` - at `\$\.limits`"),
     ],

@@ -1,5 +1,6 @@
 """The cheapest engine for the accuracy: measured on a real run, and chosen among figures that are given."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from handler.spec import Spec, read_spec, write_spec
 from model_archive.build_error import BuildError
 from model_archive.candidates import FRONTIER_FILE, Candidate, propose, read_candidates
-from model_archive.frontier import choose_split, measure_runs
+from model_archive.frontier import choose_split, draw_frontier, measure_runs
 from tests.specs import make_spec
 
 
@@ -46,6 +47,20 @@ def test_a_run_is_measured_in_float_and_in_int8(probed_run: Path, tmp_path: Path
     as_float = next(found for found in read_candidates(tmp_path) if found.precision == "float")
     spec = read_spec(probed_run)
     assert (as_float.top1, as_float.interval) == (spec.metrics["val"]["top1"], spec.intervals["val"]["top1"])
+
+
+def test_the_line_of_the_frontier_leaves_out_what_a_cheaper_one_reaches(tmp_path: Path) -> None:
+    candidates = [_candidate("tiny", 0.7, 1.0), _candidate("dear", 0.7, 5.0), _candidate("large", 0.9, 20.0)]
+
+    draw_frontier(candidates, tmp_path / "frontier.svg")
+
+    (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: #e07a2f', (tmp_path / "frontier.svg").read_text())
+    # Right from tiny, then up to large.
+    (start_x, start_y), (corner_x, corner_y), (end_x, end_y) = (
+        (float(x), float(y)) for x, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", line)
+    )
+    assert (corner_x, corner_y) == (end_x, start_y)
+    assert (start_x < end_x, start_y > end_y) == (True, True)
 
 
 def _evaluated(**num_photos: int) -> Spec:

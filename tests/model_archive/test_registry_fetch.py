@@ -139,6 +139,23 @@ def test_an_invalid_entry_is_refused_with_its_address(
     assert re.search(rf"fruity/1\.1\.0\.json .*{message}", str(error))
 
 
+def test_a_fetch_that_stops_between_its_files_leaves_no_archive(
+    registry: Registry, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish(archive)
+
+    def replace(self: Path, target: Path, real: Callable[..., Path] = Path.replace) -> Path:
+        if target.suffix == ".md":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(RegistryError, match="Input/output error"):
+        registry.fetch("1.1.0", tmp_path / "store")
+
+    assert not (tmp_path / "store" / archive.name).exists()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_an_error_and_nothing_appears(registry: Registry, archive: Path, tmp_path: Path) -> None:
     entry = registry.publish(archive)
