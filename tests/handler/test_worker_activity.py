@@ -3,6 +3,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from handler.worker_activity import WorkerActivity, start_in_turn
@@ -51,6 +52,17 @@ def test_a_restarted_worker_takes_the_number_of_the_one_that_ended(tmp_path: Pat
     assert sorted(numbers) == [0, 1]
     assert sorted([read_number(restarted), read_number(third)]) == [numbers[0], 2]
     for worker in (second, restarted, third):
+        worker.communicate()
+
+
+def test_a_worker_keeps_only_the_file_of_its_own_number_open(tmp_path: Path) -> None:
+    workers = [start_claiming(tmp_path) for _ in range(2)]
+    numbers = [read_number(worker) for worker in workers]
+
+    opened = [[Path(file.path).name for file in psutil.Process(worker.pid).open_files()] for worker in workers]
+
+    assert opened == [[f".worker-{number}"] for number in numbers]
+    for worker in workers:
         worker.communicate()
 
 
