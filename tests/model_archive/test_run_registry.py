@@ -170,6 +170,7 @@ def rename_file(run: Path) -> None:
         (truncate_weights, r"not a whole run, its model\.safetensors cannot be read"),
         (lambda run: (run / "model.safetensors").unlink(), r"not a whole run, its model\.safetensors"),
         (lambda run: (run / "spec.json").unlink(), r"spec\.json does not exist"),
+        (lambda run: run.rename(run.with_name("away")), "No such file or directory.*; check that it exists"),
         (raise_schema, "schema 99 is newer than this fruity reads"),
         (add_folder, "checkpoints is not a file"),
         (rename_file, "cannot be published as a run"),

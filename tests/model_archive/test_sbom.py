@@ -70,7 +70,7 @@ def test_a_package_without_a_pin_or_not_installed_is_an_error(tmp_path: Path, pa
 def test_an_extra_brings_its_packages_and_cycles_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requirements = {
         "aa": ['bb; extra == "fast"', 'cc; python_version < "3"', "dd", "setuptools"],
-        "bb": ["aa"],
+        "bb": ["aa[fast]"],
         "dd": [],
         "setuptools": [],
     }

@@ -109,6 +109,11 @@ def invalid(text: bytes) -> Callable[[Path], object]:
     return lambda signature: signature.write_bytes(text)
 
 
+def pad(signature: Path) -> None:
+    """Add so many spaces, which JSON allows, that the file is one byte over 1 MiB."""
+    signature.write_bytes(signature.read_bytes().ljust(2**20 + 1))
+
+
 def edited(*path: str, value: object) -> Callable[[Path], object]:
     return lambda signature: edit(signature, *path, value=value)
 
@@ -118,6 +123,7 @@ def edited(*path: str, value: object) -> Callable[[Path], object]:
     [
         *map(invalid, [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (2 << 20)]),
         invalid(b'{"verificationMaterial": {}}'),
+        pad,
         edited("verificationMaterial", "publicKey", "hint", value="ab" * 32),
         edited("dsseEnvelope", "signatures", value=[]),
         edited("dsseEnvelope", "payloadType", value="text/plain"),

@@ -38,7 +38,7 @@ def test_of_two_writes_at_once_the_second_is_not_created(tmp_path: Path) -> None
                 storage.create("fruity/a", io.BytesIO(b"first"), 5)
             return super().read(size)
 
-    assert not storage.create("fruity/a", Late(b"second"), 6)
+    assert storage.create("fruity/a", Late(b"second"), 6) is False
 
     assert b"".join(storage.read("fruity/a")) == b"first"
     assert storage.list_names("fruity") == ["a"]
