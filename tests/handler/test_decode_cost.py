@@ -117,6 +117,12 @@ def test_a_photo_whose_header_has_no_size_may_have_as_many_pixels_as_are_allowed
     assert check_cost(heic, Limits()).pixels == Limits().max_photo_pixels
 
 
+def test_a_heic_costs_by_its_largest_part_and_not_by_the_longest() -> None:
+    long_part = b"ispe" + struct.pack(">III", 0, 640, 4)
+
+    assert check_cost(encode(draw_waves(200, 150), "HEIF") + long_part, Limits()).pixels == 200 * 150
+
+
 @pytest.mark.parametrize("cut", range(2, 60, 3))
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_header_cut_anywhere_is_read_or_refused(kind: str, cut: int) -> None:
