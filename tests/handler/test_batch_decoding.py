@@ -91,6 +91,7 @@ def test_an_isolated_photo_without_a_process_is_busy_and_costs_the_others_nothin
 
     assert isinstance(first.given, Busy)
     assert isinstance(second.given, ModelInput)
+    assert preprocess_isolated(tiff, PREPROCESSING, LIMITS, max_cpu_seconds=5)[1] == 0.0
 
 
 def test_an_isolated_photo_keeps_its_problem() -> None:

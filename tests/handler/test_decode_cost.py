@@ -142,5 +142,14 @@ def test_a_tiff_directory_of_any_length_is_read_at_once() -> None:
     assert time.process_time() - started < 1.0
 
 
+def test_a_tiff_that_does_not_say_its_channels_has_one() -> None:
+    # Pillow does not write them for grey, but how its planes lie, whose tag becomes the one of a single channel.
+    unsaid = encode(Image.new("L", (64, 64)), "TIFF")
+    planes, channels = (struct.pack("<HHII", tag, 3, 1, 1) for tag in (284, 277))
+
+    assert planes in unsaid
+    assert seconds_of(unsaid) == seconds_of(unsaid.replace(planes, channels))
+
+
 def test_a_tiff_of_many_strips_costs_by_its_bytes() -> None:
     assert seconds_of(tiff_of_strips(100_000)) > 10 * seconds_of(tiff_of_strips(1_000))
