@@ -138,10 +138,12 @@ def watch(change: VersionChange, before: Traffic, start: Traffic) -> None:
     """
     server, new, thresholds = change.server, change.new.version, change.thresholds
     with change.journal.step("watch", f"{thresholds.watch_seconds:g} s of live traffic") as figures:
-        for _ in _intervals(thresholds.watch_seconds, _WATCH_INTERVAL_S):
+        for passed in _intervals(thresholds.watch_seconds, _WATCH_INTERVAL_S):
             since = read_traffic(server.metrics, new) - start
             figures |= {"requests": round(since.requests), "photos": round(since.photos)}
-            figures |= check(compare_traffic(before, since, thresholds, since.requests))
+            # Or half a second of full queues, right after the change, would undo a good version.
+            in_all = since.requests / max(passed, 0.01)
+            figures |= check(compare_traffic(before, since, thresholds, in_all))
             default = server.management.describe()
             if default.model_version != new:
                 raise RolloutError(f"another process made {default.model_version} the default")
@@ -223,10 +225,10 @@ def check_not_default(server: Server, version: str) -> None:
         raise DefaultAgainError(f"another process made {version} the default again")
 
 
-def _intervals(seconds: float, interval_s: float) -> Iterator[None]:
-    """Yield at an interval for *seconds*, the last time at their end."""
+def _intervals(seconds: float, interval_s: float) -> Iterator[float]:
+    """Yield the share of *seconds* that has passed at an interval, the last time 1."""
     deadline = time.monotonic() + seconds
     while (left_s := deadline - time.monotonic()) > 0:
-        yield
+        yield 1 - left_s / seconds
         time.sleep(min(interval_s, left_s))
-    yield
+    yield 1.0

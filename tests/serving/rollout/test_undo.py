@@ -1,5 +1,6 @@
 """What a failed or interrupted rollout undoes, on the server in memory."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import httpx
@@ -75,6 +76,26 @@ def test_a_fault_after_the_promotion_brings_the_old_version_back(
     assert place.torchserve.changes == ["register 1.1.0", "promote 1.1.0", "promote 1.0.0", "unregister 1.1.0"]
     assert_nothing_changed(place)
     assert read_record(place.store).default == "1.0.0"
+
+
+@pytest.mark.parametrize(("more", "is_undone"), [(0, False), (3, True)])
+def test_full_queues_right_after_the_promotion_undo_no_version_but_errors_that_go_on_do(
+    place: Place, monkeypatch: pytest.MonkeyPatch, more: int, is_undone: bool
+) -> None:
+    monkeypatch.setattr("serving.rollout.traffic._WATCH_INTERVAL_S", 0.1)
+    place.thresholds = msgspec.structs.replace(place.thresholds, watch_seconds=0.5)
+    place.torchserve.once_promoted = {"errors": 3}
+
+    def send() -> None:
+        """Send 100 photos, of which *more* fail once the new version is the default."""
+        place.torchserve.versions[place.torchserve.default].asked += 100
+        place.torchserve.errors += more if place.torchserve.default == "1.1.0" else 0
+
+    place.torchserve.before_request = send
+    with pytest.raises(RolloutError, match=r"step watch: error_rate is 0\.0") if is_undone else nullcontext():
+        place.roll_out()
+
+    assert place.torchserve.default == ("1.0.0" if is_undone else "1.1.0")
 
 
 def lower_confidence(place: Place, version: str) -> None:
