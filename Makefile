@@ -289,10 +289,10 @@ setup: $(VENV)/.dev  ## Install everything for development (6 GB; `make serve` a
 	@$(BIN)/python -m scripts.serve --stage-only
 
 # One thread of torch each: the tests keep all cores busy, and a second one waits for its turn in a loop. Many tests wait
-# for a server, so there is a process more than cores.
+# for a server, so there is a process more than cores. Some call make, which must not get these ARGS.
 test: $(VENV)/.dev  ## Run all tests; print the ten slowest and what was skipped
-	OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(BIN)/pytest -m "not hosts" \
-	  --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	env -u MAKEFLAGS -u ARGS OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) \
+	  $(BIN)/pytest -m "not hosts" --durations 10 --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage:  ## Run all tests, and fail where they cover less than 95 % of the lines and branches
 	@$(MAKE) test ARGS='--cov $(ARGS)'
