@@ -139,6 +139,9 @@ def find_reason(lines: list[str]) -> str:
 
 def _read_record(line: bytes) -> dict[str, str] | None:
     """Return the fields of a record of a worker, None if *line* is another one."""
-    with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(line, type=dict[str, str]) if b'"worker":' in line else None
-    return None
+    if b'"worker":' not in line:
+        return None
+    try:
+        return msgspec.json.decode(line, type=dict[str, str])
+    except msgspec.DecodeError:
+        return None

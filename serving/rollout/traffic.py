@@ -141,7 +141,7 @@ def watch(change: VersionChange, before: Traffic, start: Traffic) -> None:
         for passed in _intervals(thresholds.watch_seconds, _WATCH_INTERVAL_S):
             since = read_traffic(server.metrics, new) - start
             figures |= {"requests": round(since.requests), "photos": round(since.photos)}
-            # Or half a second of full queues, right after the change, would undo a good version.
+            # At the rate so far, the requests of the whole watch: a moment of full queues must not undo a good version.
             in_all = since.requests / max(passed, 0.01)
             figures |= check(compare_traffic(before, since, thresholds, in_all))
             default = server.management.describe()
