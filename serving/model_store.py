@@ -16,6 +16,7 @@ from model_archive.golden import GoldenSample, read_golden
 from model_archive.identity import MODEL, ArchiveError, file_name
 from model_archive.seal import read_model_config
 from model_archive.signature import signature_path, verify_archive
+from model_archive.storage import partial_file
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -127,15 +128,11 @@ def put_into_store(archive: Archive, store: Path) -> bool:
                 f"or delete {target} if that one never served"
             )
         return False
-    partial = target.with_suffix(".partial")
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(archive.path, partial)
-        partial.replace(target)
+        with archive.path.open("rb") as content, partial_file(target, content) as partial:
+            partial.replace(target)
     except OSError as error:
         raise ArchiveError(_explain(error, archive, store)) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return True
 
 

@@ -3,6 +3,7 @@ import hashlib
 import shutil
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -98,11 +99,11 @@ def test_a_store_without_room_is_named_and_nothing_half_written_stays(
     archive, store = read_archive(write_archive(tmp_path)), tmp_path / "store"
     write_archive(store, "1.0.0")
 
-    def fail(source: Path, target: Path) -> None:
-        target.write_bytes(b"half")
+    def fail(source: BinaryIO, target: BinaryIO, length: int) -> None:
+        target.write(b"half")
         raise OSError(code, "Read-only file system")
 
-    monkeypatch.setattr(shutil, "copyfile", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     with pytest.raises(ArchiveError, match=reason):
         put_into_store(archive, store)
 
